@@ -1,0 +1,87 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target of the project is held to the same rules.
+let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let package = Package(
+    name: "stanchion",
+    products: [
+        .executable(name: "stanchion", targets: ["stanchion"]),
+        .library(name: "WebSocketProtocol", targets: ["WebSocketProtocol"]),
+        .library(name: "HTTPProtocol", targets: ["HTTPProtocol"]),
+        .library(name: "QueueEngine", targets: ["QueueEngine"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
+    ],
+    targets: [
+        // System libraries and shims.
+        .target(name: "CLinux"),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+
+        // The cores: no I/O, no clock, no task.
+        .target(name: "WebSocketProtocol", dependencies: ["COpenSSL"], swiftSettings: strict),
+        .target(name: "HTTPProtocol", dependencies: [httpTypes], swiftSettings: strict),
+        .target(
+            name: "QueueEngine",
+            dependencies: [
+                .product(name: "HashTreeCollections", package: "swift-collections"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
+            swiftSettings: strict),
+
+        // What can be done with a queue, and what is measured of it.
+        .target(
+            name: "Telemetry",
+            dependencies: [logging, .product(name: "Metrics", package: "swift-metrics")],
+            swiftSettings: strict),
+        .target(name: "QueueService", dependencies: ["QueueEngine", "Telemetry", logging], swiftSettings: strict),
+
+        // Shells around the cores.
+        .target(name: "EventLoop", dependencies: ["CLinux", logging], swiftSettings: strict),
+        .target(
+            name: "Storage",
+            dependencies: ["QueueService", .product(name: "GRDB", package: "GRDB.swift"), logging],
+            swiftSettings: strict),
+        .target(name: "Fanout", dependencies: ["QueueService"], swiftSettings: strict),
+        .target(
+            name: "Server",
+            dependencies: [
+                "WebSocketProtocol", "HTTPProtocol", "QueueEngine", "Telemetry", "QueueService", "EventLoop",
+                "Storage", "Fanout", httpTypes, logging,
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "JWTKit", package: "jwt-kit"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "Operations",
+            dependencies: ["WebSocketProtocol", "HTTPProtocol", "QueueEngine", "EventLoop", httpTypes, logging],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "stanchion",
+            dependencies: [
+                "Server", "Operations", logging,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Configuration", package: "swift-configuration"),
+            ],
+            swiftSettings: strict),
+    ]
+)

@@ -1,0 +1,43 @@
+// What Glibc's module map leaves out of <sys/*.h>: epoll, eventfd, signalfd, accept4.
+// Thin functions over the system calls; each returns -errno instead of -1, so that no caller can read a stale errno.
+#pragma once
+
+#include <stdint.h>
+#include <sys/socket.h>
+
+/// One readiness report: `data` is what was registered, `events` the EPOLL* bits.
+typedef struct {
+    uint64_t data;
+    uint32_t events;
+} clinux_event;
+
+enum {
+    CLINUX_IN = 0x001,
+    CLINUX_OUT = 0x004,
+    CLINUX_ERR = 0x008,
+    CLINUX_HUP = 0x010,
+    CLINUX_RDHUP = 0x2000,
+};
+
+int clinux_epoll_create(void);
+/// Registers `fd` edge-triggered.
+int clinux_epoll_add(int epoll, int fd, uint32_t events, uint64_t data);
+int clinux_epoll_remove(int epoll, int fd);
+/// Waits at most `milliseconds` (-1: for ever); an interruption by a signal counts as no event.
+int clinux_epoll_wait(int epoll, clinux_event *events, int capacity, int milliseconds);
+
+int clinux_eventfd(void);
+int clinux_accept(int listener, struct sockaddr *address, socklen_t *length);
+
+/// Blocks the named signals in the calling thread, and so in every thread it starts later.
+int clinux_block_signals(const int *signals, int count);
+/// A descriptor from which the named, blocked signals are read.
+int clinux_signalfd(const int *signals, int count);
+/// The next signal from a signalfd, 0 when there is none.
+int clinux_next_signal(int fd);
+/// Sets the soft limit on descriptors to the hard one; returns the limit.
+int64_t clinux_raise_descriptor_limit(void);
+/// Names the calling thread, for top and perf (15 bytes at most).
+void clinux_name_thread(const char *name);
+/// Resident memory of this process in bytes.
+int64_t clinux_resident_bytes(void);

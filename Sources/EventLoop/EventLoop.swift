@@ -1,0 +1,195 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// One thread that waits on epoll and runs what is ready: sockets, timers, and jobs of Swift concurrency.
+///
+/// Everything a connection does happens on its loop, so nothing of a connection is locked. A loop is a
+/// `SerialExecutor` (an actor can live on it) and a `TaskExecutor` (a task can prefer it): whatever serves a connection
+/// stays on the connection's thread.
+public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
+    // Unchecked: `inbox` is locked; all other mutable state belongs to the loop's thread, which `preconditionOnLoop`
+    // checks where a caller could get it wrong.
+
+    private enum Work {
+        case job(UnownedJob)
+        case call(@Sendable () -> Void)
+    }
+
+    private struct Inbox {
+        var work: [Work] = []
+        var isAwake = false
+        var isStopping = false
+    }
+
+    public let index: Int
+    private let epoll: Descriptor
+    private let wakeup: Descriptor
+    private let inbox = Mutex(Inbox())
+    private let thread = Atomic<UInt>(0)
+
+    private var sources = SourceTable()
+    private var timers = Timers()
+    private var lastSweep: UInt32 = 0
+    private var deferred: [() -> Void] = []
+
+    /// What all connections of this loop receive into, one after the other.
+    let receiveBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: EventLoop.receiveBufferSize, alignment: 64)
+    static let receiveBufferSize = 256 * 1024
+
+    /// Monotonic time in nanoseconds, read once an iteration.
+    public private(set) var now: UInt64
+
+    public init(index: Int = 0) throws(SystemError) {
+        self.index = index
+        epoll = Descriptor(owning: try checked("epoll_create1", clinux_epoll_create()))
+        wakeup = Descriptor(owning: try checked("eventfd", clinux_eventfd()))
+        now = EventLoop.monotonicNow()
+        _ = try checked("epoll_ctl", clinux_epoll_add(epoll.number, wakeup.number, UInt32(CLINUX_IN), EventLoop.wakeupTag))
+    }
+
+    deinit { receiveBuffer.deallocate() }
+
+    private static let wakeupTag = UInt64.max
+
+    /// Nanoseconds of CLOCK_MONOTONIC.
+    public static func monotonicNow() -> UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+
+    /// The loop's time in whole seconds, for time limits that need no better.
+    public var second: UInt32 { UInt32(truncatingIfNeeded: now / 1_000_000_000) }
+
+    /// How many descriptors the loop watches.
+    public var sourceCount: Int { sources.count }
+
+    // MARK: Work from other threads
+
+    public func enqueue(_ job: consuming ExecutorJob) { submit(.job(UnownedJob(job))) }
+
+    /// Runs `body` on the loop, soon. May be called from any thread; keeps the order of one caller's calls.
+    public func execute(_ body: @escaping @Sendable () -> Void) { submit(.call(body)) }
+
+    private func submit(_ work: Work) {
+        let mustWake = inbox.withLock { inbox in
+            inbox.work.append(work)
+            defer { inbox.isAwake = true }
+            return !inbox.isAwake
+        }
+        if mustWake { wake() }
+    }
+
+    private func wake() {
+        var one: UInt64 = 1
+        _ = write(wakeup.number, &one, 8)
+    }
+
+    /// Ends `run` after the work that is already in the inbox.
+    public func stop() {
+        inbox.withLock { $0.isStopping = true }
+        wake()
+    }
+
+    public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
+
+    public var isOnLoop: Bool { thread.load(ordering: .relaxed) == UInt(bitPattern: Int(pthread_self())) }
+
+    public func checkIsolated() { preconditionOnLoop() }
+
+    public func preconditionOnLoop() { precondition(isOnLoop, "called off its event loop") }
+
+    // MARK: What the loop watches
+
+    func add(_ source: Source, for readiness: Readiness) throws(SystemError) {
+        let tag = sources.insert(source)
+        let result = clinux_epoll_add(epoll.number, source.number, readiness.rawValue, tag)
+        if result < 0 {
+            sources.remove(source)
+            throw SystemError("epoll_ctl", code: -result)
+        }
+    }
+
+    /// Forgets a source whose descriptor is about to be closed.
+    func remove(_ source: Source) {
+        _ = clinux_epoll_remove(epoll.number, source.number)
+        sources.remove(source)
+    }
+
+    /// Runs `action` after `nanoseconds`, on the loop. To be called on the loop.
+    @discardableResult
+    public func schedule(after nanoseconds: UInt64, _ action: @escaping () -> Void) -> TimerID {
+        preconditionOnLoop()
+        return timers.add(due: now + nanoseconds, action)
+    }
+
+    public func cancel(_ timer: TimerID) { timers.cancel(timer) }
+
+    /// Runs `action` at the end of this iteration.
+    func `defer`(_ action: @escaping () -> Void) { deferred.append(action) }
+
+    // MARK: Running
+
+    /// Serves until `stop`; the calling thread is the loop's from then on.
+    public func run() {
+        thread.store(UInt(bitPattern: Int(pthread_self())), ordering: .relaxed)
+        let reports = UnsafeMutablePointer<clinux_event>.allocate(capacity: 256)
+        defer { reports.deallocate() }
+        while iterate(reports) {}
+        for number in 0..<sources.end { (sources[number] as? Connection)?.close() }
+    }
+
+    /// One turn: wait, sockets, timers, jobs, the sweep. Returns whether to go on.
+    private func iterate(_ reports: UnsafeMutablePointer<clinux_event>) -> Bool {
+        let count = clinux_epoll_wait(epoll.number, reports, 256, timeout())
+        precondition(count >= 0, "epoll_wait failed: \(-count)")
+        now = EventLoop.monotonicNow()
+        for report in UnsafeBufferPointer(start: reports, count: Int(count)) {
+            if report.data == EventLoop.wakeupTag {
+                var value: UInt64 = 0
+                _ = read(wakeup.number, &value, 8)
+            } else {
+                sources.find(report.data)?.ready(Readiness(rawValue: report.events))
+            }
+        }
+        while let action = timers.popDue(at: now) { action() }
+        let goOn = runInbox()
+        let again = deferred
+        deferred = []
+        for action in again { action() }
+        sweepWhenDue()
+        return goOn
+    }
+
+    private func timeout() -> Int32 {
+        if !deferred.isEmpty { return 0 }
+        guard let due = timers.nextDue else { return 1_000 }
+        guard due > now else { return 0 }
+        return Int32(min(1_000, (due - now + 999_999) / 1_000_000))
+    }
+
+    private func runInbox() -> Bool {
+        let (work, stopping) = inbox.withLock { inbox in
+            let taken = inbox.work
+            inbox.work = []
+            inbox.isAwake = false
+            return (taken, inbox.isStopping)
+        }
+        for item in work {
+            switch item {
+            case .job(let job): job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+            case .call(let body): body()
+            }
+        }
+        return !stopping
+    }
+
+    /// Time limits are kept by one walk a second over all sources, not by a timer each.
+    private func sweepWhenDue() {
+        let second = second
+        guard second != lastSweep else { return }
+        lastSweep = second
+        for number in 0..<sources.end { sources[number]?.sweep(at: second) }
+    }
+}

@@ -1,0 +1,79 @@
+import CLinux
+import Glibc
+
+/// Accepts connections on one loop. Each loop has its own listener on the same port.
+///
+/// When the process or the system is out of descriptors (EMFILE, ENFILE, ENOBUFS, ENOMEM), it keeps the others served,
+/// tries again after a pause, and reports the beginning and the end of it once.
+public final class Listener: Source {
+    public enum Event: Sendable { case exhausted(SystemError), recovered }
+
+    private let descriptor: Descriptor
+    private let accepted: (consuming Descriptor, SocketAddress) -> Void
+    private let report: (Event) -> Void
+    private var isExhausted = false
+    private var isOpen = true
+
+    private static let retryNanoseconds: UInt64 = 100_000_000
+
+    public init(
+        loop: EventLoop, owning descriptor: consuming Descriptor,
+        report: @escaping (Event) -> Void,
+        accepted: @escaping (consuming Descriptor, SocketAddress) -> Void
+    ) throws(SystemError) {
+        let number = descriptor.number
+        self.descriptor = consume descriptor
+        self.report = report
+        self.accepted = accepted
+        super.init(loop: loop, number: number)
+        try loop.add(self, for: .readable)
+    }
+
+    override func ready(_ readiness: Readiness) { acceptSome() }
+
+    /// Takes new connections no more; the backlog is left to the other listeners of the port.
+    public func close() {
+        guard isOpen else { return }
+        isOpen = false
+        loop.remove(self)
+        Glibc.shutdown(number, Int32(SHUT_RDWR))
+    }
+
+    private func acceptSome() {
+        for _ in 0..<64 {
+            guard isOpen else { return }
+            var code: Int32 = 0
+            var connected: Int32 = -1
+            let peer = SocketAddress { address, length in
+                connected = clinux_accept(number, address, length)
+                code = -connected
+                return connected
+            }
+            guard connected >= 0 else {
+                if code == EAGAIN { return recover() }
+                if Listener.isExhaustion(code) { return pause(SystemError("accept", code: code)) }
+                continue  // The peer was gone before it was accepted (accept(2), "Error handling").
+            }
+            recover()
+            accepted(Descriptor(owning: connected), peer ?? SocketAddress(host: [0, 0, 0, 0], port: 0))
+        }
+        loop.defer { [weak self] in self?.acceptSome() }
+    }
+
+    private static func isExhaustion(_ code: Int32) -> Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }
+
+    private func pause(_ error: SystemError) {
+        if !isExhausted {
+            isExhausted = true
+            report(.exhausted(error))
+        }
+        // Edge-triggered: what is in the backlog now will not be reported again.
+        loop.schedule(after: Listener.retryNanoseconds) { [weak self] in self?.acceptSome() }
+    }
+
+    private func recover() {
+        guard isExhausted else { return }
+        isExhausted = false
+        report(.recovered)
+    }
+}

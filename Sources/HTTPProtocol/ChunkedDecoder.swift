@@ -1,0 +1,78 @@
+/// Takes the chunked transfer coding apart (RFC 9112 §7.1). Chunk extensions and trailer fields are checked and dropped.
+struct ChunkedDecoder {
+    private enum Phase { case size, data(Int), dataEnd, trailer, done }
+    private var phase = Phase.size
+    private var overhead = 0
+
+    /// Chunk lines and trailers may cost as much as a header section.
+    private static let overheadLimit = 16_384
+    private static let sizeLineLimit = 256
+
+    /// Moves what it can from `input`, beginning at `position`, to `body`. Returns whether the body is complete.
+    mutating func decode(_ input: [UInt8], _ position: inout Int, into body: inout [UInt8], limit: Int) throws(HTTPRefusal) -> Bool {
+        while true {
+            switch phase {
+            case .size:
+                guard let line = try takeLine(input, &position, limit: ChunkedDecoder.sizeLineLimit) else { return false }
+                let size = try ChunkedDecoder.size(line)
+                guard size <= limit - body.count else { throw .bodyTooLarge }
+                phase = size == 0 ? .trailer : .data(size)
+            case .data(let remaining):
+                let count = min(remaining, input.count - position)
+                guard count > 0 else { return false }
+                body.append(contentsOf: input[position..<position + count])
+                position += count
+                phase = count == remaining ? .dataEnd : .data(remaining - count)
+            case .dataEnd:
+                guard input.count - position >= 1 else { return false }
+                guard input[position] == 0x0D else { throw .malformed("a chunk longer than its size") }
+                guard input.count - position >= 2 else { return false }
+                guard input[position + 1] == 0x0A else { throw .malformed("a CR without LF") }
+                position += 2
+                phase = .size
+            case .trailer:
+                guard let line = try takeLine(input, &position, limit: ChunkedDecoder.overheadLimit) else { return false }
+                if line.isEmpty { phase = .done }
+            case .done: return true
+            }
+        }
+    }
+
+    /// A line up to its CRLF; nil while it is incomplete.
+    private mutating func takeLine(_ input: [UInt8], _ position: inout Int, limit: Int) throws(HTTPRefusal) -> ArraySlice<UInt8>? {
+        var index = position
+        while index < input.count {
+            switch input[index] {
+            case 0x0D:
+                guard index + 1 < input.count else { return nil }
+                guard input[index + 1] == 0x0A else { throw .malformed("a CR without LF") }
+                let line = input[position..<index]
+                overhead += line.count + 2
+                guard overhead <= ChunkedDecoder.overheadLimit else { throw .fieldsTooLarge }
+                position = index + 2
+                return line
+            case 0x0A: throw .malformed("a LF without CR")
+            case 0: throw .malformed("a NUL byte")
+            default: index += 1
+            }
+            guard index - position <= limit else { throw .malformed("a chunk line without end") }
+        }
+        return nil
+    }
+
+    /// `1*HEXDIG`, then perhaps `;` and extensions.
+    private static func size(_ line: ArraySlice<UInt8>) throws(HTTPRefusal) -> Int {
+        let digits = line.prefix { $0 != 0x3B }
+        guard !digits.isEmpty, digits.count <= 15 else { throw .malformed("a chunk size that is not a plain number") }
+        var size = 0
+        for digit in digits {
+            switch digit {
+            case 0x30...0x39: size = size << 4 | Int(digit - 0x30)
+            case 0x41...0x46: size = size << 4 | Int(digit - 0x37)
+            case 0x61...0x66: size = size << 4 | Int(digit - 0x57)
+            default: throw .malformed("a chunk size that is not a plain number")
+            }
+        }
+        return size
+    }
+}

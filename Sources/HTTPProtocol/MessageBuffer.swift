@@ -1,0 +1,72 @@
+import HTTPTypes
+
+/// The part that both roles share: bytes that have come and are not used, the head in them, and the body behind it.
+struct MessageBuffer {
+    private(set) var bytes: [UInt8] = []
+    private var scanner = HeadScanner()
+    private var chunks = ChunkedDecoder()
+    private(set) var body: [UInt8] = []
+
+    var isEmpty: Bool { bytes.isEmpty }
+    var count: Int { bytes.count }
+
+    mutating func append(_ span: borrowing RawSpan) {
+        span.withUnsafeBytes { bytes.append(contentsOf: $0) }
+    }
+
+    /// The header section, once it has come whole.
+    mutating func takeHead(_ limits: HTTPLimits) throws(HTTPRefusal) -> MessageHead? {
+        guard let end = try scanner.end(in: bytes, limits: limits) else { return nil }
+        let head = try MessageHead(bytes[..<end], limits: limits)
+        drop(end)
+        scanner = HeadScanner()
+        return head
+    }
+
+    /// One empty line in front of a request line, as some clients send after a body (RFC 9112 §2.2).
+    mutating func skipEmptyLine() {
+        if bytes.count >= 2, bytes[0] == 0x0D, bytes[1] == 0x0A { drop(2) }
+    }
+
+    /// Moves body bytes out of the buffer; true when the body is complete.
+    mutating func takeBody(_ framing: BodyFraming, limit: Int) throws(HTTPRefusal) -> Bool {
+        switch framing {
+        case .none: return true
+        case .length(let length):
+            guard length <= limit else { throw .bodyTooLarge }
+            let count = min(length - body.count, bytes.count)
+            body.append(contentsOf: bytes[..<count])
+            drop(count)
+            return body.count == length
+        case .chunked:
+            var position = 0
+            let isComplete = try chunks.decode(bytes, &position, into: &body, limit: limit)
+            drop(position)
+            return isComplete
+        case .untilClose:
+            guard body.count + bytes.count <= limit else { throw .bodyTooLarge }
+            body.append(contentsOf: bytes)
+            bytes = []
+            return false
+        }
+    }
+
+    /// The body, given away; the buffer is ready for the next message.
+    mutating func finishMessage() -> [UInt8] {
+        defer {
+            body = []
+            chunks = ChunkedDecoder()
+        }
+        return body
+    }
+
+    /// Everything that has not been used: what came behind an upgrade.
+    mutating func takeRest() -> [UInt8] {
+        defer { bytes = [] }
+        return bytes
+    }
+
+    private mutating func drop(_ count: Int) {
+        if count == bytes.count { bytes = [] } else { bytes.removeFirst(count) }
+    }
+}

@@ -1,0 +1,163 @@
+public import HTTPTypes
+
+/// A whole request.
+public struct ParsedRequest: Sendable, Equatable {
+    public let request: HTTPRequest
+    public let body: [UInt8]
+    /// Whether the connection may carry another request after this one (RFC 9112 §9.3).
+    public let keepsAlive: Bool
+
+    public var fields: HTTPFields { request.headerFields }
+}
+
+/// The server's side of HTTP/1.1 message parsing, by RFC 9112. No I/O: bytes in, requests out.
+///
+/// Give it what the socket gave (`receive`), then ask `next` until it needs more. After a request it pauses: bytes of a
+/// pipelined next one wait until `next` is called again, which the caller does when it has answered.
+public struct RequestParser: Sendable {
+    public enum Event: Sendable, Equatable {
+        case needsMore
+        /// The client waits for leave to send its content (RFC 9110 §10.1.1). Comes at most once a request.
+        case expectsContinue
+        case request(ParsedRequest)
+    }
+
+    private enum Phase {
+        case head
+        case body(HTTPRequest, BodyFraming, keepsAlive: Bool, owesContinue: Bool)
+        case refused(HTTPRefusal)
+    }
+
+    private let limits: HTTPLimits
+    private var buffer = MessageBuffer()
+    private var phase = Phase.head
+
+    public init(limits: HTTPLimits = HTTPLimits()) { self.limits = limits }
+
+    /// Takes bytes from the peer. The span may be any part of the stream.
+    public mutating func receive(_ bytes: borrowing RawSpan) { buffer.append(bytes) }
+
+    /// Bytes that wait unparsed: what a pipelining client has sent ahead.
+    public var bufferedCount: Int { buffer.count }
+
+    /// Whether a request has begun and is not complete: the time when a limit on slow clients runs.
+    public var isMidRequest: Bool {
+        if case .body = phase { return true }
+        return !buffer.isEmpty
+    }
+
+    /// What came behind the last request, for the protocol that the connection is upgraded to.
+    public mutating func takeRest() -> [UInt8] { buffer.takeRest() }
+
+    /// The next event. A refusal is final: it is thrown again by every later call.
+    public mutating func next() throws(HTTPRefusal) -> Event {
+        do throws(HTTPRefusal) {
+            return try advance()
+        } catch {
+            phase = .refused(error)
+            throw error
+        }
+    }
+
+    private mutating func advance() throws(HTTPRefusal) -> Event {
+        switch phase {
+        case .refused(let refusal): throw refusal
+        case .head:
+            buffer.skipEmptyLine()
+            guard let head = try buffer.takeHead(limits) else { return .needsMore }
+            phase = try RequestParser.begin(head, limits)
+            return try advance()
+        case .body(let request, let framing, let keepsAlive, let owesContinue):
+            if owesContinue, buffer.isEmpty {
+                phase = .body(request, framing, keepsAlive: keepsAlive, owesContinue: false)
+                return .expectsContinue
+            }
+            guard try buffer.takeBody(framing, limit: limits.body) else { return .needsMore }
+            phase = .head
+            return .request(ParsedRequest(request: request, body: buffer.finishMessage(), keepsAlive: keepsAlive))
+        }
+    }
+
+    private static func begin(_ head: MessageHead, _ limits: HTTPLimits) throws(HTTPRefusal) -> Phase {
+        let line = try RequestLine(head.startLine)
+        let authority = try RequestParser.authority(line, head.fields)
+        let framing = try BodyFraming(request: head.fields, minorVersion: line.minorVersion)
+        if case .length(let length) = framing, length > limits.body { throw .bodyTooLarge }
+        let expectations = head.fields.tokens(.expect)
+        guard expectations.allSatisfy({ $0 == "100-continue" }) else { throw .unknownExpectation }
+        let options = head.fields.tokens(.connection)
+        let keepsAlive = line.minorVersion == 1 ? !options.contains("close") : options.contains("keep-alive")
+        let request = HTTPRequest(
+            method: line.method, scheme: nil, authority: authority, path: line.path, headerFields: head.fields)
+        let hasBody = framing != .none && framing != .length(0)
+        return .body(
+            request, framing, keepsAlive: keepsAlive,
+            owesContinue: hasBody && !expectations.isEmpty && line.minorVersion == 1)
+    }
+
+    /// RFC 9112 §3.2: exactly one Host in HTTP/1.1, and the same as the target's where that names one.
+    private static func authority(_ line: RequestLine, _ fields: HTTPFields) throws(HTTPRefusal) -> String? {
+        let hosts = fields[values: hostName]
+        guard hosts.count <= 1 else { throw .malformed("more than one Host") }
+        guard let host = hosts.first else {
+            guard line.minorVersion == 0 else { throw .malformed("no Host") }
+            return line.authority
+        }
+        let isHost = host.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x2F && $0 != 0x3F && $0 != 0x23 && $0 != 0x40 && $0 != 0x2C }
+        guard isHost else { throw .malformed("a Host that is not one host") }
+        if let target = line.authority, target.lowercased() != host.lowercased() {
+            throw .malformed("a Host that is not the target's")
+        }
+        return host
+    }
+
+    private static let hostName = HTTPField.Name("Host")!
+}
+
+/// `method SP request-target SP HTTP-version` (RFC 9112 §3).
+struct RequestLine {
+    let method: HTTPRequest.Method
+    let path: String
+    let authority: String?
+    let minorVersion: Int
+
+    init(_ bytes: [UInt8]) throws(HTTPRefusal) {
+        let parts = bytes.split(separator: 0x20, maxSplits: 3, omittingEmptySubsequences: false)
+        guard parts.count == 3 else { throw .malformed("a request line that is not three words") }
+        guard let method = HTTPRequest.Method(String(decoding: parts[0], as: UTF8.self)) else {
+            throw .malformed("a method that is not a token")
+        }
+        self.method = method
+        minorVersion = try RequestLine.minorVersion(parts[2])
+        // A target is visible ASCII without a fragment (RFC 3986 §3); other bytes must be percent-encoded.
+        guard parts[1].allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x23 }) else {
+            throw .malformed("a request target with a forbidden character")
+        }
+        let target = String(decoding: parts[1], as: UTF8.self)
+        if target.hasPrefix("/") || (target == "*" && method == .options) {
+            (path, authority) = (target, nil)
+        } else if let rest = RequestLine.afterScheme(target) {
+            let end = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
+            guard end != rest.startIndex else { throw .malformed("a request target without a host") }
+            authority = String(rest[..<end])
+            path = rest[end...].hasPrefix("/") ? String(rest[end...]) : "/" + rest[end...]
+        } else {
+            throw .malformed("a request target that is no path")
+        }
+    }
+
+    private static func afterScheme(_ target: String) -> Substring? {
+        let lowered = target.lowercased()
+        for scheme in ["http://", "https://"] where lowered.hasPrefix(scheme) { return target.dropFirst(scheme.count) }
+        return nil
+    }
+
+    static func minorVersion(_ bytes: ArraySlice<UInt8>) throws(HTTPRefusal) -> Int {
+        let text = Array(bytes)
+        guard text.count == 8, text.starts(with: Array("HTTP/".utf8)), text[6] == 0x2E,
+            (0x30...0x39).contains(text[5]), (0x30...0x39).contains(text[7])
+        else { throw .malformed("no HTTP version") }
+        guard text[5] == 0x31, text[7] <= 0x31 else { throw .unknownVersion }
+        return Int(text[7] - 0x30)
+    }
+}

@@ -1,0 +1,59 @@
+/// Writes one frame: room for the header is kept in front of the payload, so that a payload of unknown length is
+/// written once and never moved. One encoder serves all connections of a loop.
+public struct FrameEncoder: Sendable {
+    /// The longest header of a frame without a mask; a mask lies behind it.
+    private static let headerRoom = 14
+    private var bytes: [UInt8]
+
+    public init() {
+        bytes = [UInt8](repeating: 0, count: FrameEncoder.headerRoom)
+        bytes.reserveCapacity(512)
+    }
+
+    /// Begins a new payload.
+    public mutating func reset() { bytes.removeLast(bytes.count - FrameEncoder.headerRoom) }
+
+    /// The payload is appended here, behind what must not be touched.
+    public var payload: [UInt8] {
+        _read { yield bytes }
+        _modify { yield &bytes }
+    }
+
+    /// Completes the frame around the payload that was appended, and lends its bytes.
+    ///
+    /// - Parameter mask: a fresh, unpredictable key where this side is the client (RFC 6455 §5.3); nil for a server.
+    public mutating func finish<R>(_ opcode: Opcode, mask: UInt32? = nil, _ body: (UnsafeRawBufferPointer) -> R) -> R {
+        let length = bytes.count - FrameEncoder.headerRoom
+        let start = FrameEncoder.headerRoom - FrameHeader.size(FrameEncoder.shortLength(length) | (mask == nil ? 0 : 0x80))
+        return bytes.withUnsafeMutableBytes { raw in
+            raw[start] = 0x80 | opcode.rawValue
+            raw[start + 1] = FrameEncoder.shortLength(length) | (mask == nil ? 0 : 0x80)
+            if length > 0xFFFF {
+                raw.storeBytes(of: UInt64(length).bigEndian, toByteOffset: start + 2, as: UInt64.self)
+            } else if length > 125 {
+                raw.storeBytes(of: UInt16(length).bigEndian, toByteOffset: start + 2, as: UInt16.self)
+            }
+            if let mask {
+                raw.storeBytes(of: mask, toByteOffset: FrameEncoder.headerRoom - 4, as: UInt32.self)
+                applyMask(mask, to: UnsafeMutableRawBufferPointer(rebasing: raw[FrameEncoder.headerRoom...]), phase: 0)
+            }
+            return body(UnsafeRawBufferPointer(rebasing: raw[start...]))
+        }
+    }
+
+    private static func shortLength(_ length: Int) -> UInt8 { length > 0xFFFF ? 127 : length > 125 ? 126 : UInt8(length) }
+
+    /// One whole frame as bytes of its own.
+    public static func frame(_ opcode: Opcode, _ payload: some Sequence<UInt8>, mask: UInt32? = nil) -> [UInt8] {
+        var encoder = FrameEncoder()
+        encoder.payload.append(contentsOf: payload)
+        return encoder.finish(opcode, mask: mask) { Array($0) }
+    }
+
+    /// A close frame. A reason that is too long is cut at a character (RFC 6455 §5.5.1).
+    public static func close(_ code: CloseCode, _ reason: String = "", mask: UInt32? = nil) -> [UInt8] {
+        var text = reason
+        while text.utf8.count > 123 { text.removeLast() }
+        return frame(.close, [UInt8(code.rawValue >> 8), UInt8(code.rawValue & 0xFF)] + Array(text.utf8), mask: mask)
+    }
+}

@@ -1,0 +1,5 @@
+import ArgumentParser
+import Configuration
+
+
+@main struct Stanchion { static func main() { print("hi") } }
