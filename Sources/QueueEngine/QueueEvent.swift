@@ -1,0 +1,44 @@
+/// One entry of a queue's log. The state of a queue is what its events make of an empty one.
+public struct QueueEvent: Sendable, Hashable {
+    /// Gapless from 1.
+    public let seq: UInt64
+    /// Never before the event before it.
+    public let at: Timestamp
+    public let change: Change
+
+    public init(seq: UInt64, at: Timestamp, change: Change) {
+        self.seq = seq
+        self.at = at
+        self.change = change
+    }
+
+    public enum Change: Sendable, Hashable {
+        /// Made, or set anew. The first event of every log.
+        indirect case configured(QueueConfiguration)
+        case opened, paused, resumed
+        /// Everyone who waited has been sent away.
+        case closed
+        /// Present from now on.
+        case joined(Ticket)
+        /// Came back.
+        case connected([TicketRange])
+        /// Went out of sight, or was found to be out of sight still: grace counts from here.
+        case disconnected([TicketRange])
+        case admitted(Ticket, until: Timestamp)
+        /// The admission has served its purpose.
+        case completed(Ticket)
+        case left(Ticket)
+        case expired(Ticket, ExpiryReason)
+        /// Something was said to everyone; the words are the store's.
+        case announced(id: UInt64)
+    }
+}
+
+public enum ExpiryReason: String, Sendable, Hashable, CaseIterable {
+    /// Absent longer than `graceSeconds`.
+    case grace
+    /// The admission was not used within `admissionTTLSeconds`: a no-show.
+    case admission
+    /// Taken out by an operator or integrator.
+    case removed
+}

@@ -1,0 +1,160 @@
+import DequeModule
+import HashTreeCollections
+import HeapModule
+
+/// Why a command cannot be done. Nothing has changed.
+public enum QueueRefusal: Error, Sendable, Hashable {
+    /// Takes no joins.
+    case closed
+    /// `maxWaiting` wait already.
+    case full
+    /// No such lane.
+    case noSuchLane
+    /// The session is not in a state in which this can be done.
+    case notWaiting, notAdmitted, ended
+    /// The queue's status does not allow it.
+    case wrongStatus(QueueStatus)
+    /// `closesAt` lies in the past and must be set anew first.
+    case closesAtHasPassed
+}
+
+/// Commands. Each appends the events that it brings to `log`, already applied, or throws and changes nothing.
+extension QueueState {
+    private mutating func emit(_ change: QueueEvent.Change, at moment: Timestamp, _ log: inout [QueueEvent]) {
+        let event = QueueEvent(seq: head + 1, at: max(moment, lastEventAt), change: change)
+        apply(event)
+        log.append(event)
+    }
+
+    /// Makes the queue, or sets it anew. A new queue without `opensAt` is open at once.
+    public mutating func configure(_ new: QueueConfiguration, at now: Timestamp, _ log: inout [QueueEvent]) {
+        let isNew = head == 0
+        emit(.configured(new), at: now, &log)
+        if isNew, new.opensAt.map({ $0 <= now }) ?? true { emit(.opened, at: now, &log) }
+    }
+
+    public mutating func open(at now: Timestamp, _ log: inout [QueueEvent]) throws(QueueRefusal) {
+        switch status {
+        case .open: return
+        case .scheduled, .closed:
+            // Time would close it again at once.
+            if let closesAt = configuration.closesAt, closesAt <= now { throw .closesAtHasPassed }
+            emit(.opened, at: now, &log)
+        case .paused: throw .wrongStatus(status)
+        }
+    }
+
+    public mutating func pause(at now: Timestamp, _ log: inout [QueueEvent]) throws(QueueRefusal) {
+        switch status {
+        case .paused: return
+        case .open: emit(.paused, at: now, &log)
+        case .scheduled, .closed: throw .wrongStatus(status)
+        }
+    }
+
+    public mutating func resume(at now: Timestamp, _ log: inout [QueueEvent]) throws(QueueRefusal) {
+        switch status {
+        case .open: return
+        case .paused: emit(.resumed, at: now, &log)
+        case .scheduled, .closed: throw .wrongStatus(status)
+        }
+    }
+
+    /// Closes; everyone who waits is sent away.
+    public mutating func close(at now: Timestamp, _ log: inout [QueueEvent]) {
+        if status != .closed { emit(.closed, at: now, &log) }
+    }
+
+    /// Takes the next ticket of a lane.
+    public mutating func join(lane: Int, at now: Timestamp, _ log: inout [QueueEvent]) throws(QueueRefusal) -> Ticket {
+        guard lane < schedule.laneCount else { throw .noSuchLane }
+        guard status != .closed else { throw .closed }
+        if let maxWaiting = configuration.maxWaiting, waitingCount >= maxWaiting { throw .full }
+        let ticket = Ticket(lane: lane, number: lanes[lane].next)
+        emit(.joined(ticket), at: now, &log)
+        return ticket
+    }
+
+    /// Who came back into sight. Tickets that do not wait, or were in sight, are passed over.
+    public mutating func connect(_ tickets: some Sequence<Ticket>, at now: Timestamp, _ log: inout [QueueEvent]) {
+        let back = TicketRange.covering(tickets.filter { isAbsent($0) })
+        if !back.isEmpty { emit(.connected(back), at: now, &log) }
+    }
+
+    /// Who went out of sight. Tickets that do not wait are passed over; who was out of sight already gets a new grace
+    /// period only where `anew` is set: when nobody could have come back because no instance was there.
+    public mutating func disconnect(
+        _ tickets: some Sequence<Ticket>, anew: Bool = false, at now: Timestamp, _ log: inout [QueueEvent]
+    ) {
+        let gone = TicketRange.covering(tickets.filter { isWaiting($0) && (anew || !isAbsent($0)) })
+        if !gone.isEmpty { emit(.disconnected(gone), at: now, &log) }
+    }
+
+    /// The person leaves the line, or gives an admission back.
+    public mutating func leave(_ ticket: Ticket, at now: Timestamp, _ log: inout [QueueEvent]) throws(QueueRefusal) {
+        guard isWaiting(ticket) || admitted[ticket] != nil else { throw .ended }
+        emit(.left(ticket), at: now, &log)
+    }
+
+    public mutating func complete(_ ticket: Ticket, at now: Timestamp, _ log: inout [QueueEvent]) throws(QueueRefusal) {
+        guard admitted[ticket] != nil else { throw isWaiting(ticket) ? .notAdmitted : .ended }
+        emit(.completed(ticket), at: now, &log)
+    }
+
+    /// Takes somebody out, in line or admitted.
+    public mutating func remove(_ ticket: Ticket, at now: Timestamp, _ log: inout [QueueEvent]) throws(QueueRefusal) {
+        guard isWaiting(ticket) || admitted[ticket] != nil else { throw .ended }
+        emit(.expired(ticket, .removed), at: now, &log)
+    }
+
+    public mutating func announce(id: UInt64, at now: Timestamp, _ log: inout [QueueEvent]) {
+        emit(.announced(id: id), at: now, &log)
+    }
+
+    /// What time alone brings, up to `now`: opening, closing, expiries, releases, in this order.
+    public mutating func advance(to now: Timestamp, _ log: inout [QueueEvent]) {
+        let now = max(now, lastEventAt)
+        if status == .scheduled, let opensAt = configuration.opensAt, opensAt <= now { emit(.opened, at: now, &log) }
+        if status != .closed, let closesAt = configuration.closesAt, closesAt <= now { emit(.closed, at: now, &log) }
+        expireAdmissions(now, &log)
+        expireAbsences(now, &log)
+        release(now, &log)
+    }
+
+    private mutating func expireAdmissions(_ now: Timestamp, _ log: inout [QueueEvent]) {
+        while let deadline = deadlines.min, deadline.at <= now {
+            deadlines.removeMin()
+            if admitted[deadline.ticket] == deadline.at { emit(.expired(deadline.ticket, .admission), at: now, &log) }
+        }
+    }
+
+    private mutating func expireAbsences(_ now: Timestamp, _ log: inout [QueueEvent]) {
+        while let absence = absences.first, absence.since + .seconds(configuration.graceSeconds) <= now {
+            absences.removeFirst()
+            for range in absence.ranges {
+                for ticket in range.tickets where absentSince[ticket] == absence.since {
+                    emit(.expired(ticket, .grace), at: now, &log)
+                }
+            }
+        }
+    }
+
+    private mutating func release(_ now: Timestamp, _ log: inout [QueueEvent]) {
+        guard canRelease else { return }
+        var places = min(pacing.due(rate: configuration.releaseRatePerMinute, at: now), room)
+        let until = now + .seconds(configuration.admissionTTLSeconds)
+        while places > 0, let ticket = nextPresent {
+            emit(.admitted(ticket, until: until), at: now, &log)
+            places -= 1
+        }
+    }
+
+    /// Who is next among those in sight.
+    private var nextPresent: Ticket? {
+        var best: Int?
+        for lane in lanes.indices where lanes[lane].presentCount > 0 {
+            if best.map({ schedule.precedes(lane, $0, lanes) }) ?? true { best = lane }
+        }
+        return best.flatMap { lane in lanes[lane].firstPresent.map { Ticket(lane: lane, number: $0) } }
+    }
+}

@@ -1,0 +1,94 @@
+import DequeModule
+import HashTreeCollections
+import HeapModule
+
+/// Where a session stands.
+public enum Standing: Sendable, Hashable {
+    case waiting(position: Int, isPresent: Bool)
+    case admitted(until: Timestamp)
+    /// Completed, left or expired, or never here.
+    case gone
+}
+
+extension QueueState {
+    /// How many wait, in all lanes, present or not.
+    public var waitingCount: Int { lanes.reduce(0) { $0 + $1.waiting.count } }
+    /// How many of them are out of sight.
+    public var absentCount: Int { absentSince.count }
+    /// How many more may be admitted before the cap.
+    public var room: Int { max(0, configuration.maxConcurrentUsers - admitted.count) }
+    /// Bytes of the index of who waits.
+    public var indexBytes: Int { lanes.reduce(0) { $0 + $1.waiting.storageBytes } }
+    public var laneCount: Int { lanes.count }
+
+    /// Whether somebody could be released now, but for the pace.
+    var canRelease: Bool {
+        status == .open && room > 0 && configuration.releaseRatePerMinute > 0 && waitingCount > absentCount
+    }
+
+    public func isWaiting(_ ticket: Ticket) -> Bool {
+        ticket.lane < lanes.count && lanes[ticket.lane].waiting.contains(ticket.number)
+    }
+
+    public func isAbsent(_ ticket: Ticket) -> Bool { absentSince[ticket] != nil }
+
+    public func standing(_ ticket: Ticket) -> Standing {
+        if let position = position(ticket) { return .waiting(position: position, isPresent: !isAbsent(ticket)) }
+        if let until = admitted[ticket] { return .admitted(until: until) }
+        return .gone
+    }
+
+    /// The place in line, 1 is next; nil for who does not wait.
+    public func position(_ ticket: Ticket) -> Int? {
+        guard isWaiting(ticket) else { return nil }
+        return position(lane: ticket.lane, rank: lanes[ticket.lane].waiting.rank(ticket.number))
+    }
+
+    /// The place of whoever has `rank` people of the lane in front.
+    public func position(lane: Int, rank: Int) -> Int {
+        var position = rank + 1
+        if lanes.count > 1 {
+            for other in lanes.indices where other != lane {
+                position += schedule.ahead(of: lane, rank: rank, from: other, lanes)
+            }
+        }
+        return position
+    }
+
+    /// The ticket that has `index` waiting ones of its lane in front.
+    public func waiting(lane: Int, at index: Int) -> Ticket? {
+        guard lane < lanes.count else { return nil }
+        return lanes[lane].waiting.select(index).map { Ticket(lane: lane, number: $0) }
+    }
+
+    /// How many of the lane wait in front of the ticket, whether or not it waits itself.
+    public func rank(_ ticket: Ticket) -> Int { ticket.lane < lanes.count ? lanes[ticket.lane].waiting.rank(ticket.number) : 0 }
+
+    /// Everyone who waits and is in sight, as ranges.
+    public var presentRanges: [TicketRange] {
+        TicketRange.covering(allWaiting.filter { absentSince[$0] == nil })
+    }
+
+    /// Everyone who waits, by lane and number.
+    public var allWaiting: [Ticket] {
+        var tickets: [Ticket] = []
+        tickets.reserveCapacity(waitingCount)
+        for (lane, members) in lanes.enumerated() { members.waiting.forEach { tickets.append(Ticket(lane: lane, number: $0)) } }
+        return tickets
+    }
+
+    /// When time alone will next change something; nil: never. May be in the past.
+    ///
+    /// Finding somebody who is due may take nothing but skipping old entries: the caller calls `advance` and asks again.
+    public func nextWake(after now: Timestamp) -> Timestamp? {
+        var moments: [Timestamp] = []
+        if status == .scheduled, let opensAt = configuration.opensAt { moments.append(opensAt) }
+        if status != .closed, let closesAt = configuration.closesAt { moments.append(closesAt) }
+        if let absence = absences.first { moments.append(absence.since + .seconds(configuration.graceSeconds)) }
+        if let deadline = deadlines.min { moments.append(deadline.at) }
+        if canRelease, let due = pacing.nextDue(rate: configuration.releaseRatePerMinute, after: max(now, lastEventAt)) {
+            moments.append(due)
+        }
+        return moments.min()
+    }
+}

@@ -1,0 +1,164 @@
+public import HashTreeCollections
+import DequeModule
+import HeapModule
+
+/// A queue's line: what its log makes of an empty one. A value; copies share storage until one of them changes.
+///
+/// It changes by `apply` alone. `QueueState+Commands` decides which events a command or the passing of time brings;
+/// `QueueState+Queries` answers questions. Nothing here reads a clock: every moment is given.
+public struct QueueState: Sendable {
+    public internal(set) var configuration: QueueConfiguration
+    public internal(set) var status: QueueStatus
+    /// The number of the last event applied; 0 before the first.
+    public internal(set) var head: UInt64 = 0
+    /// The time of the last event applied: the queue's own time, which never runs backwards.
+    public internal(set) var lastEventAt = Timestamp.distantPast
+    /// Who was admitted and has neither completed, left nor expired, and until when the admission can be used.
+    public internal(set) var admitted = TreeDictionary<Ticket, Timestamp>()
+
+    var lanes: [Lane]
+    var schedule: LaneSchedule
+    var pacing = Pacing()
+    var meter = DrainMeter()
+    /// Since when somebody who waits is out of sight.
+    var absentSince = TreeDictionary<Ticket, Timestamp>()
+
+    // Indexes over the above, by due time. An entry whose subject has moved on is skipped when its time comes.
+    var absences = Deque<Absence>()
+    var deadlines = Heap<Deadline>()
+
+    struct Absence: Sendable {
+        let since: Timestamp
+        let ranges: [TicketRange]
+    }
+
+    struct Deadline: Sendable, Comparable {
+        let at: Timestamp
+        let ticket: Ticket
+        static func < (a: Deadline, b: Deadline) -> Bool { (a.at, a.ticket) < (b.at, b.ticket) }
+    }
+
+    /// A queue before its first event.
+    public init(_ configuration: QueueConfiguration = QueueConfiguration()) {
+        self.configuration = configuration
+        status = .scheduled
+        schedule = LaneSchedule(configuration.priorityLanes)
+        lanes = Array(repeating: Lane(), count: schedule.laneCount)
+    }
+
+    // MARK: Applying
+
+    /// Takes the next event of the log. Events out of order are a bug of the caller and trap.
+    public mutating func apply(_ event: QueueEvent) {
+        precondition(event.seq == head + 1, "event \(event.seq) does not follow \(head)")
+        precondition(event.at >= lastEventAt, "time runs backwards in the log")
+        let couldRelease = canRelease
+        head = event.seq
+        lastEventAt = event.at
+        change(event)
+        if !couldRelease, canRelease { pacing.becamePossible(rate: configuration.releaseRatePerMinute, at: event.at) }
+    }
+
+    private mutating func change(_ event: QueueEvent) {
+        switch event.change {
+        case .configured(let new): configure(new)
+        case .opened, .resumed: status = .open
+        case .paused: status = .paused
+        case .closed: close(at: event.at)
+        case .joined(let ticket): join(ticket)
+        case .connected(let ranges): for range in ranges { range.tickets.forEach { markPresent($0) } }
+        case .disconnected(let ranges): disconnect(ranges, at: event.at)
+        case .admitted(let ticket, let until): admit(ticket, until: until, at: event.at)
+        case .completed(let ticket): endAdmission(ticket, at: event.at)
+        case .left(let ticket): end(ticket, at: event.at)
+        case .expired(let ticket, _): end(ticket, at: event.at)
+        case .announced: break
+        }
+    }
+
+    private mutating func configure(_ new: QueueConfiguration) {
+        configuration = new
+        schedule = LaneSchedule(new.priorityLanes)
+        while lanes.count < schedule.laneCount { lanes.append(Lane()) }
+    }
+
+    private mutating func join(_ ticket: Ticket) {
+        precondition(ticket.lane < lanes.count && ticket.number == lanes[ticket.lane].next, "tickets are consecutive")
+        // An empty lane has no claim on turns that passed while nobody stood in it.
+        if lanes[ticket.lane].waiting.isEmpty { lanes[ticket.lane].pass = max(lanes[ticket.lane].pass, currentPass) }
+        lanes[ticket.lane].next += 1
+        lanes[ticket.lane].waiting.insert(ticket.number)
+    }
+
+    /// The smallest turn anybody waits for.
+    private var currentPass: Int64 { lanes.lazy.filter { !$0.waiting.isEmpty }.map(\.pass).min() ?? lanes.map(\.pass).max() ?? 0 }
+
+    mutating func markPresent(_ ticket: Ticket) {
+        guard absentSince.removeValue(forKey: ticket) != nil else { return }
+        lanes[ticket.lane].absent.remove(ticket.number)
+    }
+
+    private mutating func disconnect(_ ranges: [TicketRange], at moment: Timestamp) {
+        for range in ranges {
+            for ticket in range.tickets where isWaiting(ticket) {
+                lanes[ticket.lane].absent.insert(ticket.number)
+                absentSince[ticket] = moment
+            }
+        }
+        absences.append(Absence(since: moment, ranges: ranges))
+    }
+
+    private mutating func admit(_ ticket: Ticket, until: Timestamp, at moment: Timestamp) {
+        precondition(isWaiting(ticket), "only who waits is admitted")
+        lanes[ticket.lane].pass += schedule.stride(ticket.lane)
+        stopWaiting(ticket)
+        admitted[ticket] = until
+        deadlines.insert(Deadline(at: until, ticket: ticket))
+        pacing.released(rate: configuration.releaseRatePerMinute, at: moment)
+        meter.count(.admission, at: moment)
+    }
+
+    private mutating func endAdmission(_ ticket: Ticket, at moment: Timestamp) {
+        let known = admitted.removeValue(forKey: ticket)
+        precondition(known != nil, "only who is admitted completes")
+        meter.count(.turnover, at: moment)
+    }
+
+    private mutating func end(_ ticket: Ticket, at moment: Timestamp) {
+        if isWaiting(ticket) {
+            stopWaiting(ticket)
+            meter.count(.departure, at: moment)
+        } else {
+            endAdmission(ticket, at: moment)
+        }
+    }
+
+    private mutating func stopWaiting(_ ticket: Ticket) {
+        markPresent(ticket)
+        lanes[ticket.lane].waiting.remove(ticket.number)
+    }
+
+    private mutating func close(at moment: Timestamp) {
+        status = .closed
+        for index in lanes.indices {
+            lanes[index].waiting = TicketSet()
+            lanes[index].absent = TicketSet()
+        }
+        absentSince = [:]
+        absences = []
+    }
+}
+
+extension QueueState: Equatable {
+    /// Field by field, but for indexes that follow from the fields and for what has fallen out of every window.
+    public static func == (a: QueueState, b: QueueState) -> Bool {
+        let now = max(a.lastEventAt, b.lastEventAt)
+        var (pacingA, pacingB) = (a.pacing, b.pacing)
+        pacingA.forget(at: now)
+        pacingB.forget(at: now)
+        return a.configuration == b.configuration && a.status == b.status && a.head == b.head
+            && a.lastEventAt == b.lastEventAt && a.lanes == b.lanes && a.admitted == b.admitted
+            && a.absentSince == b.absentSince && pacingA == pacingB
+            && a.meter.current(at: now) == b.meter.current(at: now)
+    }
+}
