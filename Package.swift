@@ -53,7 +53,14 @@ let package = Package(
             name: "Telemetry",
             dependencies: [logging, .product(name: "Metrics", package: "swift-metrics")],
             swiftSettings: strict),
-        .target(name: "QueueService", dependencies: ["QueueEngine", "Telemetry", logging], swiftSettings: strict),
+        .target(
+            name: "QueueService",
+            dependencies: [
+                "QueueEngine", "Telemetry", logging,
+                .product(name: "HashTreeCollections", package: "swift-collections"),
+                .product(name: "DequeModule", package: "swift-collections"),
+            ],
+            swiftSettings: strict),
 
         // Shells around the cores.
         .target(name: "EventLoop", dependencies: ["CLinux", logging], swiftSettings: strict),

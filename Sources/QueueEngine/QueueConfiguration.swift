@@ -1,5 +1,5 @@
 /// What an operator sets about a queue's line. Presentation (name, texts, addresses) is not the engine's.
-public struct QueueConfiguration: Sendable, Hashable {
+public struct QueueConfiguration: Sendable, Hashable, Codable {
     /// Admitted and not yet completed, at most. 1…10,000,000.
     public var maxConcurrentUsers: Int
     /// Admissions in any 60 seconds, at most. 0…1,000,000; 0 releases nobody.
@@ -38,7 +38,7 @@ public struct QueueConfiguration: Sendable, Hashable {
 }
 
 /// A lane with priority.
-public struct PriorityLane: Sendable, Hashable {
+public struct PriorityLane: Sendable, Hashable, Codable {
     public var name: String
     /// Of every 100 admissions, how many go to this lane while somebody waits in it. 1…100; 100: strictly first.
     public var sharePercent: Int

@@ -29,8 +29,8 @@ public struct QueueEvent: Sendable, Hashable {
         case completed(Ticket)
         case left(Ticket)
         case expired(Ticket, ExpiryReason)
-        /// Something was said to everyone; the words are the store's.
-        case announced(id: UInt64)
+        /// Something was said to everyone; the words are the store's, under this event's `seq`.
+        case announced
     }
 }
 

@@ -107,8 +107,8 @@ extension QueueState {
         emit(.expired(ticket, .removed), at: now, &log)
     }
 
-    public mutating func announce(id: UInt64, at now: Timestamp, _ log: inout [QueueEvent]) {
-        emit(.announced(id: id), at: now, &log)
+    public mutating func announce(at now: Timestamp, _ log: inout [QueueEvent]) {
+        emit(.announced, at: now, &log)
     }
 
     /// What time alone brings, up to `now`: opening, closing, expiries, releases, in this order.

@@ -1,5 +1,5 @@
 /// A moment: microseconds since 1970-01-01T00:00:00Z. The engine is given moments, it never reads a clock.
-public struct Timestamp: Sendable, Hashable, Comparable {
+public struct Timestamp: Sendable, Hashable, Comparable, Codable {
     public var microseconds: Int64
 
     public init(microseconds: Int64) { self.microseconds = microseconds }

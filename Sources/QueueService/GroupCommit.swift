@@ -1,0 +1,144 @@
+import Logging
+import QueueEngine
+
+/// What waits together is committed together.
+extension QueueService {
+    /// Runs `body` against the queue and returns once what it brought is committed.
+    ///
+    /// `body` may run more than once, and must change nothing where it throws.
+    func perform<R: Sendable>(
+        on queue: QueueID, _ body: @escaping (inout Decision) throws(ServiceError) -> R
+    ) async throws(ServiceError) -> R {
+        guard hosted[queue] != nil else { throw .noSuchQueue }
+        return try await withCheckedContinuation { continuation in
+            enqueue(AwaitedCommand(queue, continuation, body))
+        }.get()
+    }
+
+    func enqueue(_ command: any PendingCommand) {
+        pending.append(command)
+        beginCommitting()
+    }
+
+    func beginCommitting() {
+        guard !isCommitting else { return }
+        isCommitting = true
+        Task { await commitAll() }
+    }
+
+    /// Commits batch after batch until nothing waits. While one is in the store's hands the next one gathers.
+    private func commitAll() async {
+        while !pending.isEmpty {
+            let batch = pending
+            pending = []
+            let again = await commit(batch)
+            pending.insert(contentsOf: again, at: 0)
+            if staleSince != nil { break }
+        }
+        isCommitting = false
+        scheduleWake()
+    }
+
+    /// One queue's part of a batch. Each command with what it added, so that a conflict meets only its author.
+    private struct Undecided {
+        struct Entry {
+            let command: any PendingCommand
+            let events: Range<Int>
+            let receipts: Range<Int>
+        }
+        var decision: Decision
+        var entries: [Entry] = []
+        var commands: [any PendingCommand] { entries.map(\.command) }
+    }
+
+    /// Decides and commits one batch. Returns the commands that lost a race, to be decided anew.
+    private func commit(_ batch: [any PendingCommand]) async -> [any PendingCommand] {
+        let decided = decide(batch)
+        let toCommit = decided.filter { !$0.decision.isEmpty }
+        for item in decided where item.decision.isEmpty {
+            hosted[item.decision.record.id]?.presence = item.decision.presence
+            for command in item.commands { command.succeed() }
+        }
+        guard !toCommit.isEmpty else { return [] }
+        do throws(StoreError) {
+            let outcomes = try await store.append(toCommit.map(\.decision.append))
+            setStale(nil)
+            var again: [any PendingCommand] = []
+            var messages: [BusMessage] = []
+            for (item, outcome) in zip(toCommit, outcomes) {
+                again += await settle(item, outcome, &messages)
+            }
+            if !messages.isEmpty { publish(messages) }
+            return again
+        } catch {
+            log.error("a commit failed", metadata: ["error": "\(error)"])
+            setStale(staleSince ?? clock.now())
+            return toCommit.flatMap(\.commands).filter { !$0.fail(ServiceError(error)) }
+        }
+    }
+
+    private func decide(_ batch: [any PendingCommand]) -> [Undecided] {
+        let now = clock.now()
+        var order: [QueueID] = []
+        var byQueue: [QueueID: [any PendingCommand]] = [:]
+        for command in batch {
+            if byQueue[command.queue] == nil { order.append(command.queue) }
+            byQueue[command.queue, default: []].append(command)
+        }
+        return order.compactMap { id in
+            guard let queue = hosted[id] else {
+                for command in byQueue[id]! { _ = command.fail(.noSuchQueue) }
+                return nil
+            }
+            var item = Undecided(decision: Decision(queue, now: now))
+            for command in byQueue[id]! {
+                let (events, receipts) = (item.decision.events.count, item.decision.receipts.count)
+                do throws(ServiceError) {
+                    try command.decide(&item.decision)
+                    item.entries.append(.init(
+                        command: command, events: events..<item.decision.events.count,
+                        receipts: receipts..<item.decision.receipts.count))
+                } catch {
+                    _ = command.fail(error)
+                }
+            }
+            item.decision.advance()
+            return item
+        }
+    }
+
+    private func settle(_ item: Undecided, _ outcome: AppendOutcome, _ messages: inout [BusMessage]) async -> [any PendingCommand] {
+        let id = item.decision.record.id
+        switch outcome {
+        case .committed:
+            adopt(item.decision)
+            messages.append(BusMessage(queue: id, epoch: item.decision.record.epoch, events: item.decision.events.map(\.event)))
+            for command in item.commands { command.succeed() }
+            return []
+        case .behind:
+            await catchUp(id)
+            return item.commands
+        case .userConflict(let index): return item.entries.filter { !($0.events.contains(index) && $0.command.fail(.userHasPlace)) }.map(\.command)
+        case .receiptConflict(let index): return item.entries.filter { !($0.receipts.contains(index) && $0.command.fail(.alreadyDone)) }.map(\.command)
+        case .slugTaken:
+            return item.commands.filter { !$0.fail(.slugTaken) }
+        }
+    }
+
+    /// The replica becomes what was committed, unless the bus has already brought it further.
+    private func adopt(_ decision: Decision) {
+        let id = decision.record.id
+        guard let queue = hosted[id], queue.state.head == decision.baseHead else { return }
+        hosted[id]?.state = decision.state
+        rename(queue.record, to: decision.record)
+        hosted[id]?.presence = decision.presence
+        let announcements = decision.events.compactMap { event, detail -> Announcement? in
+            guard case .announcement(let text, let severity, let expiresAt) = detail, case .announced = event.change else { return nil }
+            return Announcement(seq: event.seq, text: text, severity: severity, publishedAt: event.at, expiresAt: expiresAt)
+        }
+        if !announcements.isEmpty {
+            hosted[id]?.announcements = Array((announcements.reversed() + queue.announcements).prefix(20))
+        }
+        notify(id, events: decision.events.map(\.event), announcements: announcements)
+    }
+}

@@ -1,0 +1,65 @@
+public import QueueEngine
+
+/// Time, from outside: a real clock, or a simulation's.
+public protocol ServiceClock: Sendable {
+    func now() -> Timestamp
+    /// Calls `body` once, soon after `moment`; never before.
+    func wake(at moment: Timestamp, _ body: @escaping @Sendable () -> Void)
+}
+
+/// Randomness, from outside: the system's, or a seeded generator.
+public protocol RandomSource: Sendable {
+    func next() -> UInt64
+}
+
+extension RandomSource {
+    func identifier<Subject>(at moment: Timestamp) -> Identifier<Subject> { Identifier(at: moment, random: (next(), next())) }
+}
+
+/// What instances tell each other after a commit. A hint: whatever is lost is read from the store.
+public struct BusMessage: Sendable {
+    public let queue: QueueID
+    public let epoch: UInt64
+    public let events: [QueueEvent]
+    public init(queue: QueueID, epoch: UInt64, events: [QueueEvent]) {
+        self.queue = queue
+        self.epoch = epoch
+        self.events = events
+    }
+}
+
+/// Carries messages between instances: at most once, in no promised order, and a sender does not get its own back.
+public protocol EventBus: Sendable {
+    func publish(_ messages: [BusMessage], from sender: AnyObject)
+    func subscribe(_ subscriber: AnyObject, _ receive: @escaping @Sendable ([BusMessage]) -> Void)
+}
+
+/// Who is told of every change of the queues that this instance serves. Called on the service's executor, in order.
+public protocol QueueObserver: Sendable {
+    func queueChanged(_ update: QueueUpdate)
+    func queueRemoved(_ queue: QueueID)
+    /// The store has become unreachable, or reachable again: `since` when what is shown may be old; nil: live.
+    func stalenessChanged(_ since: Timestamp?)
+}
+
+/// What a queue is like at one moment. Immutable, one for all loops.
+public final class QueueSnapshot: Sendable {
+    public let record: QueueRecord
+    public let state: QueueState
+    public let drain: DrainRate
+    public let at: Timestamp
+
+    init(record: QueueRecord, state: QueueState, at moment: Timestamp) {
+        self.record = record
+        self.state = state
+        at = moment
+        drain = state.drain(at: moment)
+    }
+}
+
+/// A change: what the queue is like now, and what has happened since the last update.
+public struct QueueUpdate: Sendable {
+    public let snapshot: QueueSnapshot
+    public let events: [QueueEvent]
+    public let announcements: [Announcement]
+}

@@ -1,0 +1,74 @@
+import DequeModule
+import HashTreeCollections
+import QueueEngine
+
+/// Who is in sight, as this instance's connections and polls tell it.
+///
+/// Whoever waits and is not marked absent is held by one connection: that is the ordinary case and costs nothing. Only
+/// what differs is kept here: second holders of a ticket (a tab that was opened again before the old one was closed),
+/// and leases of those who poll. Holders are counted, so it does not matter in which order an opening on one loop and
+/// a closing on another arrive.
+///
+/// A value that is copied with every batch: the tables share what did not change, and leases are found by the second
+/// in which they end, so a batch costs what it changes and not how many people poll.
+struct Presence {
+    private var surplus = TreeDictionary<Ticket, Int>()
+    /// Until which second each one who polls is held.
+    private var leases = TreeDictionary<Ticket, Int64>()
+    private var ends = Deque<LeaseEnd>()
+
+    private struct LeaseEnd {
+        let second: Int64
+        var tickets: [Ticket]
+    }
+
+    /// A holder more. Returns whether the ticket must be marked present.
+    mutating func opened(_ ticket: Ticket, isAbsent: Bool) -> Bool {
+        if isAbsent { return true }
+        surplus[ticket, default: 0] += 1
+        return false
+    }
+
+    /// A holder less. Returns whether the ticket must be marked absent.
+    mutating func closed(_ ticket: Ticket) -> Bool {
+        guard let extra = surplus[ticket] else { return true }
+        surplus[ticket] = extra == 1 ? nil : extra - 1
+        return false
+    }
+
+    /// Somebody polled: held for `lease` from `now`. Returns whether that is a new holder.
+    mutating func polled(_ ticket: Ticket, at now: Timestamp, lease: Timestamp.Span) -> Bool {
+        let second = (now + lease).microseconds / 1_000_000 + 1
+        let before = leases.updateValue(second, forKey: ticket)
+        if before != second {
+            if let last = ends.last, last.second == second {
+                ends[ends.count - 1].tickets.append(ticket)
+            } else {
+                ends.append(LeaseEnd(second: second, tickets: [ticket]))
+            }
+        }
+        return before == nil
+    }
+
+    /// Tickets whose polls have stopped.
+    mutating func lapsed(at now: Timestamp) -> [Ticket] {
+        var gone: [Ticket] = []
+        while let first = ends.first, first.second <= now.microseconds / 1_000_000 {
+            ends.removeFirst()
+            for ticket in first.tickets where leases[ticket] == first.second {
+                leases[ticket] = nil
+                gone.append(ticket)
+            }
+        }
+        return gone
+    }
+
+    /// When a lease may end next.
+    var nextLapse: Timestamp? { ends.first.map { Timestamp(microseconds: $0.second * 1_000_000) } }
+
+    /// The ticket waits no more.
+    mutating func forget(_ ticket: Ticket) {
+        surplus[ticket] = nil
+        leases[ticket] = nil
+    }
+}

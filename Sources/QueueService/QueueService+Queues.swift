@@ -1,0 +1,124 @@
+public import QueueEngine
+
+/// What operators do with queues.
+extension QueueService {
+    /// A queue that `tenant` owns; nil: any tenant's.
+    public func queue(_ id: QueueID, tenant: TenantID? = nil) throws(ServiceError) -> QueueSnapshot {
+        guard let queue = hosted[id], let snapshot = queue.snapshot, tenant == nil || queue.record.tenant == tenant else {
+            throw .noSuchQueue
+        }
+        return snapshot
+    }
+
+    public func queue(slug: String) -> QueueID? { slugs[slug] }
+
+    /// A tenant's queues by id, which is by age.
+    public func queues(of tenant: TenantID, after: QueueID?, limit: Int) -> [QueueSnapshot] {
+        let all = hosted.values.compactMap(\.snapshot).filter { $0.record.tenant == tenant }.sorted { $0.record.id < $1.record.id }
+        return Array(all.drop { queue in after.map { queue.record.id <= $0 } ?? false }.prefix(limit))
+    }
+
+    /// Makes a queue. It is open at once, unless it opens later.
+    public func create(
+        tenant: TenantID, slug: String?, name: String, description: String, redirectURL: String?,
+        configuration: QueueConfiguration, once: WriteOnce? = nil
+    ) async throws(ServiceError) -> QueueSnapshot {
+        if let result = try await earlierResult(once), let id = QueueID(result) { return try queue(id, tenant: tenant) }
+        let now = clock.now()
+        let id: QueueID = random.identifier(at: now)
+        let record = QueueRecord(
+            id: id, tenant: tenant, epoch: random.next() | 1, slug: slug ?? "q-\(String(id.low & 0xFFFF_FFFF_FFFF, radix: 36))",
+            name: name, description: description, redirectURL: redirectURL, configuration: configuration, createdAt: now)
+        guard slugs[record.slug] == nil else { throw .slugTaken }
+        // Not visible before its first event is committed: it has no snapshot until then.
+        hosted[id] = HostedQueue(record: record, state: QueueState(configuration))
+        slugs[record.slug] = id
+        do throws(ServiceError) {
+            try await perform(on: id) { decision throws(ServiceError) in
+                try decision.configure(record)
+                decision.receipt(once, result: id.description)
+            }
+        } catch {
+            hosted[id] = nil
+            slugs[record.slug] = nil
+            if error == .alreadyDone { return try await create(
+                tenant: tenant, slug: slug, name: name, description: description, redirectURL: redirectURL,
+                configuration: configuration, once: once) }
+            throw error
+        }
+        return try queue(id)
+    }
+
+    /// Sets a queue anew; `change` sees its record as it is when the change is decided.
+    public func update(
+        _ id: QueueID, tenant: TenantID, _ change: @escaping @Sendable (inout QueueRecord) -> Void
+    ) async throws(ServiceError) -> QueueSnapshot {
+        let before = try queue(id, tenant: tenant).record
+        var wanted = before
+        change(&wanted)
+        if wanted.slug != before.slug, let other = slugs[wanted.slug], other != id { throw .slugTaken }
+        try await perform(on: id) { decision throws(ServiceError) in
+            var record = decision.record
+            change(&record)
+            try decision.configure(record)
+        }
+        return try queue(id)
+    }
+
+    public enum Verb: String, Sendable, CaseIterable { case open, pause, resume, close }
+
+    public func perform(_ verb: Verb, on id: QueueID, tenant: TenantID) async throws(ServiceError) -> QueueSnapshot {
+        _ = try queue(id, tenant: tenant)
+        try await perform(on: id) { decision throws(ServiceError) in
+            try decision.run { state, now, log throws(QueueRefusal) in
+                switch verb {
+                case .open: try state.open(at: now, &log)
+                case .pause: try state.pause(at: now, &log)
+                case .resume: try state.resume(at: now, &log)
+                case .close: state.close(at: now, &log)
+                }
+            }
+        }
+        return try queue(id)
+    }
+
+    /// Closes a queue and takes it away; its log and sessions stay in the store.
+    public func delete(_ id: QueueID, tenant: TenantID) async throws(ServiceError) {
+        let snapshot = try await perform(.close, on: id, tenant: tenant)
+        try await asking { () throws(StoreError) in try await store.deleteQueue(id, tenant: tenant) }
+        hosted[id] = nil
+        slugs[snapshot.record.slug] = nil
+        notifyRemoved(id)
+    }
+
+    /// Says a word to everyone in the queue. Returns the announcement as it was published.
+    public func announce(
+        _ text: String, severity: Severity, expiresAt: Timestamp?, to id: QueueID, tenant: TenantID, once: WriteOnce? = nil
+    ) async throws(ServiceError) -> Announcement {
+        _ = try queue(id, tenant: tenant)
+        if let result = try await earlierResult(once), let seq = UInt64(result) {
+            let known = try await asking { () throws(StoreError) in try await store.announcements(of: id, at: .distantPast, limit: 100) }
+            if let same = known.first(where: { $0.seq == seq }) { return same }
+        }
+        return try await perform(on: id) { decision throws(ServiceError) in
+            try decision.run(.announcement(text: text, severity, expiresAt: expiresAt)) { state, now, log throws(QueueRefusal) in
+                state.announce(at: now, &log)
+            }
+            let event = decision.events.last!.event
+            decision.receipt(once, result: String(event.seq))
+            return Announcement(seq: event.seq, text: text, severity: severity, publishedAt: event.at, expiresAt: expiresAt)
+        }
+    }
+
+    /// Announcements that have not expired, the newest first.
+    public func announcements(of id: QueueID) throws(ServiceError) -> [Announcement] {
+        guard let queue = hosted[id] else { throw .noSuchQueue }
+        let now = clock.now()
+        return queue.announcements.filter { $0.expiresAt.map { $0 > now } ?? true }
+    }
+
+    /// The mean wait of the last thousand who were admitted, in seconds; nil where nobody was.
+    public func averageWait(of id: QueueID) async throws(ServiceError) -> Double? {
+        try await asking { () throws(StoreError) in try await store.averageWait(of: id, last: 1_000) }
+    }
+}

@@ -1,0 +1,148 @@
+public import QueueEngine
+
+/// What is done about one person in a queue.
+extension QueueService {
+    /// Who holds a place: a connection that will tell when it closes, or polls that may stop.
+    public enum Holder: Sendable { case connection, polls }
+
+    /// A place in line, and the queue as it was when the place was committed.
+    public struct Joined: Sendable {
+        public let session: SessionRecord
+        public let snapshot: QueueSnapshot
+    }
+
+    /// Takes a place. A trusted user (`visitor.user`) who has one keeps it and is given the same session again.
+    public func join(
+        _ id: QueueID, lane: String? = nil, visitor: Visitor, holder: Holder, once: WriteOnce? = nil
+    ) async throws(ServiceError) -> Joined {
+        // A lost race for the same person or key is met by looking again; each turn waits for a commit.
+        for _ in 0..<16 {
+            if let earlier = try await earlierSession(id, visitor, once) {
+                if case .polls = holder { poll(id, earlier.ticket) } else { opened(id, [earlier.ticket]) }
+                return Joined(session: earlier, snapshot: try queue(id))
+            }
+            do throws(ServiceError) {
+                let session = try await perform(on: id) { [random] decision throws(ServiceError) in
+                    try decision.join(lane: lane, visitor: visitor, holder: holder, once: once, random: random)
+                }
+                return Joined(session: session, snapshot: try queue(id))
+            } catch {
+                guard error == .userHasPlace || error == .alreadyDone else { throw error }
+            }
+        }
+        throw .unavailable(retryAfterSeconds: 1)
+    }
+
+    private func earlierSession(_ id: QueueID, _ visitor: Visitor, _ once: WriteOnce?) async throws(ServiceError) -> SessionRecord? {
+        if let result = try await earlierResult(once), let session = SessionID(result) { return try await self.session(session) }
+        guard let user = visitor.user else { return nil }
+        return try await asking { () throws(StoreError) in try await store.currentSession(user: user, queue: id) }
+    }
+
+    public func session(_ id: SessionID, tenant: TenantID? = nil) async throws(ServiceError) -> SessionRecord {
+        let found = try await asking { () throws(StoreError) in try await store.session(id) }
+        guard let session = found, tenant == nil || session.tenant == tenant else { throw .noSuchSession }
+        return session
+    }
+
+    public func session(user: String, queue: QueueID) async throws(ServiceError) -> SessionRecord {
+        let found = try await asking { () throws(StoreError) in try await store.currentSession(user: user, queue: queue) }
+        guard let session = found else { throw .noSuchSession }
+        return session
+    }
+
+    public func sessions(
+        tenant: TenantID, queue: QueueID?, status: SessionStatus?, after cursor: String?, limit: Int
+    ) async throws(ServiceError) -> Page<SessionRecord> {
+        try await asking { () throws(StoreError) in
+            try await store.sessions(tenant: tenant, queue: queue, status: status, after: cursor, limit: limit)
+        }
+    }
+
+    /// Leaves the line, or gives an admission back.
+    public func leave(_ id: QueueID, _ ticket: Ticket) async throws(ServiceError) {
+        try await perform(on: id) { decision throws(ServiceError) in
+            try decision.run { state, now, log throws(QueueRefusal) in try state.leave(ticket, at: now, &log) }
+        }
+    }
+
+    /// The admission has served its purpose. Completing twice is completing once.
+    public func complete(_ id: SessionID, tenant: TenantID) async throws(ServiceError) -> SessionRecord {
+        try await end(id, tenant, as: .completed) { state, ticket, now, log throws(QueueRefusal) in
+            try state.complete(ticket, at: now, &log)
+        }
+    }
+
+    /// Takes somebody out.
+    public func remove(_ id: SessionID, tenant: TenantID) async throws(ServiceError) -> SessionRecord {
+        try await end(id, tenant, as: .expired) { state, ticket, now, log throws(QueueRefusal) in
+            try state.remove(ticket, at: now, &log)
+        }
+    }
+
+    private func end(
+        _ id: SessionID, _ tenant: TenantID, as status: SessionStatus,
+        _ command: @escaping @Sendable (inout QueueState, Ticket, Timestamp, inout [QueueEvent]) throws(QueueRefusal) -> Void
+    ) async throws(ServiceError) -> SessionRecord {
+        let session = try await session(id, tenant: tenant)
+        if session.status == status { return session }
+        try await perform(on: session.queue) { decision throws(ServiceError) in
+            try decision.run { state, now, log throws(QueueRefusal) in try command(&state, session.ticket, now, &log) }
+        }
+        return try await self.session(id)
+    }
+
+    // MARK: Presence
+
+    /// A connection holds these tickets from now on.
+    public func opened(_ id: QueueID, _ tickets: [Ticket]) {
+        enqueue(StandingCommand(id) { decision throws(ServiceError) in
+            try decision.markPresent(tickets.filter { decision.presence.opened($0, isAbsent: decision.state.isAbsent($0)) })
+        })
+    }
+
+    /// A connection that held these tickets is gone.
+    public func closed(_ id: QueueID, _ tickets: [Ticket]) {
+        enqueue(StandingCommand(id) { decision throws(ServiceError) in
+            let gone = tickets.filter { decision.presence.closed($0) }
+            try decision.run { state, now, log throws(QueueRefusal) in state.disconnect(gone, at: now, &log) }
+        })
+    }
+
+    /// Somebody without a connection asked for the position: that counts as being in sight for a while.
+    public func poll(_ id: QueueID, _ ticket: Ticket) {
+        enqueue(StandingCommand(id) { decision throws(ServiceError) in
+            guard decision.state.isWaiting(ticket) else { return }
+            guard decision.presence.polled(ticket, at: decision.now, lease: QueueService.pollLease) else { return }
+            if decision.presence.opened(ticket, isAbsent: decision.state.isAbsent(ticket)) { try decision.markPresent([ticket]) }
+        })
+    }
+
+    /// A connection shows a session's token: holds the ticket, and is told where it stands.
+    public func resume(_ id: QueueID, _ ticket: Ticket) throws(ServiceError) -> QueueSnapshot {
+        let snapshot = try queue(id)
+        if snapshot.state.isWaiting(ticket) { opened(id, [ticket]) }
+        return snapshot
+    }
+}
+
+extension Decision {
+    mutating func join(
+        lane: String?, visitor: Visitor, holder: QueueService.Holder, once: WriteOnce?, random: any RandomSource
+    ) throws(ServiceError) -> SessionRecord {
+        guard let index = lane.map({ record.configuration.laneIndex(named: $0) }) ?? 0 else { throw .refused(.noSuchLane) }
+        let id: SessionID = random.identifier(at: now)
+        let ticket = try run(.session(id, visitor)) { state, now, log throws(QueueRefusal) in
+            try state.join(lane: index, at: now, &log)
+        }
+        if case .polls = holder { _ = presence.polled(ticket, at: now, lease: QueueService.pollLease) }
+        receipt(once, result: id.description)
+        return SessionRecord(
+            id: id, tenant: record.tenant, queue: record.id, ticket: ticket, visitor: visitor, status: .waiting,
+            createdAt: events.last!.event.at)
+    }
+
+    mutating func markPresent(_ tickets: [Ticket]) throws(ServiceError) {
+        try run { state, now, log throws(QueueRefusal) in state.connect(tickets, at: now, &log) }
+    }
+}

@@ -1,0 +1,136 @@
+public import QueueEngine
+
+/// Why a store could not do what it was asked to. What was asked has not happened, not even in part.
+public enum StoreError: Error, Sendable, Hashable {
+    /// No room on the disk.
+    case full
+    /// Cannot be reached, or is in somebody else's hands; says what it said.
+    case unavailable(String)
+    /// What is stored makes no sense.
+    case corrupt(String)
+}
+
+/// Events to add to one queue's log, with the rows that they change, in one transaction.
+public struct LogAppend: Sendable {
+    /// What an event needs beside itself to become rows.
+    public enum Detail: Sendable {
+        case none
+        /// Of a `joined`.
+        case session(SessionID, Visitor)
+        /// Of an `announced`.
+        case announcement(text: String, Severity, expiresAt: Timestamp?)
+    }
+
+    /// The queue as it is after the events; a queue whose first event this is, is made.
+    public let record: QueueRecord
+    /// The events continue this head.
+    public let expectedHead: UInt64
+    public var events: [(event: QueueEvent, detail: Detail)] = []
+    public var receipts: [Receipt] = []
+    public var status: QueueStatus
+    public var counters: QueueCounters
+
+    public init(record: QueueRecord, expectedHead: UInt64, status: QueueStatus, counters: QueueCounters) {
+        self.record = record
+        self.expectedHead = expectedHead
+        self.status = status
+        self.counters = counters
+    }
+}
+
+public enum AppendOutcome: Sendable, Hashable {
+    case committed
+    /// The log is elsewhere by now: somebody else has written. Read what is missing and decide anew.
+    case behind
+    /// The event at this index would give a person a second place.
+    case userConflict(eventIndex: Int)
+    /// The receipt at this index has been given before.
+    case receiptConflict(index: Int)
+    case slugTaken
+}
+
+/// A queue as a store gives it back.
+public struct StoredQueue: Sendable {
+    public let record: QueueRecord
+    public let image: QueueImage
+    public init(record: QueueRecord, image: QueueImage) {
+        self.record = record
+        self.image = image
+    }
+}
+
+/// A part of a list, and what to ask for the next part with.
+public struct Page<Element: Sendable>: Sendable {
+    public let items: [Element]
+    public let next: String?
+    public init(items: [Element], next: String?) {
+        self.items = items
+        self.next = next
+    }
+}
+
+/// The durable home of queues, sessions and logs: the one truth, of which all else is a view.
+///
+/// - `append` is durable when it returns, all or nothing for each queue, and gives each queue's log gapless numbers.
+/// - Every call that names a tenant sees that tenant's rows only.
+/// - Errors mean that nothing has happened.
+public protocol QueueStore: Sendable {
+    // The line.
+
+    /// Commits every append, as far as each queue's expected head is still its head. One transaction for all.
+    func append(_ batch: [LogAppend]) async throws(StoreError) -> [AppendOutcome]
+    /// Every queue that has not been deleted.
+    func loadQueues() async throws(StoreError) -> [StoredQueue]
+    func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue?
+    /// Entries after `seq`, in order, at most `limit`.
+    func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry]
+    /// The smallest `seq` still in the log; nil for an empty one.
+    func firstEntry(of queue: QueueID) async throws(StoreError) -> UInt64?
+    func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError)
+
+    // Sessions.
+
+    func session(_ id: SessionID) async throws(StoreError) -> SessionRecord?
+    func sessions(of queue: QueueID, tickets: [Ticket]) async throws(StoreError) -> [SessionRecord]
+    /// The session of a trusted user that has not ended.
+    func currentSession(user: String, queue: QueueID) async throws(StoreError) -> SessionRecord?
+    func sessions(
+        tenant: TenantID, queue: QueueID?, status: SessionStatus?, after cursor: String?, limit: Int
+    ) async throws(StoreError) -> Page<SessionRecord>
+
+    // Announcements that have not expired at `now`, the newest first.
+
+    func announcements(of queue: QueueID, at now: Timestamp, limit: Int) async throws(StoreError) -> [Announcement]
+
+    /// The mean of seconds from joining to admission over the `last` admissions; nil where there were none.
+    func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double?
+
+    /// Returns once the store can be written again: a small durable write.
+    func probe() async throws(StoreError)
+
+    // Tenants, keys, receipts, secrets.
+
+    func tenants() async throws(StoreError) -> [Tenant]
+    func insert(_ tenant: Tenant) async throws(StoreError)
+    func keys() async throws(StoreError) -> [APIKey]
+    func insert(_ key: APIKey) async throws(StoreError)
+    func deleteKey(_ id: KeyID, tenant: TenantID) async throws(StoreError) -> Bool
+    func receipt(tenant: TenantID, key: String) async throws(StoreError) -> Receipt?
+    /// Named secrets that all instances share (signing keys), the newest first.
+    func secrets(_ purpose: String) async throws(StoreError) -> [StoredSecret]
+    func insert(_ secret: StoredSecret) async throws(StoreError)
+}
+
+/// Key material, by what it is for.
+public struct StoredSecret: Sendable, Hashable {
+    public let id: String
+    public let purpose: String
+    public let value: [UInt8]
+    public let createdAt: Timestamp
+    public init(id: String, purpose: String, value: [UInt8], createdAt: Timestamp) {
+        self.id = id
+        self.purpose = purpose
+        self.value = value
+        self.createdAt = createdAt
+    }
+}

@@ -1,0 +1,37 @@
+public import QueueEngine
+
+/// Why something could not be done. Nothing has changed, and the case says what the caller can do about it.
+public enum ServiceError: Error, Sendable, Hashable {
+    case noSuchQueue
+    case noSuchSession
+    case refused(QueueRefusal)
+    /// `Idempotency-Key` was used for something else.
+    case keyReused
+    case slugTaken
+    /// A trusted user has a place in this queue already. Met and answered inside the service.
+    case userHasPlace
+    /// A write with this `Idempotency-Key` has been done. Met and answered inside the service.
+    case alreadyDone
+    /// The reader's position is not one of this log: where it begins, and where it is.
+    case logRestarted(epoch: UInt64, first: UInt64, head: UInt64)
+    /// The store is out of reach; come back after that many seconds.
+    case unavailable(retryAfterSeconds: Int)
+    /// The store has no room.
+    case storeFull(retryAfterSeconds: Int)
+
+    init(_ error: StoreError) {
+        switch error {
+        case .full: self = .storeFull(retryAfterSeconds: 10)
+        case .unavailable, .corrupt: self = .unavailable(retryAfterSeconds: 5)
+        }
+    }
+}
+
+extension QueueService {
+    /// A question to the store, with its errors as the service's.
+    nonisolated(nonsending) func asking<R>(
+        _ question: () async throws(StoreError) -> R
+    ) async throws(ServiceError) -> R {
+        do throws(StoreError) { return try await question() } catch { throw ServiceError(error) }
+    }
+}

@@ -1,0 +1,32 @@
+/// A write that carries an `Idempotency-Key`: done once, however often it is asked for.
+public struct WriteOnce: Sendable, Hashable {
+    public let tenant: TenantID
+    public let key: String
+    /// A digest of what was asked: the same key with another request is refused.
+    public let requestHash: [UInt8]
+
+    public init(tenant: TenantID, key: String, requestHash: [UInt8]) {
+        self.tenant = tenant
+        self.key = key
+        self.requestHash = requestHash
+    }
+}
+
+extension QueueService {
+    /// What an earlier write with this key made; nil where there was none.
+    func earlierResult(_ once: WriteOnce?) async throws(ServiceError) -> String? {
+        guard let once else { return nil }
+        let receipt = try await asking { () throws(StoreError) in try await store.receipt(tenant: once.tenant, key: once.key) }
+        guard let receipt else { return nil }
+        guard receipt.requestHash == once.requestHash else { throw .keyReused }
+        return receipt.result
+    }
+}
+
+extension Decision {
+    /// Remembers the write in the same transaction that does it.
+    mutating func receipt(_ once: WriteOnce?, result: String) {
+        guard let once else { return }
+        receipts.append(Receipt(tenant: once.tenant, key: once.key, requestHash: once.requestHash, result: result))
+    }
+}

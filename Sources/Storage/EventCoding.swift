@@ -1,0 +1,89 @@
+import Foundation
+import QueueEngine
+
+/// An event's change as columns: its type, the ticket that it is about, and what else there is as JSON.
+struct StoredChange {
+    let type: String
+    var ticket: Ticket?
+    var data: String?
+
+    init(_ change: QueueEvent.Change) {
+        switch change {
+        case .configured(let configuration): (type, data) = ("configured", JSON.encode(configuration))
+        case .opened: type = "opened"
+        case .paused: type = "paused"
+        case .resumed: type = "resumed"
+        case .closed: type = "closed"
+        case .joined(let joined): (type, ticket) = ("joined", joined)
+        case .connected(let ranges): (type, data) = ("connected", JSON.encode(ranges.map(StoredRange.init)))
+        case .disconnected(let ranges): (type, data) = ("disconnected", JSON.encode(ranges.map(StoredRange.init)))
+        case .admitted(let admitted, let until): (type, ticket, data) = ("admitted", admitted, String(until.microseconds))
+        case .completed(let completed): (type, ticket) = ("completed", completed)
+        case .left(let left): (type, ticket) = ("left", left)
+        case .expired(let expired, let reason): (type, ticket, data) = ("expired", expired, reason.rawValue)
+        case .announced: type = "announced"
+        }
+    }
+
+    init(type: String, ticket: Ticket?, data: String?) {
+        self.type = type
+        self.ticket = ticket
+        self.data = data
+    }
+
+    /// nil where the columns are not what this program writes.
+    var change: QueueEvent.Change? {
+        switch type {
+        case "configured": data.flatMap { JSON.decode(QueueConfiguration.self, $0) }.map { .configured($0) }
+        case "opened": .opened
+        case "paused": .paused
+        case "resumed": .resumed
+        case "closed": .closed
+        case "joined": ticket.map { .joined($0) }
+        case "connected": ranges.map { .connected($0) }
+        case "disconnected": ranges.map { .disconnected($0) }
+        case "admitted": data.flatMap(Int64.init).flatMap { until in ticket.map { .admitted($0, until: Timestamp(microseconds: until)) } }
+        case "completed": ticket.map { .completed($0) }
+        case "left": ticket.map { .left($0) }
+        case "expired": data.flatMap(ExpiryReason.init).flatMap { reason in ticket.map { .expired($0, reason) } }
+        case "announced": .announced
+        default: nil
+        }
+    }
+
+    private var ranges: [TicketRange]? { data.flatMap { JSON.decode([StoredRange].self, $0) }?.map(\.range) }
+}
+
+/// `[first ticket, count]`.
+private struct StoredRange: Codable {
+    let first: UInt64
+    let count: UInt64
+
+    init(_ range: TicketRange) { (first, count) = (range.first.rawValue, range.count) }
+
+    init(from decoder: any Decoder) throws {
+        var container = try decoder.unkeyedContainer()
+        first = try container.decode(UInt64.self)
+        count = max(1, try container.decode(UInt64.self))
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.unkeyedContainer()
+        try container.encode(first)
+        try container.encode(count)
+    }
+
+    var range: TicketRange { TicketRange(first: Ticket(rawValue: first), count: count) }
+}
+
+/// Columns that hold JSON.
+enum JSON {
+    static func encode(_ value: some Encodable) -> String {
+        // Numbers, strings and dates that are none: encoding them cannot fail.
+        String(decoding: try! JSONEncoder().encode(value), as: UTF8.self)
+    }
+
+    static func decode<V: Decodable>(_ type: V.Type, _ text: String) -> V? {
+        try? JSONDecoder().decode(type, from: Data(text.utf8))
+    }
+}

@@ -1,0 +1,64 @@
+import GRDB
+
+/// The tables, forward only. Times are microseconds since 1970, identifiers 16 bytes, and every row has its tenant.
+enum SQLiteSchema {
+    static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1 queues, sessions, log") { try $0.execute(sql: first) }
+        return migrator
+    }
+
+    private static let first = """
+        CREATE TABLE tenants (id BLOB PRIMARY KEY NOT NULL, name TEXT NOT NULL) WITHOUT ROWID;
+
+        CREATE TABLE keys (
+            id BLOB PRIMARY KEY NOT NULL, tenant_id BLOB NOT NULL REFERENCES tenants (id), role TEXT NOT NULL,
+            hash BLOB NOT NULL UNIQUE, label TEXT NOT NULL
+        ) WITHOUT ROWID;
+
+        CREATE TABLE queues (
+            id BLOB PRIMARY KEY NOT NULL, tenant_id BLOB NOT NULL REFERENCES tenants (id), epoch INTEGER NOT NULL,
+            slug TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL, redirect_url TEXT,
+            configuration TEXT NOT NULL, status TEXT NOT NULL, is_active INTEGER NOT NULL DEFAULT 1,
+            head INTEGER NOT NULL, last_event_at INTEGER NOT NULL, counters TEXT NOT NULL, created_at INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        CREATE UNIQUE INDEX idx_queues_slug ON queues (slug) WHERE is_active;
+        CREATE INDEX idx_queues_tenant_active ON queues (tenant_id, is_active) WHERE is_active;
+
+        CREATE TABLE user_sessions (
+            queue_id BLOB NOT NULL REFERENCES queues (id), ticket INTEGER NOT NULL, id BLOB NOT NULL,
+            tenant_id BLOB NOT NULL, user TEXT, label TEXT, display_name TEXT, metadata TEXT,
+            status TEXT NOT NULL, end_reason TEXT, created_at INTEGER NOT NULL, absent_since INTEGER,
+            admitted_at INTEGER, expires_at INTEGER, ended_at INTEGER,
+            PRIMARY KEY (queue_id, ticket)
+        ) WITHOUT ROWID;
+        CREATE UNIQUE INDEX idx_user_sessions_id ON user_sessions (id);
+        CREATE INDEX idx_user_sessions_queue_status ON user_sessions (queue_id, status, created_at);
+        CREATE UNIQUE INDEX idx_user_sessions_user ON user_sessions (queue_id, user)
+            WHERE user IS NOT NULL AND status IN ('waiting', 'admitted');
+
+        CREATE TABLE log (
+            queue_id BLOB NOT NULL, seq INTEGER NOT NULL, tenant_id BLOB NOT NULL, at INTEGER NOT NULL,
+            type TEXT NOT NULL, ticket INTEGER, data TEXT,
+            PRIMARY KEY (queue_id, seq)
+        ) WITHOUT ROWID;
+
+        CREATE TABLE announcements (
+            queue_id BLOB NOT NULL, seq INTEGER NOT NULL, tenant_id BLOB NOT NULL, text TEXT NOT NULL,
+            severity TEXT NOT NULL, published_at INTEGER NOT NULL, expires_at INTEGER,
+            PRIMARY KEY (queue_id, seq)
+        ) WITHOUT ROWID;
+
+        CREATE TABLE receipts (
+            tenant_id BLOB NOT NULL, key TEXT NOT NULL, request_hash BLOB NOT NULL, result TEXT NOT NULL,
+            PRIMARY KEY (tenant_id, key)
+        ) WITHOUT ROWID;
+
+        CREATE TABLE secrets (
+            id TEXT PRIMARY KEY NOT NULL, purpose TEXT NOT NULL, value BLOB NOT NULL, created_at INTEGER NOT NULL
+        ) WITHOUT ROWID;
+
+        CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), n INTEGER NOT NULL);
+        INSERT INTO probe VALUES (1, 0);
+        """
+}

@@ -1,0 +1,177 @@
+import Foundation
+import GRDB
+import QueueEngine
+public import QueueService
+
+extension SQLiteStore {
+    public func append(_ batch: [LogAppend]) async throws(StoreError) -> [AppendOutcome] {
+        try await writing { db in
+            try batch.map { append in
+                var outcome = AppendOutcome.committed
+                try db.inSavepoint {
+                    outcome = try SQLiteAppend(db, append).run()
+                    return outcome == .committed ? .commit : .rollback
+                }
+                return outcome
+            }
+        }
+    }
+
+    public func probe() async throws(StoreError) {
+        try await writing { try $0.execute(sql: "UPDATE probe SET n = n + 1") }
+    }
+}
+
+/// One queue's part of a transaction: the head, the log, and the rows that each event changes.
+private struct SQLiteAppend {
+    private let db: Database
+    private let append: LogAppend
+    private let queue: Data
+    private let tenant: Data
+
+    init(_ db: Database, _ append: LogAppend) {
+        self.db = db
+        self.append = append
+        queue = append.record.id.data
+        tenant = append.record.tenant.data
+    }
+
+    func run() throws -> AppendOutcome {
+        do {
+            guard try moveHead() else { return .behind }
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+            return .slugTaken
+        }
+        for (index, entry) in append.events.enumerated() {
+            do {
+                try write(entry.event, entry.detail)
+            } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+                return .userConflict(eventIndex: index)
+            }
+        }
+        for (index, receipt) in append.receipts.enumerated() {
+            do {
+                try execute(
+                    "INSERT INTO receipts (tenant_id, key, request_hash, result) VALUES (?, ?, ?, ?)",
+                    [receipt.tenant.data, receipt.key, Data(receipt.requestHash), receipt.result])
+            } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+                return .receiptConflict(index: index)
+            }
+        }
+        return .committed
+    }
+
+    private func execute(_ sql: String, _ arguments: StatementArguments) throws {
+        try db.cachedStatement(sql: sql).execute(arguments: arguments)
+    }
+
+    private func moveHead() throws -> Bool {
+        let record = append.record
+        let head = Int64(append.expectedHead) + Int64(append.events.count)
+        let counters = JSON.encode(append.counters)
+        let at = append.events.last?.event.at.microseconds
+        if append.expectedHead == 0, !append.events.isEmpty {
+            try execute(
+                """
+                INSERT INTO queues (id, tenant_id, epoch, slug, name, description, redirect_url, configuration, status, head,
+                    last_event_at, counters, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+                [
+                    queue, tenant, Int64(bitPattern: record.epoch), record.slug, record.name, record.description,
+                    record.redirectURL, JSON.encode(record.configuration), append.status.rawValue, head, at, counters,
+                    record.createdAt.microseconds,
+                ])
+            return true
+        }
+        try execute(
+            """
+            UPDATE queues SET head = ?, status = ?, counters = ?, last_event_at = coalesce(?, last_event_at)
+            WHERE id = ? AND head = ? AND is_active
+            """,
+            [head, append.status.rawValue, counters, at, queue, Int64(append.expectedHead)])
+        guard db.changesCount == 1 else { return false }
+        if append.events.contains(where: { if case .configured = $0.event.change { true } else { false } }) {
+            try execute(
+                "UPDATE queues SET slug = ?, name = ?, description = ?, redirect_url = ?, configuration = ? WHERE id = ?",
+                [record.slug, record.name, record.description, record.redirectURL, JSON.encode(record.configuration), queue])
+        }
+        return true
+    }
+
+    private func write(_ event: QueueEvent, _ detail: LogAppend.Detail) throws {
+        let stored = StoredChange(event.change)
+        try execute(
+            "INSERT INTO log (queue_id, seq, tenant_id, at, type, ticket, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [queue, Int64(event.seq), tenant, event.at.microseconds, stored.type, stored.ticket?.column, stored.data])
+        try changeRows(event, detail)
+    }
+
+    private func changeRows(_ event: QueueEvent, _ detail: LogAppend.Detail) throws {
+        let at = event.at.microseconds
+        switch event.change {
+        case .configured, .opened, .paused, .resumed: break
+        case .closed:
+            try execute(
+                """
+                UPDATE user_sessions SET status = 'expired', end_reason = 'closed', ended_at = ?, absent_since = NULL
+                WHERE queue_id = ? AND status = 'waiting'
+                """, [at, queue])
+        case .joined(let ticket): try insertSession(ticket, at, detail)
+        case .connected(let ranges): try setAbsence(ranges, nil)
+        case .disconnected(let ranges): try setAbsence(ranges, at)
+        case .admitted(let ticket, let until):
+            try execute(
+                """
+                UPDATE user_sessions SET status = 'admitted', admitted_at = ?, expires_at = ?, absent_since = NULL
+                WHERE queue_id = ? AND ticket = ?
+                """, [at, until.microseconds, queue, ticket.column])
+        case .completed(let ticket): try end(ticket, "completed", nil, at)
+        case .left(let ticket): try end(ticket, "left", nil, at)
+        case .expired(let ticket, let reason): try end(ticket, "expired", reason.rawValue, at)
+        case .announced:
+            guard case .announcement(let text, let severity, let expiresAt) = detail else { return }
+            try execute(
+                """
+                INSERT INTO announcements (queue_id, seq, tenant_id, text, severity, published_at, expires_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?)
+                """, [queue, Int64(event.seq), tenant, text, severity.rawValue, at, expiresAt?.microseconds])
+        }
+    }
+
+    private func insertSession(_ ticket: Ticket, _ at: Int64, _ detail: LogAppend.Detail) throws {
+        guard case .session(let id, let visitor) = detail else { return }
+        try execute(
+            """
+            INSERT INTO user_sessions (queue_id, ticket, id, tenant_id, user, label, display_name, metadata, status, created_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?)
+            """,
+            [queue, ticket.column, id.data, tenant, visitor.user, visitor.label, visitor.displayName, visitor.metadata, at])
+    }
+
+    private func setAbsence(_ ranges: [TicketRange], _ since: Int64?) throws {
+        for range in ranges {
+            try execute(
+                """
+                UPDATE user_sessions SET absent_since = ?
+                WHERE queue_id = ? AND ticket BETWEEN ? AND ? AND status = 'waiting'
+                """, [since, queue, range.first.column, range.first.column + Int64(range.count) - 1])
+        }
+    }
+
+    private func end(_ ticket: Ticket, _ status: String, _ reason: String?, _ at: Int64) throws {
+        try execute(
+            """
+            UPDATE user_sessions SET status = ?, end_reason = ?, ended_at = ?, absent_since = NULL
+            WHERE queue_id = ? AND ticket = ?
+            """, [status, reason, at, queue, ticket.column])
+    }
+}
+
+extension Identifier {
+    var data: Data { Data(bytes) }
+}
+
+extension Ticket {
+    /// Lanes are few, so the highest bit is never set.
+    var column: Int64 { Int64(rawValue) }
+}

@@ -1,0 +1,155 @@
+import Foundation
+import GRDB
+public import QueueEngine
+public import QueueService
+
+extension SQLiteStore {
+    public func loadQueues() async throws(StoreError) -> [StoredQueue] {
+        try await reading { db in
+            try Row.fetchAll(db, sql: "SELECT * FROM queues WHERE is_active ORDER BY id").map { try SQLiteStore.load($0, db) }
+        }
+    }
+
+    public func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? {
+        try await reading { db in
+            try Row.fetchOne(db, sql: "SELECT * FROM queues WHERE id = ? AND is_active", arguments: [queue.data])
+                .map { try SQLiteStore.load($0, db) }
+        }
+    }
+
+    public func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError) {
+        try await writing { db in
+            try db.execute(
+                sql: "UPDATE queues SET is_active = 0 WHERE id = ? AND tenant_id = ?", arguments: [queue.data, tenant.data])
+        }
+    }
+
+    public func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
+        try await reading { db in
+            try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT log.seq, log.at, log.type, log.ticket, log.data, s.id AS session_id, s.user,
+                        a.text, a.severity, a.published_at, a.expires_at
+                    FROM log
+                    LEFT JOIN user_sessions s ON s.queue_id = log.queue_id AND s.ticket = log.ticket
+                    LEFT JOIN announcements a ON a.queue_id = log.queue_id AND a.seq = log.seq
+                    WHERE log.queue_id = ? AND log.seq > ? ORDER BY log.seq LIMIT ?
+                    """,
+                arguments: [queue.data, Int64(clamping: seq), limit]
+            ).map(SQLiteStore.entry)
+        }
+    }
+
+    public func firstEntry(of queue: QueueID) async throws(StoreError) -> UInt64? {
+        try await reading { db in
+            try Int64.fetchOne(db, sql: "SELECT seq FROM log WHERE queue_id = ? ORDER BY seq LIMIT 1", arguments: [queue.data])
+                .map(UInt64.init)
+        }
+    }
+
+    public func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double? {
+        try await reading { db in
+            try Double.fetchOne(
+                db,
+                sql: """
+                    SELECT avg(s.admitted_at - s.created_at) / 1e6 FROM (
+                        SELECT ticket FROM log WHERE queue_id = ?1 AND type = 'admitted'
+                            AND seq > (SELECT head FROM queues WHERE id = ?1) - ?3
+                        ORDER BY seq DESC LIMIT ?2) l
+                    JOIN user_sessions s ON s.queue_id = ?1 AND s.ticket = l.ticket
+                    """, arguments: [queue.data, last, 20 * last])
+        }
+    }
+
+    public func announcements(of queue: QueueID, at now: Timestamp, limit: Int) async throws(StoreError) -> [Announcement] {
+        try await reading { db in
+            try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT * FROM announcements WHERE queue_id = ? AND (expires_at IS NULL OR expires_at > ?)
+                    ORDER BY seq DESC LIMIT ?
+                    """, arguments: [queue.data, now.microseconds, limit]
+            ).compactMap(SQLiteStore.announcement)
+        }
+    }
+
+    // MARK: Rows
+
+    private static func load(_ row: Row, _ db: Database) throws -> StoredQueue {
+        guard let id = QueueID(bytes: row["id"] as Data), let tenant = TenantID(bytes: row["tenant_id"] as Data),
+            let configuration = JSON.decode(QueueConfiguration.self, row["configuration"]),
+            let counters = JSON.decode(QueueCounters.self, row["counters"]),
+            let status = QueueStatus(rawValue: row["status"])
+        else { throw StoreError.corrupt("a queue's row") }
+        let record = QueueRecord(
+            id: id, tenant: tenant, epoch: UInt64(bitPattern: row["epoch"]), slug: row["slug"], name: row["name"],
+            description: row["description"], redirectURL: row["redirect_url"], configuration: configuration,
+            createdAt: Timestamp(microseconds: row["created_at"]))
+        var image = QueueImage(
+            configuration: configuration, status: status, head: UInt64(row["head"] as Int64),
+            lastEventAt: Timestamp(microseconds: row["last_event_at"]), counters: counters)
+        try loadLine(&image, id, db)
+        try loadHistory(&image, id, db)
+        return StoredQueue(record: record, image: image)
+    }
+
+    private static func loadLine(_ image: inout QueueImage, _ id: QueueID, _ db: Database) throws {
+        let waiting = try Row.fetchCursor(
+            db, sql: "SELECT ticket, absent_since FROM user_sessions WHERE queue_id = ? AND status = 'waiting'",
+            arguments: [id.data])
+        while let row = try waiting.next() {
+            let since: Int64? = row[1]
+            image.waiting.append((Ticket(rawValue: UInt64(row[0] as Int64)), since.map { Timestamp(microseconds: $0) }))
+        }
+        let admitted = try Row.fetchCursor(
+            db, sql: "SELECT ticket, expires_at FROM user_sessions WHERE queue_id = ? AND status = 'admitted'",
+            arguments: [id.data])
+        while let row = try admitted.next() {
+            image.admitted.append((Ticket(rawValue: UInt64(row[0] as Int64)), Timestamp(microseconds: row[1])))
+        }
+    }
+
+    /// What has moved lately, read from the log backwards: no row has to be indexed by when it ended.
+    private static func loadHistory(_ image: inout QueueImage, _ id: QueueID, _ db: Database) throws {
+        let since = (image.lastEventAt - QueueImage.history).microseconds
+        let recent = try Row.fetchCursor(
+            db,
+            sql: """
+                SELECT log.at, log.type, s.admitted_at FROM log
+                LEFT JOIN user_sessions s ON s.queue_id = log.queue_id AND s.ticket = log.ticket
+                WHERE log.queue_id = ? ORDER BY log.seq DESC
+                """, arguments: [id.data])
+        while let row = try recent.next(), row[0] as Int64 >= since {
+            let moment = Timestamp(microseconds: row[0])
+            let wasAdmitted = (row[2] as Int64?) != nil
+            switch row[1] as String {
+            case "admitted": image.admissions.append(moment)
+            case "completed": image.turnovers.append(moment)
+            case "left", "expired": if wasAdmitted { image.turnovers.append(moment) } else { image.departures.append(moment) }
+            default: break
+            }
+        }
+    }
+
+    private static func entry(_ row: Row) throws -> LogEntry {
+        let ticket = (row["ticket"] as Int64?).map { Ticket(rawValue: UInt64($0)) }
+        guard let change = StoredChange(type: row["type"], ticket: ticket, data: row["data"]).change else {
+            throw StoreError.corrupt("an entry of the log")
+        }
+        let seq = UInt64(row["seq"] as Int64)
+        return LogEntry(
+            event: QueueEvent(seq: seq, at: Timestamp(microseconds: row["at"]), change: change),
+            session: (row["session_id"] as Data?).flatMap { SessionID(bytes: $0) }, user: row["user"],
+            announcement: (row["text"] as String?) == nil ? nil : announcement(row))
+    }
+
+    private static func announcement(_ row: Row) -> Announcement? {
+        Severity(rawValue: row["severity"]).map { severity in
+            Announcement(
+                seq: UInt64(row["seq"] as Int64), text: row["text"], severity: severity,
+                publishedAt: Timestamp(microseconds: row["published_at"]),
+                expiresAt: (row["expires_at"] as Int64?).map { Timestamp(microseconds: $0) })
+        }
+    }
+}

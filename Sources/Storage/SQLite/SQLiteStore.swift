@@ -1,0 +1,122 @@
+import Foundation
+import GRDB
+import Glibc
+public import QueueService
+
+/// The embedded home of queues: one SQLite file in WAL mode with `synchronous=FULL`, so what is committed survives the
+/// machine. One writer, as SQLite has it; readers go beside it and see whole transactions.
+public final class SQLiteStore: QueueStore {
+    let pool: DatabasePool
+    private let lock: FileLock?
+
+    /// Opens the file, makes it where it is not there, and brings its schema up to date.
+    ///
+    /// - Parameter exclusively: refuses a file that another process serves from. Commands that only look something up
+    ///   or add a key go without.
+    public init(path: String, exclusively: Bool) throws(StoreOpenError) {
+        lock = exclusively ? try FileLock(path: path) : nil
+        var configuration = Configuration()
+        configuration.busyMode = .timeout(5)
+        configuration.maximumReaderCount = 4
+        configuration.prepareDatabase { db in
+            try db.execute(sql: "PRAGMA synchronous = FULL")
+            // A checkpoint for every 16 MB of log: at a thousand joins a commit the default of 4 MB is many.
+            try db.execute(sql: "PRAGMA wal_autocheckpoint = 4000")
+        }
+        do {
+            pool = try DatabasePool(path: path, configuration: configuration)
+            let migrator = SQLiteSchema.migrator
+            // An older program on a newer file: GRDB's `migrate` would say nothing.
+            guard try pool.read({ try !migrator.hasBeenSuperseded($0) }) else { throw StoreOpenError.newer(path) }
+            try migrator.migrate(pool)
+        } catch let error as StoreOpenError {
+            throw error
+        } catch {
+            throw StoreOpenError(error, path: path)
+        }
+    }
+
+    /// Whether the file's schema is the one of this program; makes nothing.
+    public static func isCurrent(path: String) throws(StoreOpenError) -> Bool {
+        do {
+            var configuration = Configuration()
+            configuration.readonly = true
+            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            return try queue.read { db in
+                guard try !SQLiteSchema.migrator.hasBeenSuperseded(db) else { throw StoreOpenError.newer(path) }
+                return try SQLiteSchema.migrator.hasCompletedMigrations(db)
+            }
+        } catch let error as StoreOpenError {
+            throw error
+        } catch {
+            throw StoreOpenError(error, path: path)
+        }
+    }
+
+    public func close() { try? pool.close() }
+
+    func reading<R: Sendable>(_ body: @Sendable (Database) throws -> R) async throws(StoreError) -> R {
+        do { return try await pool.read(body) } catch { throw StoreError(error) }
+    }
+
+    func writing<R: Sendable>(_ body: @Sendable (Database) throws -> R) async throws(StoreError) -> R {
+        do { return try await pool.write(body) } catch { throw StoreError(error) }
+    }
+}
+
+/// Why a database cannot be served from; each says what to do about it.
+public enum StoreOpenError: Error, Sendable, Hashable, CustomStringConvertible {
+    case locked(String)
+    case newer(String)
+    case corrupt(String)
+    case unusable(String, String)
+
+    init(_ error: any Error, path: String) {
+        switch (error as? DatabaseError)?.resultCode.primaryResultCode {
+        case .SQLITE_NOTADB, .SQLITE_CORRUPT: self = .corrupt(path)
+        case .SQLITE_BUSY, .SQLITE_LOCKED: self = .locked(path)
+        default: self = .unusable(path, (error as? DatabaseError)?.message ?? "\(error)")
+        }
+    }
+
+    public var description: String {
+        switch self {
+        case .locked(let path): "the database \(path) is in use by another process: end that one, or give this one a file of its own"
+        case .newer(let path): "the database \(path) was written by a newer stanchion: use that release, or another file"
+        case .corrupt(let path): "the database \(path) is damaged or no SQLite file: restore it from a backup, or move it away to begin anew"
+        case .unusable(let path, let why): "the database \(path) cannot be used (\(why)): check the path, its permissions and the room on its disk"
+        }
+    }
+}
+
+extension StoreError {
+    init(_ error: any Error) {
+        guard let error = error as? DatabaseError else {
+            self = (error as? StoreError) ?? .unavailable("\(error)")
+            return
+        }
+        switch error.resultCode.primaryResultCode {
+        case .SQLITE_FULL: self = .full
+        case .SQLITE_IOERR where errno == ENOSPC: self = .full
+        case .SQLITE_CORRUPT, .SQLITE_NOTADB: self = .corrupt(error.message ?? "corrupt")
+        default: self = .unavailable(error.message ?? "\(error.resultCode)")
+        }
+    }
+}
+
+/// Held while a process serves from a file: SQLite itself would let two of them write in turn.
+private final class FileLock: Sendable {
+    private let descriptor: Int32
+
+    init(path: String) throws(StoreOpenError) {
+        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw .unusable(path, String(cString: strerror(errno))) }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            Glibc.close(descriptor)
+            throw .locked(path)
+        }
+    }
+
+    // After the pool is closed: closing any descriptor of the file would drop SQLite's own locks on it.
+    deinit { Glibc.close(descriptor) }
+}
