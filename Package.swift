@@ -69,11 +69,14 @@ let package = Package(
             dependencies: ["QueueService", .product(name: "GRDB", package: "GRDB.swift"), logging],
             swiftSettings: strict),
         .target(name: "Fanout", dependencies: ["QueueService"], swiftSettings: strict),
+        // The browser's side, compiled in.
+        .target(name: "WebClient", path: "web-client", exclude: ["types"], resources: [.embedInCode("assets")], swiftSettings: strict),
         .target(
             name: "Server",
             dependencies: [
                 "WebSocketProtocol", "HTTPProtocol", "QueueEngine", "Telemetry", "QueueService", "EventLoop",
-                "Storage", "Fanout", httpTypes, logging,
+                "Storage", "Fanout", "WebClient", httpTypes, logging,
+                .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),
             ],

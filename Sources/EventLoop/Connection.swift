@@ -75,6 +75,14 @@ public final class Connection: Source {
     @discardableResult
     public func send(_ bytes: [UInt8]) -> Bool { bytes.withUnsafeBytes { send($0) } }
 
+    /// Sends what must still be said to a peer that is being sent away, whatever waits already: a close frame.
+    public func sendLast(_ bytes: [UInt8]) {
+        let limit = outboxLimit
+        outboxLimit = .max
+        send(bytes)
+        outboxLimit = limit
+    }
+
     /// Sends, or takes the place of what was given here before and has not been sent.
     /// Returns whether older bytes were replaced.
     @discardableResult

@@ -59,6 +59,13 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 
+    /// Microseconds since 1970 (CLOCK_REALTIME): may be set back.
+    public static func realtimeMicroseconds() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1_000
+    }
+
     /// The loop's time in whole seconds, for time limits that need no better.
     public var second: UInt32 { UInt32(truncatingIfNeeded: now / 1_000_000_000) }
 
@@ -126,8 +133,14 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
 
     public func cancel(_ timer: TimerID) { timers.cancel(timer) }
 
-    /// Runs `action` at the end of this iteration.
-    func `defer`(_ action: @escaping () -> Void) { deferred.append(action) }
+    /// Calls `body` with every connection of the loop.
+    public func forEachConnection(_ body: (Connection) -> Void) {
+        preconditionOnLoop()
+        for number in 0..<sources.end { if let connection = sources[number] as? Connection { body(connection) } }
+    }
+
+    /// Runs `action` at the end of this iteration. To be called on the loop.
+    public func `defer`(_ action: @escaping () -> Void) { deferred.append(action) }
 
     // MARK: Running
 

@@ -92,3 +92,10 @@ extension QueueState {
         return moments.min()
     }
 }
+
+extension QueueState {
+    /// The number that the next one to join the lane gets: smaller ones have been given out.
+    public func nextNumber(lane: Int) -> UInt64 { lane < lanes.count ? lanes[lane].next : 1 }
+    /// How many have joined since the queue was made.
+    public var joinedCount: UInt64 { lanes.reduce(0) { $0 + $1.next - 1 } }
+}

@@ -23,7 +23,9 @@ public actor QueueService {
     var pending: [any PendingCommand] = []
     var isCommitting = false
     private var nextWake: Timestamp?
-    private(set) var staleSince: Timestamp?
+    /// Since when the store cannot be written; nil: it can.
+    public private(set) var staleSince: Timestamp?
+    private var isStopped = false
     /// What `bus` knows this instance by.
     nonisolated private let identity = Identity()
     private final class Identity: Sendable {}
@@ -72,6 +74,12 @@ public actor QueueService {
         notify(stored.record.id, events: [])
     }
 
+    /// Releases nobody any more, and returns once what was asked before is committed or refused.
+    public func stop() async {
+        isStopped = true
+        while isCommitting { await Task.yield() }
+    }
+
     // MARK: Observers
 
     /// Tells `observer` of every queue as it is now, and from then on of every change.
@@ -116,6 +124,7 @@ public actor QueueService {
 
     /// Asks the clock to wake the service when time will next change something.
     func scheduleWake() {
+        guard !isStopped else { return }
         let now = clock.now()
         var moments = hosted.values.compactMap { $0.nextWake(after: now) }
         if staleSince != nil { moments = [now + .seconds(1)] }

@@ -20,6 +20,19 @@ public enum KeyRole: String, Sendable, Hashable, CaseIterable {
     case admin
 }
 
+extension KeyRole: Comparable {
+    /// By what they may do.
+    private var rank: Int {
+        switch self {
+        case .integrator: 0
+        case .operator: 1
+        case .admin: 2
+        }
+    }
+
+    public static func < (a: KeyRole, b: KeyRole) -> Bool { a.rank < b.rank }
+}
+
 /// A key to the API. The key itself is shown once and never kept; what is kept is its SHA-256.
 public struct APIKey: Sendable, Hashable {
     public let id: KeyID

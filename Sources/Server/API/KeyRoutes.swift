@@ -1,0 +1,51 @@
+import HTTPTypes
+import QueueService
+
+/// Admins: keys to the API.
+extension ServerCore {
+    func addKeyRoutes(_ router: inout Router) {
+        router.on(.post, "v1/keys") { [self] request, _ in
+            let admin = try await keys.authenticate(request, atLeast: .admin)
+            var fields = try request.json()
+            guard let role = try fields.choice("role", KeyRole.self) else { throw fields.missing("role") }
+            let label = try fields.string("label") ?? ""
+            try fields.finish(known: "role, label")
+            let (key, text) = NewKey.make(tenant: admin.tenant, role: role, label: label, at: clock.now(), random: random)
+            try await asking { () throws(StoreError) in try await store.insert(key) }
+            try await asking { () throws(StoreError) in try await keys.read() }
+            return .json(.created) { bytes in
+                key.writeMembers(to: &bytes)
+                bytes.member("key", text)
+            }
+        }
+        router.on(.get, "v1/keys") { [self] request, _ in
+            let admin = try await keys.authenticate(request, atLeast: .admin)
+            let all = try await asking { () throws(StoreError) in try await store.keys() }
+            return .json { bytes in
+                bytes.key("items")
+                bytes.array(all.filter { $0.tenant == admin.tenant }) { bytes, key in bytes.object { key.writeMembers(to: &$0) } }
+            }
+        }
+        router.on(.delete, "v1/keys/{id}") { [self] request, path in
+            let admin = try await keys.authenticate(request, atLeast: .admin)
+            let id = try path.key()
+            guard try await asking({ () throws(StoreError) in try await store.deleteKey(id, tenant: admin.tenant) }) else { throw Problem.notFound }
+            try await asking { () throws(StoreError) in try await keys.read() }
+            return Response(.noContent)
+        }
+    }
+
+    private func asking<R>(_ question: () async throws(StoreError) -> R) async throws -> R {
+        do throws(StoreError) { return try await question() } catch {
+            throw Problem(.serviceUnavailable, "unavailable", "the store cannot be reached right now", retryAfterSeconds: 5)
+        }
+    }
+}
+
+extension APIKey {
+    fileprivate func writeMembers(to bytes: inout [UInt8]) {
+        bytes.member("id", id)
+        bytes.member("role", role.rawValue)
+        bytes.member("label", label)
+    }
+}

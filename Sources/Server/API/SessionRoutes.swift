@@ -1,0 +1,81 @@
+import HTTPTypes
+import QueueEngine
+import QueueService
+
+/// Integrators: sessions, and the events of a queue.
+extension ServerCore {
+    func addSessionRoutes(_ router: inout Router) {
+        router.on(.get, "v1/sessions") { [self] request, _ in try await listSessions(request) }
+        router.on(.get, "v1/sessions/{id}") { [self] request, path in
+            let key = try await keys.authenticate(request, atLeast: .integrator)
+            return ServerCore.answer(try await service.session(try path.session(), tenant: key.tenant))
+        }
+        router.on(.post, "v1/sessions/{id}/complete") { [self] request, path in
+            let key = try await keys.authenticate(request, atLeast: .integrator)
+            return ServerCore.answer(try await service.complete(try path.session(), tenant: key.tenant))
+        }
+        router.on(.delete, "v1/sessions/{id}") { [self] request, path in
+            let key = try await keys.authenticate(request, atLeast: .integrator)
+            return ServerCore.answer(try await service.remove(try path.session(), tenant: key.tenant))
+        }
+        router.on(.get, "v1/events") { [self] request, _ in try await events(request) }
+    }
+
+    private static func answer(_ session: SessionRecord) -> Response { .json { session.writeMembers(to: &$0) } }
+
+    private func listSessions(_ request: Request) async throws -> Response {
+        let key = try await keys.authenticate(request, atLeast: .integrator)
+        let limit = try request.integer("limit", in: 1...200, default: 50)
+        var status: SessionStatus?
+        if let text = request.query["status"] {
+            guard let known = SessionStatus(rawValue: text) else {
+                throw Problem(
+                    .badRequest, "invalid_parameter",
+                    "status must be one of \(SessionStatus.allCases.map(\.rawValue).joined(separator: ", "))", field: "status")
+            }
+            status = known
+        }
+        var queue: QueueID?
+        if let text = request.query["queue"] {
+            guard let id = if let id = QueueID(text) { id } else { await service.queue(slug: text) } else { throw Problem.noSuchQueue }
+            queue = id
+            _ = try await service.queue(id, tenant: key.tenant)
+        }
+        let page = try await service.sessions(tenant: key.tenant, queue: queue, status: status, after: request.query["cursor"], limit: limit)
+        return .json { bytes in
+            bytes.key("items")
+            bytes.array(page.items) { bytes, session in bytes.object { session.writeMembers(to: &$0) } }
+            bytes.member("cursor", page.next)
+        }
+    }
+
+    /// `after`, or `Last-Event-ID` from a reader that comes back, is where to go on; without both, now.
+    private func events(_ request: Request) async throws -> Response {
+        let key = try await keys.authenticate(request, atLeast: .integrator)
+        guard let name = request.query["queue"] else {
+            throw Problem(.badRequest, "missing_parameter", "queue says whose events", field: "queue")
+        }
+        guard let id = if let id = QueueID(name) { id } else { await service.queue(slug: name) } else { throw Problem.noSuchQueue }
+        let snapshot = try await service.queue(id, tenant: key.tenant)
+        var seq = snapshot.state.head
+        if let text = request.fields[HTTPField.Name("Last-Event-ID")!] ?? request.query["after"] {
+            guard let after = UInt64(text), after < UInt64(Int64.max) else {
+                throw Problem(.badRequest, "invalid_parameter", "after must be a whole number", field: "after")
+            }
+            seq = after
+        }
+        var epoch: UInt64?
+        if let text = request.query["epoch"] {
+            guard let known = UInt64(text, radix: 16) else {
+                throw Problem(.badRequest, "invalid_parameter", "epoch must be as an event told it", field: "epoch")
+            }
+            epoch = known
+        }
+        // Asked once here, so that a position that is none is answered with a status.
+        _ = try await service.entries(of: id, tenant: key.tenant, after: seq, epoch: epoch, limit: 1)
+        var response = Response(.ok, type: "text/event-stream")
+        response.fields[.cacheControl] = "no-store"
+        response.follower = EventReader(service: service, queue: id, tenant: key.tenant, epoch: snapshot.record.epoch, seq: seq)
+        return response
+    }
+}

@@ -1,0 +1,37 @@
+import HTTPTypes
+import QueueService
+import Telemetry
+import WebClient
+
+/// Health, measurements, published keys, and the pages.
+extension ServerCore {
+    func addStatusRoutes(_ router: inout Router) {
+        router.on(.get, "health") { _, _ in .json { $0.member("status", "ok") } }
+        router.on(.get, "ready") { [self] _, _ in await readiness() }
+        router.on(.get, "metrics") { [self] _, _ in
+            Response(.ok, body: Array(measurements.registry.text().utf8), type: "text/plain; version=0.0.4; charset=utf-8")
+        }
+        router.on(.get, ".well-known/jwks.json") { [self] _, _ in
+            var response = Response(.ok, body: admissions.keySet, type: "application/json")
+            response.fields[.cacheControl] = "public, max-age=300"
+            return response
+        }
+        for file in WebClient.files {
+            let page = StaticPage(file)
+            for path in file.paths { router.on(.get, path) { request, _ in page.answer(request) } }
+        }
+    }
+
+    /// 200 while visitors can be served: those who are here are, even while the store is away.
+    private func readiness() async -> Response {
+        let since = await service.staleSince
+        return .json { bytes in
+            bytes.member("status", since == nil ? "ok" : "degraded")
+            bytes.member("store") { bytes in
+                bytes.member("status", since == nil ? "ok" : "down")
+                bytes.member("since", ifPresent: since)
+            }
+            bytes.member("bus") { $0.member("status", "ok") }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+import EventLoop
+import QueueService
+import WebSocketProtocol
+
+/// A queue's log over a WebSocket: one event a message.
+final class EventSocket: ConnectionHandler, WebSocketDelegate {
+    private let live: LiveLoop
+    private let connection: Connection
+    private let reader: EventReader
+    private var webSocket = WebSocket()
+    private var feed: EventFeed?
+    private var awaitsPong = false
+    private var isOver = false
+
+    init(live: LiveLoop, connection: Connection, reader: EventReader) {
+        self.live = live
+        self.connection = connection
+        self.reader = reader
+    }
+
+    func start() {
+        connection.handler = self
+        connection.outboxLimit = 4 << 20
+        connection.deadline = live.loop.second + live.server.settings.pingSeconds
+        connection.resumeReading()
+        let feed = EventFeed(live: live, reader: reader, connection: connection) { [self] entry, epoch in
+            send { entry.write(queue: reader.queue, epoch: epoch, into: &$0) }
+        } failed: { [self] problem in
+            send { LiveFrames.error(problem, into: &$0) }
+            end(.noSuchQueue)
+        }
+        self.feed = feed
+        feed.start()
+    }
+
+    private func send(_ write: (inout [UInt8]) -> Void) {
+        live.encoder.reset()
+        write(&live.encoder.payload)
+        live.encoder.finish(.text) { _ = connection.send($0) }
+    }
+
+    private func end(_ close: LiveClose) {
+        guard !isOver else { return }
+        isOver = true
+        feed?.stop()
+        connection.deadline = live.loop.second + live.server.settings.closeSeconds
+        live.loop.defer { [self] in webSocket.close(close.code, close.reason, self) }
+    }
+
+    func drain() { end(.restarting) }
+
+    // MARK: The connection
+
+    func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
+        awaitsPong = false
+        if !isOver { connection.deadline = live.loop.second + live.server.settings.pingSeconds }
+        webSocket.receive(&bytes, self)
+    }
+
+    func connectionDrained(_ connection: Connection) { feed?.read() }
+
+    func connectionTimedOut(_ connection: Connection) {
+        guard !isOver, !awaitsPong else { return connection.close() }
+        awaitsPong = true
+        connection.deadline = live.loop.second + live.server.settings.pongSeconds
+        connection.send(FrameEncoder.frame(.ping, []))
+    }
+
+    func connectionClosed(_ connection: Connection) {
+        isOver = true
+        feed?.stop()
+        feed = nil
+        live.connectionClosed(connection)
+    }
+
+    // MARK: The socket
+
+    /// A reader has nothing to say.
+    func webSocket(received payload: RawSpan, isText: Bool) { end(.badMessage) }
+    func webSocket(send bytes: [UInt8]) { connection.sendLast(bytes) }
+    func webSocketReceivedPong() {}
+    func webSocketEnded(_ code: CloseCode, error: WebSocketError?) {
+        isOver = true
+        feed?.stop()
+        connection.closeWhenSent()
+    }
+}

@@ -1,0 +1,165 @@
+import EventLoop
+import HTTPProtocol
+import HTTPTypes
+import Metrics
+import Telemetry
+
+/// A connection while it speaks HTTP: one request after the other, each answered before the next is looked at.
+final class HTTPConnection: ConnectionHandler {
+    private let live: LiveLoop
+    private let peer: SocketAddress
+    private var parser: RequestParser
+    private var isAnswering = false
+    private var closesAfterAnswer = false
+    /// The answer to a WebSocket handshake, while the request that asked for it is with the routes.
+    private var handshake: [UInt8]?
+
+    init(live: LiveLoop, peer: SocketAddress) {
+        self.live = live
+        self.peer = peer
+        parser = RequestParser(limits: live.server.settings.http)
+    }
+
+    func start(_ connection: Connection) throws {
+        connection.handler = self
+        connection.outboxLimit = 16 << 20  // One answer at a time: bounded by what an answer can be.
+        connection.deadline = live.loop.second + live.server.settings.headSeconds
+        try connection.start()
+    }
+
+    func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
+        parser.receive(bytes.bytes)
+        advance(connection)
+    }
+
+    private func advance(_ connection: Connection) {
+        guard !isAnswering, connection.isOpen else { return }
+        guard connection.unsentBytes == 0 else { return connection.pauseReading() }
+        do throws(HTTPRefusal) {
+            switch try parser.next() {
+            case .needsMore:
+                let settings = live.server.settings
+                connection.deadline = live.loop.second + (parser.isMidRequest ? settings.headSeconds : settings.keepAliveSeconds)
+                connection.resumeReading()
+            case .expectsContinue:
+                connection.send(Array("HTTP/1.1 100 Continue\r\n\r\n".utf8))
+                advance(connection)
+            case .request(let parsed): take(parsed, connection)
+            }
+        } catch {
+            refuse(Problem(error.status, HTTPConnection.code(error), "the request was refused: \(HTTPConnection.words(error))"), connection)
+        }
+    }
+
+    private func take(_ parsed: ParsedRequest, _ connection: Connection) {
+        closesAfterAnswer = !parsed.keepsAlive || live.isDraining
+        do throws(Problem) {
+            let request = try Request(parsed, peer: peer)
+            if request.segments == ["v1", "live"] { return try upgrade(request, connection) }
+            // Events need a look at the keys first; whether this can become a WebSocket at all is known now.
+            handshake = request.wantsUpgrade ? try live.handshake(request, subprotocols: []) : nil
+            isAnswering = true
+            connection.pauseReading()
+            connection.deadline = 0
+            answer(request, LoopBound((self, connection), to: live.loop))
+        } catch {
+            send(error.response, to: connection, head: parsed.request.method == .head)
+        }
+    }
+
+    private func answer(_ request: Request, _ bound: LoopBound<(HTTPConnection, Connection)>) {
+        let router = live.router
+        let began = EventLoop.monotonicNow()
+        Task(executorPreference: live.loop) {
+            let response = await router.respond(to: request)
+            let (http, connection) = bound.onLoop
+            http.live.server.measurements.requestSeconds.recordNanoseconds(Int64(EventLoop.monotonicNow() - began))
+            http.send(response, to: connection, head: request.method == .head)
+        }
+    }
+
+    private func send(_ response: Response, to connection: Connection, head: Bool) {
+        isAnswering = false
+        live.server.measurements.requests[response.status.code / 100]?.increment()
+        var fields = response.fields
+        fields[.xContentTypeOptions] = "nosniff"
+        if closesAfterAnswer || response.follower != nil { fields[.connection] = "close" }
+        if let follower = response.follower { return stream(follower, fields, to: connection, head: head) }
+        var bytes: [UInt8] = []
+        MessageEncoder.encode(HTTPResponse(status: response.status, headerFields: fields), body: response.body, head: head, into: &bytes)
+        connection.send(bytes)
+        if closesAfterAnswer { return connection.closeWhenSent() }
+        advance(connection)
+    }
+
+    /// Hands the connection over to a reader of events: a WebSocket where one was asked for, otherwise a stream, which
+    /// has no length and ends when the connection does (RFC 9112 §6.3).
+    private func stream(_ reader: EventReader, _ fields: HTTPFields, to connection: Connection, head: Bool) {
+        if let handshake {
+            connection.send(handshake)
+            return EventSocket(live: live, connection: connection, reader: reader).start()
+        }
+        var text = "HTTP/1.1 200 OK\r\n"
+        for field in fields { text += "\(field.name): \(field.value)\r\n" }
+        connection.send(Array((text + "\r\n").utf8))
+        if head { return connection.closeWhenSent() }
+        EventStream(live: live, reader: reader).start(connection)
+    }
+
+    /// Answers what cannot be gone on with.
+    private func refuse(_ problem: Problem, _ connection: Connection) {
+        closesAfterAnswer = true
+        send(problem.response, to: connection, head: false)
+    }
+
+    func connectionDrained(_ connection: Connection) { advance(connection) }
+
+    func connectionPeerClosed(_ connection: Connection) {
+        // A half-closed peer still gets its answer.
+        if isAnswering { closesAfterAnswer = true } else { connection.closeWhenSent() }
+    }
+
+    func connectionTimedOut(_ connection: Connection) {
+        guard parser.isMidRequest else { return connection.closeWhenSent() }
+        refuse(Problem(.requestTimeout, "request_timeout", "the request did not come in time"), connection)
+    }
+
+    func connectionClosed(_ connection: Connection) { live.connectionClosed(connection) }
+
+    /// Told on a drain: an idle connection is closed, a busy one after its answer.
+    func drain(_ connection: Connection) {
+        closesAfterAnswer = true
+        if !isAnswering, !parser.isMidRequest { connection.closeWhenSent() }
+    }
+
+    // MARK: Upgrades
+
+    /// Becomes a visitor's WebSocket; what came behind the request is its first bytes.
+    private func upgrade(_ request: Request, _ connection: Connection) throws(Problem) {
+        connection.send(try live.handshake(request, subprotocols: ["stanchion.v1"]))
+        let visitor = LiveVisitor(live: live, connection: connection)
+        connection.handler = visitor
+        var rest = parser.takeRest()
+        guard !rest.isEmpty else { return }
+        rest.withUnsafeMutableBytes { raw in
+            var span = MutableRawSpan(_unsafeBytes: raw)
+            visitor.connection(connection, received: &span)
+        }
+    }
+
+    private static func code(_ refusal: HTTPRefusal) -> String {
+        switch refusal {
+        case .malformed: "malformed_request"
+        case .lineTooLong: "line_too_long"
+        case .fieldsTooLarge: "fields_too_large"
+        case .bodyTooLarge: "body_too_large"
+        case .unknownTransferCoding: "unknown_transfer_coding"
+        case .unknownVersion: "unknown_version"
+        case .unknownExpectation: "unknown_expectation"
+        }
+    }
+
+    private static func words(_ refusal: HTTPRefusal) -> String {
+        if case .malformed(let rule) = refusal { rule } else { code(refusal).replacing("_", with: " ") }
+    }
+}

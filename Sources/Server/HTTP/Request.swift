@@ -1,0 +1,81 @@
+import EventLoop
+import Foundation
+import HTTPProtocol
+import HTTPTypes
+import QueueService
+
+/// A request as the routes see it.
+struct Request: Sendable {
+    let method: HTTPRequest.Method
+    /// Percent-decoded, without empty ones at the ends.
+    let segments: [String]
+    let query: [String: String]
+    let fields: HTTPFields
+    let body: [UInt8]
+    let host: String?
+    let peer: SocketAddress
+
+    init(_ parsed: ParsedRequest, peer: SocketAddress) throws(Problem) {
+        let target = parsed.request.path ?? "/"
+        let cut = target.firstIndex(of: "?") ?? target.endIndex
+        method = parsed.request.method
+        fields = parsed.fields
+        body = parsed.body
+        host = parsed.request.authority
+        self.peer = peer
+        var segments: [String] = []
+        for part in target[..<cut].split(separator: "/", omittingEmptySubsequences: true) {
+            guard let text = part.removingPercentEncoding, !text.contains("/"), !text.contains("\0") else {
+                throw Problem(.badRequest, "bad_path", "the path is not percent-encoded UTF-8")
+            }
+            segments.append(text)
+        }
+        self.segments = segments
+        query = try Request.query(target[cut...].dropFirst())
+    }
+
+    private static func query(_ text: Substring) throws(Problem) -> [String: String] {
+        var query: [String: String] = [:]
+        for pair in text.split(separator: "&") {
+            let cut = pair.firstIndex(of: "=") ?? pair.endIndex
+            let value = pair[cut...].dropFirst().replacing("+", with: " ")
+            guard let name = pair[..<cut].removingPercentEncoding, let decoded = value.removingPercentEncoding else {
+                throw Problem(.badRequest, "bad_query", "the query is not percent-encoded UTF-8")
+            }
+            guard query.updateValue(decoded, forKey: name) == nil else {
+                throw Problem(.badRequest, "bad_query", "\(name) stands twice in the query", field: name)
+            }
+        }
+        return query
+    }
+
+    /// What stands behind `Bearer` in `Authorization` (RFC 6750 §2.1).
+    var bearer: String? {
+        guard let value = fields[.authorization] else { return nil }
+        let words = value.split(separator: " ", maxSplits: 1)
+        guard words.count == 2, words[0].lowercased() == "bearer" else { return nil }
+        return words[1].trimmingCharacters(in: .whitespaces)
+    }
+
+    /// The body's members. A body must be JSON and say so.
+    func json() throws(Problem) -> Fields {
+        if !body.isEmpty {
+            let type = fields[.contentType]?.split(separator: ";").first?.trimmingCharacters(in: .whitespaces).lowercased()
+            guard type == "application/json" else {
+                throw Problem(.unsupportedMediaType, "unsupported_media_type", "send Content-Type: application/json")
+            }
+        }
+        return try Fields(body)
+    }
+
+    func integer(_ name: String, in range: ClosedRange<Int>, default value: Int) throws(Problem) -> Int {
+        guard let text = query[name] else { return value }
+        guard let number = Int(text), range.contains(number) else {
+            throw Problem(
+                .badRequest, "invalid_parameter", "\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)", field: name)
+        }
+        return number
+    }
+
+    var wantsUpgrade: Bool { fields.tokens(.upgrade).contains("websocket") }
+}

@@ -1,0 +1,134 @@
+import Foundation
+import HTTPTypes
+import QueueEngine
+
+/// The members of a JSON object that came from outside, taken one by one. What is not taken is not known.
+///
+/// Every error names the field and says what it may be.
+struct Fields {
+    private var members: [String: JSONValue]
+    /// In front of a field's name where the object is itself a field.
+    private let path: String
+
+    /// Reads an object from bytes; an empty body is an empty object.
+    init(_ bytes: some Collection<UInt8>) throws(Problem) {
+        path = ""
+        if bytes.isEmpty {
+            members = [:]
+            return
+        }
+        do {
+            members = try JSONDecoder().decode([String: JSONValue].self, from: Data(bytes))
+        } catch DecodingError.typeMismatch {
+            throw Problem(.badRequest, "not_an_object", "the body must be a JSON object")
+        } catch {
+            throw Problem(.badRequest, "not_json", "the body is not JSON")
+        }
+    }
+
+    private init(_ members: [String: JSONValue], path: String) {
+        self.members = members
+        self.path = path
+    }
+
+    func contains(_ name: String) -> Bool { members[name] != nil }
+
+    /// Takes a `null`; true where there was one.
+    mutating func takeNull(_ name: String) -> Bool {
+        guard members[name] == .null else { return false }
+        members[name] = nil
+        return true
+    }
+
+    mutating func string(_ name: String, max limit: Int = 200) throws(Problem) -> String? {
+        guard let value = members.removeValue(forKey: name) else { return nil }
+        guard case .string(let text) = value else { throw wrong(name, "must be a string, not \(value.kind)") }
+        guard !text.isEmpty, text.utf8.count <= limit, !text.unicodeScalars.contains(where: { $0.value < 0x20 && $0 != "\n" }) else {
+            throw wrong(name, "must be 1 to \(limit) bytes of text")
+        }
+        return text
+    }
+
+    mutating func requiredString(_ name: String, max limit: Int = 200) throws(Problem) -> String {
+        guard let text = try string(name, max: limit) else { throw missing(name) }
+        return text
+    }
+
+    mutating func integer(_ name: String, in range: ClosedRange<Int>) throws(Problem) -> Int? {
+        guard let value = members.removeValue(forKey: name) else { return nil }
+        guard case .number(let number) = value, number == number.rounded(), Double(range.lowerBound)...Double(range.upperBound) ~= number
+        else { throw wrong(name, "must be a whole number from \(range.lowerBound) to \(range.upperBound)") }
+        return Int(number)
+    }
+
+    mutating func boolean(_ name: String) throws(Problem) -> Bool? {
+        guard let value = members.removeValue(forKey: name) else { return nil }
+        guard case .bool(let flag) = value else { throw wrong(name, "must be true or false") }
+        return flag
+    }
+
+    mutating func choice<C: RawRepresentable<String> & CaseIterable>(_ name: String, _ type: C.Type) throws(Problem) -> C? {
+        guard let value = members.removeValue(forKey: name) else { return nil }
+        guard case .string(let text) = value, let choice = C(rawValue: text) else {
+            throw wrong(name, "must be one of \(C.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        return choice
+    }
+
+    mutating func time(_ name: String) throws(Problem) -> Timestamp? {
+        guard let value = members.removeValue(forKey: name) else { return nil }
+        guard case .string(let text) = value, let moment = Timestamp(rfc3339: text) else {
+            throw wrong(name, "must be a time like 2030-01-31T12:00:00Z (RFC 3339)")
+        }
+        return moment
+    }
+
+    /// An object as JSON text, kept as it is.
+    mutating func objectText(_ name: String, max limit: Int) throws(Problem) -> String? {
+        guard let value = members.removeValue(forKey: name) else { return nil }
+        guard case .object = value else { throw wrong(name, "must be an object, not \(value.kind)") }
+        var bytes: [UInt8] = []
+        value.write(to: &bytes)
+        guard bytes.count <= limit else { throw wrong(name, "must be at most \(limit) bytes of JSON") }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    mutating func objects(_ name: String, max limit: Int) throws(Problem) -> [Fields]? {
+        guard let value = members.removeValue(forKey: name) else { return nil }
+        guard case .array(let elements) = value, elements.count <= limit else {
+            throw wrong(name, "must be an array of at most \(limit) objects")
+        }
+        var objects: [Fields] = []
+        for (index, element) in elements.enumerated() {
+            guard case .object(let members) = element else { throw wrong("\(name)[\(index)]", "must be an object") }
+            objects.append(Fields(members, path: "\(path)\(name)[\(index)]."))
+        }
+        return objects
+    }
+
+    /// Refuses what has not been taken.
+    func finish(known: String) throws(Problem) {
+        guard let name = members.keys.sorted().first else { return }
+        throw wrong(name, "is not known here; known are \(known)")
+    }
+
+    func missing(_ name: String) -> Problem {
+        Problem(.unprocessableContent, "missing_field", "\(path)\(name) is missing", field: path + name)
+    }
+
+    func wrong(_ name: String, _ what: String) -> Problem {
+        Problem(.unprocessableContent, "invalid_field", "\(path)\(name) \(what)", field: path + name)
+    }
+}
+
+extension Timestamp {
+    /// RFC 3339, with or without a fraction of a second.
+    init?(rfc3339 text: String) {
+        let whole = Date.ISO8601FormatStyle()
+        guard text.utf8.count <= 40,
+            let date = (try? whole.parse(text)) ?? (try? Date.ISO8601FormatStyle(includingFractionalSeconds: true).parse(text)),
+            date.timeIntervalSince1970 > 0, date.timeIntervalSince1970 < 253_402_300_800
+        else { return nil }
+        self.init(seconds: date.timeIntervalSince1970)
+    }
+}

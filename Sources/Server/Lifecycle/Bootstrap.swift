@@ -1,0 +1,88 @@
+import Foundation
+import QueueEngine
+public import QueueService
+
+/// What a store must hold before it can be served from: a tenant, a key, secrets.
+struct Bootstrap {
+    let store: any QueueStore
+    let random: any RandomSource
+    let now: Timestamp
+
+    /// The first tenant, made where there is none.
+    func tenant() async throws(StoreError) -> TenantID {
+        if let first = try await store.tenants().first { return first.id }
+        let tenant = Tenant(id: TenantID(at: now, random: (random.next(), random.next())), name: "default")
+        try await store.insert(tenant)
+        return tenant.id
+    }
+
+    /// Makes sure that there is an admin's key. Returns one that was just made: it is shown once and never again.
+    func adminKey(_ fixed: String?, tenant: TenantID) async throws(StoreError) -> String? {
+        let keys = try await store.keys()
+        if let fixed {
+            if !keys.contains(where: { $0.hash == KeyRing.digest(fixed) }) {
+                try await store.insert(NewKey.known(fixed, tenant: tenant, role: .admin, label: "from the settings", at: now, random: random))
+            }
+            return nil
+        }
+        guard !keys.contains(where: { $0.role == .admin }) else { return nil }
+        let (key, text) = NewKey.make(tenant: tenant, role: .admin, label: "made at the first start", at: now, random: random)
+        try await store.insert(key)
+        return text
+    }
+
+    func sessionTokens() async throws(StoreError) -> SessionTokens {
+        try await ensure(SessionTokens.purpose) { (0..<4).flatMap { _ in withUnsafeBytes(of: random.next(), Array.init) } }
+        return SessionTokens(try await store.secrets(SessionTokens.purpose))
+    }
+
+    func admissions(issuer: String) async throws -> AdmissionSigner {
+        try await ensure(AdmissionSigner.purpose) { Array(AdmissionSigner.newKey().utf8) }
+        return try await AdmissionSigner(try await store.secrets(AdmissionSigner.purpose), issuer: issuer)
+    }
+
+    private func ensure(_ purpose: String, _ make: () -> [UInt8]) async throws(StoreError) {
+        if try await store.secrets(purpose).isEmpty { try await add(purpose, make()) }
+    }
+
+    private func add(_ purpose: String, _ value: [UInt8]) async throws(StoreError) {
+        let id = String(random.next(), radix: 36)
+        try await store.insert(StoredSecret(id: id, purpose: purpose, value: value, createdAt: now))
+    }
+
+    /// New secrets sign from the next start or SIGHUP on; what the old ones signed stays valid.
+    func rotate() async throws(StoreError) {
+        try await add(SessionTokens.purpose, (0..<4).flatMap { _ in withUnsafeBytes(of: random.next(), Array.init) })
+        try await add(AdmissionSigner.purpose, Array(AdmissionSigner.newKey().utf8))
+    }
+}
+
+/// What the command line does to a store without serving from it.
+public struct KeyAdministration: Sendable {
+    private let store: any QueueStore
+    private let random = SystemRandom()
+
+    public init(store: any QueueStore) { self.store = store }
+
+    private func bootstrap(_ now: Timestamp) -> Bootstrap { Bootstrap(store: store, random: random, now: now) }
+
+    /// Makes a key and returns its text, which is shown once.
+    public func create(role: KeyRole, label: String) async throws(StoreError) -> String {
+        let now = Timestamp(seconds: Date().timeIntervalSince1970)
+        let tenant = try await bootstrap(now).tenant()
+        let (key, text) = NewKey.make(tenant: tenant, role: role, label: label, at: now, random: random)
+        try await store.insert(key)
+        return text
+    }
+
+    public func list() async throws(StoreError) -> [APIKey] { try await store.keys() }
+
+    public func revoke(_ id: KeyID) async throws(StoreError) -> Bool {
+        guard let key = try await store.keys().first(where: { $0.id == id }) else { return false }
+        return try await store.deleteKey(id, tenant: key.tenant)
+    }
+
+    public func rotateSecrets() async throws(StoreError) {
+        try await bootstrap(Timestamp(seconds: Date().timeIntervalSince1970)).rotate()
+    }
+}

@@ -1,0 +1,108 @@
+public import EventLoop
+import Fanout
+public import Logging
+import Metrics
+import QueueEngine
+public import QueueService
+import Telemetry
+
+/// A running server: loops with listeners, the service on a loop of its own, a store.
+public final class Server: Sendable {
+    public let address: SocketAddress
+    /// An admin's key that was made at this start; nil where there was one.
+    public let newAdminKey: String?
+
+    private let core: ServerCore
+    private let group: EventLoopGroup
+    private let serviceLoop: EventLoopGroup
+    private let listeners: ListenerRegistry
+    private let handles: [ServerCore.LiveHandle]
+
+    /// Rebuilds what the store holds and begins to serve.
+    public static func start(_ settings: ServerSettings, store: any QueueStore, log: Logger) async throws -> Server {
+        let serviceLoop = try EventLoopGroup(count: 1)
+        let clock = SystemClock(loop: serviceLoop.loops[0])
+        let random = SystemRandom()
+        let bootstrap = Bootstrap(store: store, random: random, now: clock.now())
+        let tenant = try await bootstrap.tenant()
+        let newAdminKey = try await bootstrap.adminKey(settings.adminKey, tenant: tenant)
+        let service = QueueService(
+            executor: serviceLoop.loops[0], store: store, bus: InProcessBus(), clock: clock, random: random, log: log)
+        let core = ServerCore(
+            settings: settings, store: store, service: service, clock: clock, tokens: try await bootstrap.sessionTokens(),
+            admissions: try await bootstrap.admissions(issuer: settings.issuer), log: log)
+        try await core.keys.read()
+        try await service.start(alone: true)
+        if newAdminKey != nil || settings.adminKey != nil { try await Server.makeDemo(service, tenant) }
+        return try await Server(core, serviceLoop, newAdminKey)
+    }
+
+    /// The queue `demo`, in a store that has no queue at all.
+    private static func makeDemo(_ service: QueueService, _ tenant: TenantID) async throws {
+        guard await service.queues(of: tenant, after: nil, limit: 1).isEmpty else { return }
+        _ = try await service.create(
+            tenant: tenant, slug: "demo", name: "Demo", description: "A queue to look at.", redirectURL: nil,
+            configuration: QueueConfiguration(maxConcurrentUsers: 20, releaseRatePerMinute: 60, graceSeconds: 300, admissionTTLSeconds: 120))
+    }
+
+    private init(_ core: ServerCore, _ serviceLoop: EventLoopGroup, _ newAdminKey: String?) async throws {
+        self.core = core
+        self.serviceLoop = serviceLoop
+        self.newAdminKey = newAdminKey
+        group = try EventLoopGroup(count: core.settings.loops)
+        listeners = ListenerRegistry()
+        let router = core.makeRouter()
+        handles = group.loops.map { core.attach($0, router) }
+        for handle in handles { await core.service.observe(LoopObserver(handle: handle)) }
+        let log = core.log
+        let measurements = core.measurements
+        address = try group.listen(on: core.settings.listen) { event in
+            switch event {
+            case .exhausted(let error):
+                measurements.acceptsExhausted.increment()
+                log.error("no new connections for want of descriptors; those that are open are served", metadata: ["error": "\(error)"])
+            case .recovered: log.notice("new connections are taken again")
+            }
+        } started: { [listeners] loop, listener in
+            listeners.add(LoopBound(listener, to: loop), on: loop)
+        } accepted: { [handles] loop, descriptor, peer in
+            handles[loop.index].live.onLoop.accept(descriptor, from: peer)
+        }
+    }
+
+    /// Takes newly rotated secrets and new keys into use.
+    public func reload() async {
+        do {
+            let bootstrap = Bootstrap(store: core.store, random: core.random, now: core.clock.now())
+            core.renew(
+                tokens: try await bootstrap.sessionTokens(), admissions: try await bootstrap.admissions(issuer: core.settings.issuer))
+            try await core.keys.read()
+            core.log.notice("keys and secrets were read anew")
+        } catch {
+            core.log.error("keys and secrets could not be read anew; the old ones stay", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// Stops accepting, tells everyone when to come back, lets them close, finishes what is being committed.
+    /// Takes at most `drainSeconds`.
+    public func drain() async {
+        listeners.closeAll()
+        let spread = Double(core.settings.drainSeconds)
+        for handle in handles { handle.loop.execute { handle.live.onLoop.drain(over: spread) } }
+        let deadline = ContinuousClock.now + .seconds(core.settings.drainSeconds)
+        while await connectionCount() > 0, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(20)) }
+        await core.service.stop()
+        group.stop()
+        serviceLoop.stop()
+    }
+
+    private func connectionCount() async -> Int {
+        var count = 0
+        for handle in handles {
+            count += await withCheckedContinuation { done in
+                handle.loop.execute { done.resume(returning: handle.live.onLoop.connectionCount) }
+            }
+        }
+        return count
+    }
+}

@@ -1,0 +1,133 @@
+import QueueEngine
+import QueueService
+
+/// The frames that a server sends, as JSON. `docs/protocol.md` is their contract, and a test holds the two together.
+enum LiveFrames {
+    private static func frame(_ type: StaticString, _ bytes: inout [UInt8], _ members: (inout [UInt8]) -> Void) {
+        bytes.object { bytes in
+            bytes.key("type")
+            bytes.append(0x22)
+            bytes.append(contentsOf: UnsafeBufferPointer(start: type.utf8Start, count: type.utf8CodeUnitCount))
+            bytes.append(0x22)
+            members(&bytes)
+        }
+    }
+
+    /// A place in line, as `joined`, `position` and the REST answers tell it.
+    struct Place {
+        let position: Int
+        let waiting: Int
+        let drain: DrainRate
+        let at: Timestamp
+
+        func write(to bytes: inout [UInt8]) {
+            bytes.member("position", position)
+            bytes.member("waiting", waiting)
+            bytes.member("rate", drain.rate(at: position))
+            bytes.key("wait")
+            if let wait = drain.wait(at: position) {
+                bytes.object { bytes in
+                    bytes.member("p50Seconds", wait.p50Seconds)
+                    bytes.member("p90Seconds", wait.p90Seconds)
+                }
+            } else {
+                JSONNull().write(to: &bytes)
+            }
+            bytes.member("at", at)
+        }
+    }
+
+    static func joined(_ session: SessionID, token: String, _ queue: QueueRecord, _ status: QueueStatus, _ place: Place, into bytes: inout [UInt8]) {
+        frame("joined", &bytes) { bytes in
+            bytes.member("session", session)
+            bytes.member("token", token)
+            bytes.member("queue") { bytes in
+                bytes.member("id", queue.id)
+                bytes.member("name", queue.name)
+                bytes.member("status", status.rawValue)
+            }
+            place.write(to: &bytes)
+        }
+    }
+
+    static func position(_ place: Place, reason: String?, into bytes: inout [UInt8]) {
+        frame("position", &bytes) { bytes in
+            place.write(to: &bytes)
+            bytes.member("reason", ifPresent: reason)
+        }
+    }
+
+    static func admitted(_ admission: String, redirect: String?, expiresAt: Timestamp, into bytes: inout [UInt8]) {
+        frame("admitted", &bytes) { bytes in
+            bytes.member("admission", admission)
+            bytes.member("redirect", redirect)
+            bytes.member("expiresAt", expiresAt)
+        }
+    }
+
+    static func announcement(_ announcement: Announcement, into bytes: inout [UInt8]) {
+        frame("announcement", &bytes) { announcement.writeMembers(to: &$0) }
+    }
+
+    static func queue(_ status: QueueStatus, into bytes: inout [UInt8]) {
+        frame("queue", &bytes) { bytes in
+            bytes.member("status", status.rawValue)
+            bytes.member("message", message(status))
+        }
+    }
+
+    private static func message(_ status: QueueStatus) -> String {
+        switch status {
+        case .scheduled: "The queue has not opened yet. Your place is safe."
+        case .open: "The queue is moving."
+        case .paused: "The queue is paused. Your place is safe."
+        case .closed: "The queue is closed."
+        }
+    }
+
+    static func state(staleSince: Timestamp?, into bytes: inout [UInt8]) {
+        frame("state", &bytes) { bytes in
+            bytes.member("state", staleSince == nil ? "live" : "stale")
+            bytes.member("since", ifPresent: staleSince)
+            if staleSince != nil { bytes.member("message", "Updates are delayed. Your place is safe.") }
+        }
+    }
+
+    static func reconnect(afterSeconds: Double, into bytes: inout [UInt8]) {
+        frame("reconnect", &bytes) { $0.member("afterSeconds", afterSeconds) }
+    }
+
+    static func ended(_ reason: String, into bytes: inout [UInt8]) {
+        frame("ended", &bytes) { $0.member("reason", reason) }
+    }
+
+    static func error(_ problem: Problem, into bytes: inout [UInt8]) {
+        frame("error", &bytes) { bytes in
+            bytes.member("code", problem.code)
+            bytes.member("message", problem.message)
+            problem.writeExtras(&bytes)
+        }
+    }
+}
+
+extension Announcement {
+    func writeMembers(to bytes: inout [UInt8]) {
+        bytes.member("id", String(seq))
+        bytes.member("text", text)
+        bytes.member("severity", severity.rawValue)
+        bytes.member("publishedAt", publishedAt)
+        bytes.member("expiresAt", expiresAt)
+    }
+}
+
+extension SessionRecord {
+    /// `ended.reason`: why it is over; nil while it is not.
+    var endedReason: String? {
+        switch status {
+        case .waiting, .admitted: nil
+        case .completed: "completed"
+        case .left: "left"
+        case .expired: endReason == "closed" ? "closed" : "expired"
+        }
+    }
+}

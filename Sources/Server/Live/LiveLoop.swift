@@ -1,0 +1,153 @@
+import EventLoop
+import Foundation
+import HTTPTypes
+import Metrics
+import QueueEngine
+import QueueService
+import Telemetry
+import WebSocketProtocol
+
+/// The live connections of one event loop: its queues, and what they share. Confined to the loop.
+final class LiveLoop {
+    let loop: EventLoop
+    let server: ServerCore
+    let router: Router
+    private(set) var queues: [QueueID: LiveQueue] = [:]
+    private(set) var isDraining = false
+    private(set) var staleSince: Timestamp?
+    /// One for all connections: a frame is written here and sent from here.
+    var encoder = FrameEncoder()
+    private var closedTickets: [QueueID: [Ticket]] = [:]
+
+    init(loop: EventLoop, server: ServerCore, router: Router) {
+        self.loop = loop
+        self.server = server
+        self.router = router
+    }
+
+    /// Milliseconds of the loop's clock, which wraps: what displays are timed by.
+    var milliseconds: UInt32 { UInt32(truncatingIfNeeded: loop.now / 1_000_000) }
+
+    // MARK: Connections
+
+    func accept(_ descriptor: consuming Descriptor, from peer: SocketAddress) {
+        let connection = Connection(loop: loop, owning: descriptor)
+        server.measurements.connectionsAccepted.increment()
+        server.measurements.openConnections.increment()
+        do {
+            try HTTPConnection(live: self, peer: peer).start(connection)
+        } catch {
+            connection.close()
+        }
+    }
+
+    func connectionClosed(_ connection: Connection) { server.measurements.openConnections.decrement() }
+
+    /// The 101 for a request that may become a WebSocket.
+    func handshake(_ request: Request, subprotocols: [String]) throws(Problem) -> [UInt8] {
+        guard isOriginAllowed(request) else { throw Problem(.forbidden, "origin_not_allowed", "this origin may not connect") }
+        guard !isDraining else { throw Problem(.serviceUnavailable, "restarting", "the server restarts", retryAfterSeconds: 1) }
+        do throws(HandshakeRefusal) {
+            let answer = try Handshake.answer(method: request.method.rawValue, supported: subprotocols) { name in
+                HTTPField.Name(name).map { request.fields[values: $0] } ?? []
+            }
+            var text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: \(answer.accept)\r\n"
+            if let subprotocol = answer.subprotocol { text += "Sec-WebSocket-Protocol: \(subprotocol)\r\n" }
+            return Array((text + "\r\n").utf8)
+        } catch {
+            throw Problem(error)
+        }
+    }
+
+    /// A request without `Origin` is no browser. A browser must come from here, or from a listed origin.
+    private func isOriginAllowed(_ request: Request) -> Bool {
+        guard let origin = request.fields[.origin] else { return true }
+        if server.settings.allowedOrigins.contains(origin) { return true }
+        guard let host = request.host, let cut = origin.range(of: "://") else { return false }
+        return origin[cut.upperBound...].lowercased() == host.lowercased()
+    }
+
+    /// A connection that held a ticket is gone; what an iteration brings is told together.
+    func ticketClosed(_ queue: QueueID, _ ticket: Ticket) {
+        if closedTickets.isEmpty { loop.defer { [self] in tellClosed() } }
+        closedTickets[queue, default: []].append(ticket)
+    }
+
+    private func tellClosed() {
+        let (gone, service) = (closedTickets, server.service)
+        closedTickets = [:]
+        Task(executorPreference: loop) { for (queue, tickets) in gone { await service.closed(queue, tickets) } }
+    }
+
+    /// A newer connection shows the session's token: an older one on this loop gives way.
+    func replace(_ queue: QueueID, _ ticket: Ticket, olderThan serial: UInt64) {
+        queues[queue]?.find(ticket).forEach { if $0.serial < serial { $0.end(.replaced) } }
+    }
+
+    // MARK: Queues
+
+    func queue(named text: String) -> LiveQueue? {
+        QueueID(text).flatMap { queues[$0] } ?? queues.values.first { $0.snapshot.record.slug == text }
+    }
+
+    func apply(_ update: QueueUpdate) {
+        let id = update.snapshot.record.id
+        if let queue = queues[id] {
+            queue.apply(update)
+        } else {
+            queues[id] = LiveQueue(live: self, update)
+        }
+    }
+
+    func remove(_ queue: QueueID) { queues.removeValue(forKey: queue)?.close() }
+
+    func becomeStale(since: Timestamp?) {
+        staleSince = since
+        for queue in queues.values { queue.broadcast { LiveFrames.state(staleSince: since, into: &$0) } }
+    }
+
+    // MARK: Draining
+
+    /// Sends everyone away, each with a moment of its own to come back.
+    func drain(over seconds: Double) {
+        isDraining = true
+        loop.forEachConnection { connection in
+            switch connection.handler {
+            case let visitor as LiveVisitor: visitor.drain(afterSeconds: Double.random(in: 0.5...max(0.5, seconds)))
+            case let http as HTTPConnection: http.drain(connection)
+            case let socket as EventSocket: socket.drain()
+            default: connection.closeWhenSent()
+            }
+        }
+    }
+
+    var connectionCount: Int {
+        var count = 0
+        loop.forEachConnection { _ in count += 1 }
+        return count
+    }
+}
+
+extension Problem {
+    init(_ refusal: HandshakeRefusal) {
+        switch refusal {
+        case .method:
+            self.init(.methodNotAllowed, "method_not_allowed", "a WebSocket begins with GET")
+            fields[.allow] = "GET"
+        case .notAnUpgrade:
+            self.init(.upgradeRequired, "upgrade_required", "this is a WebSocket: ask for an upgrade")
+            fields[.upgrade] = "websocket"
+            fields[.secWebSocketVersion] = "13"
+        case .version:
+            self.init(.upgradeRequired, "websocket_version", "only version 13 is spoken here")
+            fields[.upgrade] = "websocket"
+            fields[.secWebSocketVersion] = "13"
+        case .key: self.init(.badRequest, "websocket_key", "Sec-WebSocket-Key must be 16 bytes in base64")
+        case .subprotocol: self.init(.badRequest, "websocket_subprotocol", "stanchion.v1 is spoken here")
+        }
+    }
+}
+
+extension HTTPField.Name {
+    static let secWebSocketVersion = HTTPField.Name("Sec-WebSocket-Version")!
+}

@@ -1,0 +1,150 @@
+import EventLoop
+import Metrics
+import QueueEngine
+import QueueService
+import Telemetry
+import WebSocketProtocol
+
+/// One queue as the visitors on one loop see it: the newest snapshot, and who of them is here, in ticket order.
+final class LiveQueue {
+    unowned let live: LiveLoop
+    private(set) var snapshot: QueueSnapshot
+    private(set) var announcements: [Announcement]
+    private var members: [LiveVisitor] = []
+    private var feeds: [EventFeed] = []
+    private var goneCount = 0
+    private var isSweepScheduled = false
+    private var sweepsEveryone = false
+
+    /// Sweeps are this far apart, and further where one takes long: at most a twentieth of the loop's time.
+    private static let sweepNanoseconds: UInt64 = 100_000_000
+
+    init(live: LiveLoop, _ update: QueueUpdate) {
+        self.live = live
+        snapshot = update.snapshot
+        announcements = update.announcements
+    }
+
+    // MARK: Members
+
+    func add(_ visitor: LiveVisitor) {
+        if let last = members.last, visitor.ticket < last.ticket {
+            members.insert(visitor, at: firstIndex(notBefore: visitor.ticket))
+        } else {
+            members.append(visitor)
+        }
+        scheduleSweep()
+    }
+
+    /// The visitor's connection is gone. The place in the list is given back by the next sweep, all at once.
+    func remove(_ visitor: LiveVisitor) {
+        goneCount += 1
+        scheduleSweep()
+    }
+
+    func add(_ feed: EventFeed) { feeds.append(feed) }
+    func remove(_ feed: EventFeed) { feeds.removeAll { $0 === feed } }
+
+    func find(_ ticket: Ticket) -> ArraySlice<LiveVisitor> {
+        let start = firstIndex(notBefore: ticket)
+        return members[start...].prefix { $0.ticket == ticket }
+    }
+
+    private func firstIndex(notBefore ticket: Ticket) -> Int {
+        var (low, high) = (0, members.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if members[middle].ticket < ticket { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    // MARK: Changes
+
+    func apply(_ update: QueueUpdate) {
+        guard update.snapshot.state.head >= snapshot.state.head else { return }
+        snapshot = update.snapshot
+        announcements = (update.announcements + announcements).prefix(20).map { $0 }
+        for event in update.events { tell(event) }
+        for announcement in update.announcements {
+            broadcast { LiveFrames.announcement(announcement, into: &$0) }
+            live.server.measurements.announcementFrames.increment(by: members.count)
+        }
+        for feed in feeds { feed.poke() }
+        scheduleSweep()
+    }
+
+    /// What cannot wait for a sweep.
+    private func tell(_ event: QueueEvent) {
+        switch event.change {
+        case .admitted(let ticket, let until):
+            for visitor in find(ticket) { visitor.admit(until: until) }
+        case .completed(let ticket): for visitor in find(ticket) { visitor.finish("completed") }
+        case .left(let ticket): for visitor in find(ticket) { visitor.finish("left") }
+        case .expired(let ticket, _): for visitor in find(ticket) { visitor.finish("expired") }
+        case .closed: for visitor in members where visitor.isWaiting { visitor.finish("closed") }
+        case .opened, .paused, .resumed:
+            broadcast { LiveFrames.queue(snapshot.state.status, into: &$0) }
+            sweepsEveryone = true
+        case .configured: sweepsEveryone = true
+        case .joined, .connected, .disconnected, .announced: break
+        }
+    }
+
+    /// The queue is gone.
+    func close() {
+        for visitor in members { visitor.finish("closed") }
+        for feed in feeds { feed.end() }
+    }
+
+    /// Encodes a frame once and sends the same bytes to everyone.
+    func broadcast(_ write: (inout [UInt8]) -> Void) {
+        guard !members.isEmpty else { return }
+        live.encoder.reset()
+        write(&live.encoder.payload)
+        live.encoder.finish(.text) { frame in
+            for visitor in members { visitor.send(frame) }
+        }
+    }
+
+    // MARK: Sweeping
+
+    private func scheduleSweep(after delay: UInt64 = LiveQueue.sweepNanoseconds) {
+        guard !isSweepScheduled, !members.isEmpty else { return }
+        isSweepScheduled = true
+        live.loop.schedule(after: delay) { [weak self] in self?.sweep() }
+    }
+
+    /// Asks for each who waits, in ticket order, whether a frame is due. What nobody is told costs a rank and a
+    /// comparison.
+    private func sweep() {
+        let began = EventLoop.monotonicNow()
+        isSweepScheduled = false
+        compact()
+        let now = live.server.clock.now()
+        let state = snapshot.state
+        let context = LiveVisitor.Sweep(
+            milliseconds: live.milliseconds, at: now, waiting: state.waitingCount, drain: state.drain(at: now),
+            isForced: sweepsEveryone)
+        sweepsEveryone = false
+        var anybodyWaits = false
+        for visitor in members where visitor.isWaiting {
+            if let position = state.position(visitor.ticket) {
+                anybodyWaits = true
+                visitor.consider(position, context)
+            } else if visitor.ticket.number < state.nextNumber(lane: visitor.ticket.lane) {
+                visitor.settle()
+            }
+        }
+        let took = EventLoop.monotonicNow() - began
+        live.server.measurements.sweepSeconds.recordNanoseconds(Int64(took))
+        // What is shown moves by itself, so somebody must look even when nothing happens.
+        if anybodyWaits { scheduleSweep(after: max(LiveQueue.sweepNanoseconds, took * 20)) }
+    }
+
+    private func compact() {
+        guard goneCount > 0 else { return }
+        members.removeAll { $0.isGone }
+        goneCount = 0
+    }
+}

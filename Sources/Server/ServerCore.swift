@@ -1,0 +1,86 @@
+import EventLoop
+import Logging
+import QueueEngine
+import QueueService
+import Synchronization
+import Telemetry
+
+/// What all loops of a server share. It translates; what happens to a queue is decided in `QueueService`.
+final class ServerCore: Sendable {
+    let settings: ServerSettings
+    let store: any QueueStore
+    let service: QueueService
+    let clock: SystemClock
+    let random = SystemRandom()
+    let keys: KeyRing
+    let measurements = Measurements()
+    let log: Logger
+    private let secrets: Mutex<(tokens: SessionTokens, admissions: AdmissionSigner)>
+    private let loops = Mutex<[LiveHandle]>([])
+    private let serials = Atomic<UInt64>(1)
+
+    /// A loop's live connections, to be reached on that loop.
+    struct LiveHandle: Sendable {
+        let loop: EventLoop
+        let live: LoopBound<LiveLoop>
+    }
+
+    init(
+        settings: ServerSettings, store: any QueueStore, service: QueueService, clock: SystemClock,
+        tokens: SessionTokens, admissions: AdmissionSigner, log: Logger
+    ) {
+        self.settings = settings
+        self.store = store
+        self.service = service
+        self.clock = clock
+        self.log = log
+        keys = KeyRing(store: store)
+        secrets = Mutex((tokens, admissions))
+    }
+
+    var tokens: SessionTokens { secrets.withLock { $0.tokens } }
+    var admissions: AdmissionSigner { secrets.withLock { $0.admissions } }
+
+    /// Takes newly rotated keys into use.
+    func renew(tokens: SessionTokens, admissions: AdmissionSigner) { secrets.withLock { $0 = (tokens, admissions) } }
+
+    func makeRouter() -> Router {
+        var router = Router(allowedOrigins: settings.allowedOrigins, log: log)
+        addVisitorRoutes(&router)
+        addQueueRoutes(&router)
+        addSessionRoutes(&router)
+        addKeyRoutes(&router)
+        addStatusRoutes(&router)
+        return router
+    }
+
+    /// Makes the live side of a loop and lets it follow every queue.
+    func attach(_ loop: EventLoop, _ router: Router) -> LiveHandle {
+        let handle = LiveHandle(loop: loop, live: LoopBound(LiveLoop(loop: loop, server: self, router: router), to: loop))
+        loops.withLock { $0.append(handle) }
+        return handle
+    }
+
+    func token(queue: QueueID, session: SessionID, ticket: Ticket, user: String?, at now: Timestamp) -> String {
+        tokens.make(SessionClaims(
+            queue: queue, session: session, ticket: ticket, user: user, expiresAt: now + .seconds(settings.sessionTokenSeconds)))
+    }
+
+    func nextSerial() -> UInt64 { serials.wrappingAdd(1, ordering: .relaxed).newValue }
+
+    /// Lets older connections of the ticket give way, on whatever loop they are.
+    func replaceOthers(queue: QueueID, ticket: Ticket, olderThan serial: UInt64) {
+        for handle in loops.withLock({ $0 }) {
+            handle.loop.execute { handle.live.onLoop.replace(queue, ticket, olderThan: serial) }
+        }
+    }
+}
+
+/// Passes what the service tells on to a loop, in order.
+struct LoopObserver: QueueObserver {
+    let handle: ServerCore.LiveHandle
+
+    func queueChanged(_ update: QueueUpdate) { handle.loop.execute { handle.live.onLoop.apply(update) } }
+    func queueRemoved(_ queue: QueueID) { handle.loop.execute { handle.live.onLoop.remove(queue) } }
+    func stalenessChanged(_ since: Timestamp?) { handle.loop.execute { handle.live.onLoop.becomeStale(since: since) } }
+}

@@ -1,0 +1,47 @@
+public import EventLoop
+public import HTTPProtocol
+
+/// What a server can be told. Every limit is here, with a default that is safe.
+public struct ServerSettings: Sendable {
+    public var listen = SocketAddress("127.0.0.1:8080")!
+    /// Event loops; nil: one a core.
+    public var loops: Int?
+    /// A key that is an admin's from the start, beside those in the store.
+    public var adminKey: String?
+    /// Origins, beside the server's own, whose pages may use the API and connect.
+    public var allowedOrigins: Set<String> = []
+    /// `iss` of admissions.
+    public var issuer = "stanchion"
+    /// How long a drain may take, in seconds.
+    public var drainSeconds = 10
+
+    /// Limits on a request.
+    public var http = HTTPLimits()
+    /// A request's head and body must come within this, in seconds.
+    public var headSeconds: UInt32 = 15
+    /// How long an idle HTTP connection is kept, in seconds.
+    public var keepAliveSeconds: UInt32 = 75
+
+    /// The first frame of a visitor must come within this, in seconds.
+    public var firstFrameSeconds: UInt32 = 5
+    /// A quiet peer is asked for a sign of life after this, in seconds.
+    public var pingSeconds: UInt32 = 30
+    /// And is taken for dead when none comes within this, in seconds.
+    public var pongSeconds: UInt32 = 15
+    /// A closing handshake may take this long, in seconds.
+    public var closeSeconds: UInt32 = 5
+    /// Between two comments on a quiet event stream, in seconds.
+    public var keepAliveCommentSeconds: UInt32 = 15
+    /// Bytes of a visitor's message.
+    public var messageBytes = 4_096
+    /// Messages of a visitor in one second.
+    public var messagesPerSecond = 20
+    /// Bytes that may wait for a visitor who does not read, positions not counted.
+    public var visitorOutboxBytes = 16_384
+    /// Between two frames of a visitor who asked for `exact`, in milliseconds.
+    public var updateMilliseconds: UInt32 = 1_000
+    /// How long a session's token is good for, in seconds.
+    public var sessionTokenSeconds = 7 * 86_400
+
+    public init() {}
+}

@@ -1,0 +1,53 @@
+public import Metrics
+
+/// Everything that a server measures, by its name in Prometheus. Handles are resolved once, at the start.
+public struct Measurements: Sendable {
+    public let registry: PrometheusRegistry
+
+    /// Connections that were accepted, and refused because descriptors had run out.
+    public let connectionsAccepted: Counter
+    public let acceptsExhausted: Counter
+    public let openConnections: Meter
+    public let openVisitors: Meter
+
+    /// Requests by the class of their answer.
+    public let requests: [Int: Counter]
+    public let requestSeconds: Metrics.Timer
+
+    public let joins: Counter
+    public let admissions: Counter
+    public let positionFrames: Counter
+    public let positionsConflated: Counter
+    public let announcementFrames: Counter
+    public let slowConsumersClosed: Counter
+    public let deadPeersClosed: Counter
+    public let protocolErrors: Counter
+    /// From the release's place in the log to its frame's place in the socket.
+    public let admissionDelaySeconds: Metrics.Timer
+    public let sweepSeconds: Metrics.Timer
+
+    public init(registry: PrometheusRegistry = PrometheusRegistry()) {
+        func counter(_ name: String) -> Counter { Counter(label: "stanchion_\(name)_total", factory: registry) }
+        func meter(_ name: String) -> Meter { Meter(label: "stanchion_\(name)", factory: registry) }
+        func timer(_ name: String) -> Metrics.Timer { Metrics.Timer(label: "stanchion_\(name)_seconds", factory: registry) }
+        self.registry = registry
+        connectionsAccepted = counter("connections_accepted")
+        acceptsExhausted = counter("accepts_exhausted")
+        openConnections = meter("connections_open")
+        openVisitors = meter("visitors_connected")
+        requests = Dictionary(uniqueKeysWithValues: (1...5).map { kind in
+            (kind, Counter(label: "stanchion_http_requests_total", dimensions: [("class", "\(kind)xx")], factory: registry))
+        })
+        requestSeconds = timer("http_request")
+        joins = counter("joins")
+        admissions = counter("admissions_delivered")
+        positionFrames = counter("position_frames")
+        positionsConflated = counter("positions_conflated")
+        announcementFrames = counter("announcement_frames")
+        slowConsumersClosed = counter("slow_consumers_closed")
+        deadPeersClosed = counter("dead_peers_closed")
+        protocolErrors = counter("protocol_errors")
+        admissionDelaySeconds = timer("admission_delay")
+        sweepSeconds = timer("sweep")
+    }
+}
