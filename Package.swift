@@ -88,7 +88,7 @@ let package = Package(
         .executableTarget(
             name: "stanchion",
             dependencies: [
-                "Server", "Operations", logging,
+                "Server", "Operations", "Storage", "EventLoop", "QueueService", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
             ],

@@ -2,13 +2,13 @@
 #include "CLinux.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 _Static_assert(CLINUX_IN == EPOLLIN && CLINUX_OUT == EPOLLOUT && CLINUX_RDHUP == EPOLLRDHUP, "epoll bits");
@@ -40,26 +40,29 @@ int clinux_accept(int listener, struct sockaddr *address, socklen_t *length) {
     return checked(accept4(listener, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 
-static void fill(sigset_t *set, const int *signals, int count) {
-    sigemptyset(set);
-    for (int i = 0; i < count; i++) sigaddset(set, signals[i]);
+static int signal_pipe[2] = {-1, -1};
+
+// All that may be done inside an interruption: one byte for the loop (signal-safety(7)).
+static void tell_signal(int number) {
+    int saved = errno;
+    unsigned char byte = (unsigned char)number;
+    ssize_t ignored = write(signal_pipe[1], &byte, 1);
+    (void)ignored;
+    errno = saved;
 }
 
-int clinux_block_signals(const int *signals, int count) {
-    sigset_t set;
-    fill(&set, signals, count);
-    return -pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
-int clinux_signalfd(const int *signals, int count) {
-    sigset_t set;
-    fill(&set, signals, count);
-    return checked(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+int clinux_signal_pipe(const int *signals, int count) {
+    if (signal_pipe[0] < 0 && pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) != 0) return -errno;
+    struct sigaction action = {.sa_handler = tell_signal, .sa_flags = SA_RESTART};
+    sigfillset(&action.sa_mask);
+    for (int i = 0; i < count; i++)
+        if (sigaction(signals[i], &action, NULL) != 0) return -errno;
+    return signal_pipe[0];
 }
 
 int clinux_next_signal(int fd) {
-    struct signalfd_siginfo info;
-    return read(fd, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+    unsigned char byte;
+    return read(fd, &byte, 1) == 1 ? byte : 0;
 }
 
 int64_t clinux_raise_descriptor_limit(void) {

@@ -75,6 +75,26 @@ public final class Connection: Source {
     @discardableResult
     public func send(_ bytes: [UInt8]) -> Bool { bytes.withUnsafeBytes { send($0) } }
 
+    /// Sends a header and what it belongs to in one system call, from where they lie.
+    @discardableResult
+    public func send(_ header: UnsafeRawBufferPointer, then payload: UnsafeRawBufferPointer) -> Bool {
+        guard phase == .open, outbox == nil else { return send(header) && send(payload) }
+        var parts = [
+            iovec(iov_base: UnsafeMutableRawPointer(mutating: header.baseAddress), iov_len: header.count),
+            iovec(iov_base: UnsafeMutableRawPointer(mutating: payload.baseAddress), iov_len: payload.count),
+        ]
+        let sent = max(0, parts.withUnsafeMutableBufferPointer { parts in
+            var message = msghdr()
+            message.msg_iov = parts.baseAddress
+            message.msg_iovlen = parts.count
+            return sendmsg(number, &message, Int32(MSG_NOSIGNAL))
+        })
+        // What it did not take, and what made it fail, is met by the ordinary way.
+        if sent < header.count { send(UnsafeRawBufferPointer(rebasing: header[sent...])) }
+        let rest = max(0, sent - header.count)
+        return rest == payload.count || send(UnsafeRawBufferPointer(rebasing: payload[rest...]))
+    }
+
     /// Sends what must still be said to a peer that is being sent away, whatever waits already: a close frame.
     public func sendLast(_ bytes: [UInt8]) {
         let limit = outboxLimit

@@ -1,17 +1,14 @@
 import CLinux
-import Glibc
 
-/// Signals as events of a loop, read from a descriptor: a handler runs as ordinary code, not inside an interruption.
+/// Signals as events of a loop: what a handler does runs as ordinary code, not inside an interruption.
+///
+/// Through a pipe, not a signalfd: that needs the signals blocked in every thread, and libdispatch's main thread waits
+/// with none blocked. One a process.
 public final class SignalSource: Source {
-    private let descriptor: Descriptor
     private let received: (Int32) -> Void
 
-    /// Must be called in the main thread before any other is started: a thread inherits what is blocked.
-    public static func block(_ signals: [Int32]) { _ = clinux_block_signals(signals, Int32(signals.count)) }
-
     public init(loop: EventLoop, signals: [Int32], received: @escaping (Int32) -> Void) throws(SystemError) {
-        let number = try checked("signalfd", clinux_signalfd(signals, Int32(signals.count)))
-        descriptor = Descriptor(owning: number)
+        let number = try checked("pipe", clinux_signal_pipe(signals, Int32(signals.count)))
         self.received = received
         super.init(loop: loop, number: number)
         try loop.add(self, for: .readable)

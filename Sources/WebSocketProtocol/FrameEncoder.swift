@@ -41,6 +41,16 @@ public struct FrameEncoder: Sendable {
         }
     }
 
+    /// The header of a whole frame without a mask, for a payload that is sent from where it lies.
+    public static func header(_ opcode: Opcode, length: Int) -> InlineHeader {
+        var header = InlineHeader()
+        header.append(0x80 | opcode.rawValue)
+        header.append(shortLength(length))
+        let width = length > 0xFFFF ? 8 : length > 125 ? 2 : 0
+        for index in 0..<width { header.append(UInt8(truncatingIfNeeded: length >> (8 * (width - 1 - index)))) }
+        return header
+    }
+
     private static func shortLength(_ length: Int) -> UInt8 { length > 0xFFFF ? 127 : length > 125 ? 126 : UInt8(length) }
 
     /// One whole frame as bytes of its own.
@@ -55,5 +65,20 @@ public struct FrameEncoder: Sendable {
         var text = reason
         while text.utf8.count > 123 { text.removeLast() }
         return frame(.close, [UInt8(code.rawValue >> 8), UInt8(code.rawValue & 0xFF)] + Array(text.utf8), mask: mask)
+    }
+}
+
+/// A few bytes without an allocation.
+public struct InlineHeader: Sendable {
+    private var storage = InlineArray<14, UInt8>(repeating: 0)
+    public private(set) var count = 0
+
+    mutating func append(_ byte: UInt8) {
+        storage[count] = byte
+        count += 1
+    }
+
+    public func withUnsafeBytes<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
+        storage.span.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
     }
 }

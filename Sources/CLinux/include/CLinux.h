@@ -1,4 +1,4 @@
-// What Glibc's module map leaves out of <sys/*.h>: epoll, eventfd, signalfd, accept4.
+// What Glibc's module map leaves out of <sys/*.h>: epoll, eventfd, accept4.
 // Thin functions over the system calls; each returns -errno instead of -1, so that no caller can read a stale errno.
 #pragma once
 
@@ -29,11 +29,9 @@ int clinux_epoll_wait(int epoll, clinux_event *events, int capacity, int millise
 int clinux_eventfd(void);
 int clinux_accept(int listener, struct sockaddr *address, socklen_t *length);
 
-/// Blocks the named signals in the calling thread, and so in every thread it starts later.
-int clinux_block_signals(const int *signals, int count);
-/// A descriptor from which the named, blocked signals are read.
-int clinux_signalfd(const int *signals, int count);
-/// The next signal from a signalfd, 0 when there is none.
+/// A descriptor from which the named signals are read, as long as the process lives. One a process.
+int clinux_signal_pipe(const int *signals, int count);
+/// The next signal from that descriptor, 0 when there is none.
 int clinux_next_signal(int fd);
 /// Sets the soft limit on descriptors to the hard one; returns the limit.
 int64_t clinux_raise_descriptor_limit(void);

@@ -329,23 +329,22 @@ extension LiveVisitor: WebSocketDelegate {
         greet(queue, queue.snapshot.state.head >= committed.state.head ? queue.snapshot : committed)
     }
 
+    /// `joined` always comes first, because it carries the token; who is admitted already stood at the very front.
     private func greet(_ queue: LiveQueue, _ snapshot: QueueSnapshot) {
-        switch snapshot.state.standing(ticket) {
-        case .waiting(let position, _):
-            let now = live.server.clock.now()
-            let place = LiveFrames.Place(position: position, waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: now)
-            shown = ShownPosition(position: position, rate: snapshot.drain.rate(at: position), at: live.milliseconds)
-            lastPosition = Int32(clamping: position)
-            lastSent = live.milliseconds
-            let token = live.server.token(queue: snapshot.record.id, session: session, ticket: ticket, user: user, at: now)
-            send { LiveFrames.joined(session, token: token, snapshot.record, snapshot.state.status, place, into: &$0) }
-            for announcement in queue.announcements.reversed() where announcement.expiresAt.map({ $0 > now }) ?? true {
-                send { LiveFrames.announcement(announcement, into: &$0) }
-            }
-            if let since = live.staleSince { send { LiveFrames.state(staleSince: since, into: &$0) } }
-        case .admitted(let until): admit(until: until)
-        case .gone: settle()
+        let standing = snapshot.state.standing(ticket)
+        guard standing != .gone else { return settle() }
+        let (now, position) = (live.server.clock.now(), snapshot.state.position(ticket) ?? 1)
+        let place = LiveFrames.Place(position: position, waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: now)
+        shown = ShownPosition(position: position, rate: snapshot.drain.rate(at: position), at: live.milliseconds)
+        lastPosition = Int32(clamping: position)
+        lastSent = live.milliseconds
+        let token = live.server.token(queue: snapshot.record.id, session: session, ticket: ticket, user: user, at: now)
+        send { LiveFrames.joined(session, token: token, snapshot.record, snapshot.state.status, place, into: &$0) }
+        for announcement in queue.announcements.reversed() where announcement.expiresAt.map({ $0 > now }) ?? true {
+            send { LiveFrames.announcement(announcement, into: &$0) }
         }
+        if let since = live.staleSince { send { LiveFrames.state(staleSince: since, into: &$0) } }
+        if case .admitted(let until) = standing { admit(until: until) }
     }
 
     private func turnedAway(_ error: ServiceError) {

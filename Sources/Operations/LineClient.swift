@@ -1,0 +1,118 @@
+public import EventLoop
+import HTTPProtocol
+import HTTPTypes
+public import WebSocketProtocol
+
+/// A visitor's side of the line: connects, upgrades, joins or resumes, and tells what it hears. A client like any
+/// other; it knows nothing of the server's inside.
+public final class LineClient: ConnectionHandler {
+    public enum Event {
+        case joined, admitted, ended
+        case position
+        /// Gone, with the close code where there was one.
+        case closed(UInt16?)
+    }
+
+    private enum Stage { case connecting, handshake, open, closed }
+
+    private let loop: EventLoop
+    private let first: String
+    private let heard: (LineClient, Event) -> Void
+    private var stage = Stage.connecting
+    private var connector: Connector?
+    private var connection: Connection?
+    private var response = ResponseParser(answering: .get)
+    private var webSocket = WebSocket(role: .client, messageLimit: 65_536)
+    private var closeCode: UInt16?
+
+    /// - Parameter first: the first frame, a `join` or `resume`.
+    public init(loop: EventLoop, to address: SocketAddress, from source: SocketAddress? = nil, first: String, heard: @escaping (LineClient, Event) -> Void) throws(SystemError) {
+        self.loop = loop
+        self.first = first
+        self.heard = heard
+        connector = try Connector(loop: loop, to: address, from: source) { [self] result in
+            connector = nil
+            switch result {
+            case .success(let connection): begin(connection, host: address)
+            case .failure: ended()
+            }
+        }
+    }
+
+    private func begin(_ connection: Connection, host: SocketAddress) {
+        self.connection = connection
+        connection.handler = self
+        stage = .handshake
+        do throws(SystemError) { try connection.start() } catch { return ended() }
+        let key = Handshake.key((0..<16).map { _ in UInt8.random(in: 0...255) })
+        connection.send(Array("""
+            GET /v1/live HTTP/1.1\r\nHost: \(host)\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Protocol: stanchion.v1\r\nSec-WebSocket-Key: \(key)\r\n\r\n
+            """.utf8))
+    }
+
+    /// Sends a text message.
+    public func send(_ text: String) {
+        guard stage == .open else { return }
+        connection?.send(FrameEncoder.frame(.text, text.utf8, mask: UInt32.random(in: 1...UInt32.max)))
+    }
+
+    /// Begins the closing handshake.
+    public func close() {
+        guard stage == .open else { return }
+        webSocket.close(.normal, "", self, mask: UInt32.random(in: 1...UInt32.max))
+    }
+
+    private func ended() {
+        guard stage != .closed else { return }
+        stage = .closed
+        heard(self, .closed(closeCode))
+    }
+
+    public func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
+        guard stage == .handshake else {
+            return webSocket.receive(&bytes, self, mask: UInt32.random(in: 1...UInt32.max))
+        }
+        response.receive(bytes.bytes)
+        do {
+            guard let answer = try response.next() else { return }
+            guard answer.response.status.code == 101 else { return connection.close() }
+        } catch {
+            return connection.close()
+        }
+        stage = .open
+        send(first)
+        var rest = response.takeRest()
+        rest.withUnsafeMutableBytes { raw in
+            var span = MutableRawSpan(_unsafeBytes: raw)
+            webSocket.receive(&span, self)
+        }
+    }
+
+    public func connectionTimedOut(_ connection: Connection) { connection.close() }
+    public func connectionClosed(_ connection: Connection) { ended() }
+}
+
+extension LineClient: WebSocketDelegate {
+    public func webSocket(received payload: RawSpan, isText: Bool) {
+        switch LineClient.type(of: payload) {
+        case "position": heard(self, .position)
+        case "joined": heard(self, .joined)
+        case "admitted": heard(self, .admitted)
+        case "ended": heard(self, .ended)
+        default: break
+        }
+    }
+
+    /// A frame begins with its type: nothing else has to be read to tell what it is.
+    private static func type(of payload: RawSpan) -> String {
+        payload.withUnsafeBytes { String(decoding: $0.dropFirst(#"{"type":""#.utf8.count).prefix { $0 != 0x22 }, as: UTF8.self) }
+    }
+
+    public func webSocket(send bytes: [UInt8]) { connection?.send(bytes) }
+    public func webSocketReceivedPong() {}
+    public func webSocketEnded(_ code: CloseCode, error: WebSocketError?) {
+        closeCode = code.rawValue
+        connection?.closeWhenSent()
+    }
+}

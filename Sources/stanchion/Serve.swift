@@ -1,0 +1,84 @@
+import ArgumentParser
+import EventLoop
+import Glibc
+import Logging
+import Operations
+import QueueService
+import Server
+import Storage
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Serve queues.",
+        discussion: """
+            Each setting is a flag, an environment variable (in brackets) and a line in the file of --config, in that order \
+            of precedence. SIGTERM drains and ends with status 0, a second one ends at once; SIGHUP reads keys and secrets anew.
+            """)
+
+    @OptionGroup var flags: SettingFlags
+
+    @Flag(help: "Let a bounded crowd of clients stand in the queue `demo`.")
+    var demo = false
+
+    func run() async throws {
+        let settings = try await flags.read()
+        let log = settings.makeLog()
+        let descriptors = EventLoopGroup.raiseDescriptorLimit()
+        let store = try settings.openStore(exclusively: true)
+        let server = try await start(settings.server, store, log)
+        log.info("serving", metadata: ["address": "\(server.address)", "database": "\(settings.databasePath)", "descriptors": "\(descriptors)"])
+        say("Serving http://\(server.address)/")
+        if let key = server.newAdminKey { say("Admin key, shown only now: \(key)") }
+        let crowd = demo ? try DemoCrowd(address: server.address, queue: "demo") : nil
+        try await Signals.untilEnd { await server.reload() }
+        log.info("draining")
+        crowd?.stop()
+        await server.drain()
+        store.close()
+        log.info("ended")
+    }
+
+    /// Says a line at once, also to a pipe.
+    private func say(_ line: String) {
+        print(line)
+        fflush(nil)
+    }
+
+    private func start(_ settings: ServerSettings, _ store: SQLiteStore, _ log: Logger) async throws -> Server {
+        do {
+            return try await Server.start(settings, store: store, log: log)
+        } catch let error as SystemError {
+            throw Failure.unavailable("\(settings.listen) cannot be listened on (\(error)): choose another --listen, or end who has it")
+        } catch let error as StoreError {
+            throw Failure.unavailable("the database cannot be used (\(error)): restore it from a backup, or make room on its disk")
+        }
+    }
+}
+
+/// SIGTERM and SIGINT end, SIGHUP reloads.
+enum Signals {
+    /// Returns at the first signal to end; at a second one the process is gone.
+    static func untilEnd(reload: @escaping @Sendable () async -> Void) async throws {
+        let loop = try EventLoopGroup(count: 1).loops[0]
+        await withCheckedContinuation { ended in
+            loop.execute {
+                let received = Received(ended)
+                // Only memory or the descriptor limit can make this fail, and nothing has been served yet.
+                _ = Unmanaged.passRetained(try! SignalSource(loop: loop, signals: [SIGTERM, SIGINT, SIGHUP]) { signal in
+                    if signal == SIGHUP { Task { await reload() } } else { received.end() }
+                })
+            }
+        }
+    }
+
+    private final class Received {
+        private var continuation: CheckedContinuation<Void, Never>?
+        init(_ continuation: CheckedContinuation<Void, Never>) { self.continuation = continuation }
+
+        func end() {
+            guard let continuation else { _exit(143) }
+            self.continuation = nil
+            continuation.resume()
+        }
+    }
+}

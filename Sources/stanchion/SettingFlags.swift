@@ -1,0 +1,105 @@
+import ArgumentParser
+import EventLoop
+import Logging
+import Server
+import Storage
+
+/// The flags of `serve`. Numbers are taken as text, so that a wrong one is answered like a wrong one in the file.
+struct SettingFlags: ParsableArguments {
+    @Option(help: "A YAML file with settings, one `name: value` a line. [STANCHION_CONFIG]")
+    var config: String?
+
+    @Option(help: "Address and port to serve on. Default 127.0.0.1:8080. [STANCHION_LISTEN]")
+    var listen: String?
+
+    @Option(help: "Where everything is kept: sqlite:PATH. Default sqlite:stanchion.db. [STANCHION_DATABASE_URL]")
+    var database: String?
+
+    @Option(help: "A fixed admin key, 32 to 128 printable characters; otherwise one is made and shown at the first start. [STANCHION_ADMIN_KEY]")
+    var adminKey: String?
+
+    @Option(help: "Event loops, 1 to 256. Default one a core. [STANCHION_LOOPS]")
+    var loops: String?
+
+    @Option(help: "Origins whose pages may use the API, with commas between them: https://shop.example. Default none. [STANCHION_ALLOW_ORIGIN]")
+    var allowOrigin: String?
+
+    @Option(help: "What admissions name as their issuer. Default stanchion. [STANCHION_ISSUER]")
+    var issuer: String?
+
+    @Option(help: "How long SIGTERM may take, 1 to 600 seconds. Default 10. [STANCHION_DRAIN_SECONDS]")
+    var drainSeconds: String?
+
+    @Option(help: "How the log is written: text or json. Default text. [STANCHION_LOG_FORMAT]")
+    var logFormat: String?
+
+    @Option(help: "The least that is logged: debug, info, notice, warning, error. Default info. [STANCHION_LOG_LEVEL]")
+    var logLevel: String?
+
+    func read() async throws -> Settings {
+        let sources = try await SettingSources(config: config)
+        var settings = Settings()
+        if let text = sources.text("listen", flag: listen) {
+            guard let address = SocketAddress(text) else {
+                throw Failure.setting("listen is \(text), and must be an address and a port like 127.0.0.1:8080 or [::1]:8080")
+            }
+            settings.server.listen = address
+        }
+        if let text = sources.text("database", flag: database) { settings.databasePath = try SettingFlags.path(text) }
+        if let key = sources.text("admin-key", flag: adminKey) {
+            guard (32...128).contains(key.utf8.count), key.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+                throw Failure.setting("admin-key must be 32 to 128 printable characters without spaces")
+            }
+            settings.server.adminKey = key
+        }
+        settings.server.loops = try sources.integer("loops", flag: loops, in: 1...256)
+        if let text = sources.text("allow-origin", flag: allowOrigin) {
+            let origins = text.split(separator: ",").map(String.init)
+            if let wrong = origins.first(where: { $0.wholeMatch(of: /https?:\/\/[A-Za-z0-9.\[\]:-]+|null/) == nil }) {
+                throw Failure.setting("allow-origin names \(wrong), and must name origins like https://shop.example, without a path")
+            }
+            settings.server.allowedOrigins = Set(origins)
+        }
+        settings.server.issuer = sources.text("issuer", flag: issuer) ?? settings.server.issuer
+        settings.server.drainSeconds = try sources.integer("drain-seconds", flag: drainSeconds, in: 1...600) ?? settings.server.drainSeconds
+        let format = sources.text("log-format", flag: logFormat) ?? "text"
+        guard let known = LogFormat(rawValue: format) else { throw Failure.setting("log-format is \(format), and must be text or json") }
+        settings.logFormat = known
+        let level = sources.text("log-level", flag: logLevel) ?? "info"
+        guard let known = Logger.Level(rawValue: level) else {
+            throw Failure.setting("log-level is \(level), and must be one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        settings.logLevel = known
+        return settings
+    }
+
+    static func path(_ text: String) throws -> String {
+        guard text.hasPrefix("sqlite:"), text.count > 7 else {
+            throw Failure.setting("database must be sqlite:PATH, like sqlite:/var/lib/stanchion/stanchion.db")
+        }
+        return String(text.dropFirst(7))
+    }
+}
+
+struct Settings {
+    var server = ServerSettings()
+    var databasePath = "stanchion.db"
+    var logFormat = LogFormat.text
+    var logLevel = Logger.Level.info
+
+    func makeLog() -> Logger {
+        let format = logFormat
+        LoggingSystem.bootstrap { label in LineLogHandler(format: format, label: label) }
+        var log = Logger(label: "stanchion")
+        log.logLevel = logLevel
+        return log
+    }
+
+    func openStore(exclusively: Bool) throws -> SQLiteStore {
+        do throws(StoreOpenError) {
+            return try SQLiteStore(path: databasePath, exclusively: exclusively)
+        } catch {
+            throw Failure.unavailable(error.description)
+        }
+    }
+}

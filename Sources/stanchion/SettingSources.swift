@@ -1,0 +1,65 @@
+import Configuration
+import Foundation
+import SystemPackage
+
+/// Where settings come from: a flag, else an environment variable, else a line in the file of `--config`.
+struct SettingSources {
+    private let environment: ConfigReader
+    private let file: ConfigReader?
+
+    /// Every setting that a variable or a line can give, by the name of its flag, and its variable without `STANCHION_`.
+    private static let known: [(flag: String, variable: String)] = [
+        ("listen", "LISTEN"), ("database", "DATABASE_URL"), ("admin-key", "ADMIN_KEY"), ("loops", "LOOPS"),
+        ("allow-origin", "ALLOW_ORIGIN"), ("issuer", "ISSUER"), ("drain-seconds", "DRAIN_SECONDS"), ("log-format", "LOG_FORMAT"),
+        ("log-level", "LOG_LEVEL"),
+    ]
+
+    init(config path: String?) async throws {
+        let variables = ProcessInfo.processInfo.environment
+        let names = Set(SettingSources.known.map { "STANCHION_" + $0.variable } + ["STANCHION_CONFIG"])
+        if let unknown = variables.keys.filter({ $0.hasPrefix("STANCHION_") && !names.contains($0) }).sorted().first {
+            throw Failure.setting("the variable \(unknown) is no setting: `stanchion serve --help` lists them")
+        }
+        environment = ConfigReader(provider: EnvironmentVariablesProvider())
+        guard let path = path ?? variables["STANCHION_CONFIG"] else {
+            file = nil
+            return
+        }
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+            throw Failure.setting("the settings file \(path) cannot be read: check --config")
+        }
+        try SettingSources.check(text, path)
+        do {
+            file = ConfigReader(provider: try await FileProvider<YAMLSnapshot>(filePath: FilePath(path)))
+        } catch {
+            throw Failure.setting("the settings file \(path) is no YAML: one `name: value` a line")
+        }
+    }
+
+    /// A name that is none would be passed over in silence.
+    private static func check(_ text: String, _ path: String) throws {
+        for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            guard let name = line.prefixMatch(of: /([A-Za-z_][A-Za-z0-9_-]*)\s*:/)?.1 else { continue }
+            guard known.contains(where: { $0.flag == name }) else {
+                throw Failure.setting("line \(number + 1) of \(path): \(name) is no setting: `stanchion serve --help` lists them")
+            }
+        }
+    }
+
+    func text(_ name: String, flag: String?) -> String? {
+        if let flag { return flag }
+        let variable = SettingSources.known.first { $0.flag == name }!.variable
+        if let value = environment.string(forKey: ConfigKey("STANCHION_" + variable), isSecret: name == "admin-key") { return value }
+        guard let file else { return nil }
+        let key = ConfigKey(name)
+        return file.string(forKey: key, isSecret: name == "admin-key") ?? file.int(forKey: key).map(String.init)
+    }
+
+    func integer(_ name: String, flag: String?, in range: ClosedRange<Int>) throws -> Int? {
+        guard let text = text(name, flag: flag) else { return nil }
+        guard let number = Int(text), range.contains(number) else {
+            throw Failure.setting("\(name) is \(text), and must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+}
