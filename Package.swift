@@ -9,6 +9,9 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+/// Tests read better without an import list for every member.
+let tests: [SwiftSetting] = [.treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny")]
+
 let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
@@ -93,5 +96,19 @@ let package = Package(
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: strict),
+
+        // Tests mirror the targets.
+        .target(name: "TestSupport", dependencies: ["QueueEngine", "QueueService"], path: "Tests/TestSupport", swiftSettings: strict),
+        .testTarget(name: "WebSocketProtocolTests", dependencies: ["WebSocketProtocol", "TestSupport"], swiftSettings: tests),
+        .testTarget(name: "HTTPProtocolTests", dependencies: ["HTTPProtocol", "TestSupport", httpTypes], swiftSettings: tests),
+        .testTarget(name: "QueueEngineTests", dependencies: ["QueueEngine", "TestSupport"], swiftSettings: tests),
+        .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: tests),
+        .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"], swiftSettings: tests),
+        .testTarget(
+            name: "QueueServiceTests", dependencies: ["QueueService", "Storage", "Fanout", "EventLoop", "TestSupport", logging],
+            swiftSettings: tests),
+        .testTarget(name: "StorageTests", dependencies: ["Storage", "TestSupport"], swiftSettings: tests),
+        .testTarget(name: "ServerTests", dependencies: ["Server", "TestSupport"], swiftSettings: tests),
+        .testTarget(name: "AcceptanceTests", dependencies: ["stanchion", "TestSupport"], exclude: ["Python"], swiftSettings: tests),
     ]
 )

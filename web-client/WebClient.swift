@@ -11,6 +11,14 @@ public struct WebFile: Sendable {
 public enum WebClient {
     public static let files: [WebFile] = [
         WebFile(paths: ["/"], type: html, bytes: PackageResources.index_html),
+        WebFile(paths: ["/q/{slug}"], type: html, bytes: PackageResources.visitor_html),
+        WebFile(paths: ["/console"], type: html, bytes: PackageResources.console_html),
+        WebFile(paths: ["/assets/style.css"], type: style, bytes: PackageResources.style_css),
+        WebFile(paths: ["/assets/display.js"], type: script, bytes: PackageResources.display_js),
+        WebFile(paths: ["/assets/queue-client.js"], type: script, bytes: PackageResources.queue_client_js),
+        WebFile(paths: ["/assets/queue-position.js"], type: script, bytes: PackageResources.queue_position_js),
+        WebFile(paths: ["/assets/visitor.js"], type: script, bytes: PackageResources.visitor_js),
+        WebFile(paths: ["/assets/console.js"], type: script, bytes: PackageResources.console_js),
     ]
 
     private static let html = "text/html; charset=utf-8"

@@ -1,0 +1,97 @@
+import Foundation
+import QueueEngine
+import Testing
+import TestSupport
+
+/// The vectors that the browser's display model is run against too (`Tests/AcceptanceTests/Python/display.mjs`).
+@Suite struct DisplayTests {
+    struct Vector: Decodable {
+        struct Step: Decodable {
+            let at: UInt32
+            var position: Int?
+            var rate: Double?
+            var reason: String?
+            var shows: Int?
+        }
+        let name: String
+        let steps: [Step]
+    }
+
+    @Test func showsWhatTheVectorsSay() throws {
+        let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../Vectors/display.json")
+        let vectors = try JSONDecoder().decode([Vector].self, from: Data(contentsOf: path))
+        #expect(vectors.count >= 6)
+        for vector in vectors {
+            var shown: ShownPosition?
+            for step in vector.steps {
+                if let position = step.position, let rate = step.rate {
+                    if shown == nil || step.reason != nil {
+                        shown = ShownPosition(position: position, rate: rate, at: step.at)
+                    } else {
+                        shown?.update(position: position, rate: rate, at: step.at)
+                    }
+                }
+                if let expected = step.shows { #expect(shown?.value(at: step.at) == expected, "\(vector.name) at \(step.at)") }
+            }
+        }
+    }
+
+    /// A whole line: what everyone sees stays within the bound, with a tenth of the frames.
+    @Test func everyDisplayStaysWithinItsBound() throws {
+        var random = SeededRandom(seed: TestSeed.value)
+        var line = Line(waiting: 2_000, perSecond: 10, &random)
+        var samples = 0
+        var beyond = 0
+        for tick in 1...600 {
+            line.tick(tick, &random)
+            for error in line.errors() {
+                samples += 1
+                // Beside the bound there is what one tick drains, and the rounding of the number on the screen.
+                if error > 2.5 { beyond += 1 }
+            }
+        }
+        #expect(Double(beyond) / Double(samples) < 0.001)
+        let exact = line.exactFrames
+        #expect(line.frames * 5 < exact, "\(line.frames) frames, \(exact) in exact mode")
+    }
+}
+
+private struct Line {
+    var state = QueueState()
+    var now = Timestamp(seconds: 1_700_000_000)
+    var milliseconds: UInt32 = 0
+    var shown: [Ticket: ShownPosition] = [:]
+    var frames = 0
+    var exactFrames = 0
+
+    init(waiting: Int, perSecond: Int, _ random: inout SeededRandom) {
+        var log: [QueueEvent] = []
+        state.configure(QueueConfiguration(maxConcurrentUsers: 1_000_000, releaseRatePerMinute: perSecond * 60, admissionTTLSeconds: 100_000), at: now, &log)
+        for _ in 0..<waiting { _ = try? state.join(lane: 0, at: now, &log) }
+        for ticket in state.allWaiting { shown[ticket] = ShownPosition(position: state.position(ticket)!, rate: 0, at: 0) }
+    }
+
+    mutating func tick(_ number: Int, _ random: inout SeededRandom) {
+        now = now + .milliseconds(100)
+        milliseconds += 100
+        var log: [QueueEvent] = []
+        state.advance(to: now, &log)
+        if random.chance(20), let leaver = state.allWaiting.randomElement(using: &random) { try? state.leave(leaver, at: now, &log) }
+        let drain = state.drain(at: now)
+        for ticket in state.allWaiting {
+            let position = state.position(ticket)!
+            if number % 10 == 0 { exactFrames += 1 }
+            guard shown[ticket]!.isFrameDue(truth: position, at: milliseconds) else { continue }
+            shown[ticket]!.update(position: position, rate: drain.rate(at: position), at: milliseconds)
+            frames += 1
+        }
+    }
+
+    /// How far off each display is, in bounds.
+    func errors() -> [Double] {
+        state.allWaiting.map { ticket in
+            let truth = state.position(ticket)!
+            return Double(abs(shown[ticket]!.value(at: milliseconds) - truth)) / max(1, 0.01 * Double(truth))
+        }
+    }
+}

@@ -1,0 +1,160 @@
+import QueueEngine
+import Testing
+import TestSupport
+
+/// Random histories against the naive model: after every step both say the same, and every event is one that the
+/// invariants of the design allow.
+@Suite struct HistoryTests {
+    static let histories = 10_000
+
+    @Test(arguments: 0..<8) func randomHistoriesMatchTheNaiveModel(part: Int) {
+        for number in 0..<HistoryTests.histories / 8 {
+            let seed = TestSeed.value &+ UInt64(part * 1_000_000 + number)
+            var history = History(seed: seed)
+            for _ in 0..<40 {
+                history.step()
+                if let wrong = history.check() {
+                    Issue.record("seed \(seed): \(wrong)")
+                    return
+                }
+            }
+        }
+    }
+
+    /// Time alone moves a queue on: asked when it wants to be woken, it is never woken for nothing twice.
+    @Test func wakingWhenAskedReleasesEverybody() {
+        var state = QueueState()
+        var log: [QueueEvent] = []
+        var now = Timestamp(seconds: 1_000)
+        state.configure(QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 90), at: now, &log)
+        for _ in 0..<200 { _ = try? state.join(lane: 0, at: now, &log) }
+        var wakes = 0
+        while state.waitingCount > 0, let wake = state.nextWake(after: now), wakes < 1_000 {
+            now = max(now, wake)
+            state.advance(to: now, &log)
+            wakes += 1
+        }
+        #expect(state.waitingCount == 0)
+        #expect(wakes <= 420)
+        // Evenly: 200 people at 90 a minute take at least 2:12 minutes.
+        #expect(now.seconds - 1_000 >= 131 && now.seconds - 1_000 < 140)
+    }
+}
+
+/// One random life of a queue.
+private struct History {
+    private var random: SeededRandom
+    private var state = QueueState()
+    private var replica = QueueState()
+    private var naive = NaiveQueue()
+    private var now = Timestamp(seconds: 1_700_000_000)
+    private var log: [QueueEvent] = []
+    private var problems: [String] = []
+    /// Swarm testing (Groce et al., 2012): some things never happen in a history, others often.
+    private var weights: [Int]
+
+    init(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        weights = (0..<11).map { _ in random.chance(25) ? 0 : Int.random(in: 1...20, using: &random) }
+        weights[0] = max(weights[0], 5)
+        self.random = random
+        var events: [QueueEvent] = []
+        state.configure(configuration(), at: now, &events)
+        take(events)
+    }
+
+    private mutating func configuration() -> QueueConfiguration {
+        var new = state.configuration
+        new.maxConcurrentUsers = Int.random(in: 1...12, using: &random)
+        new.releaseRatePerMinute = [0, 1, 7, 60, 600, 6_000].randomElement(using: &random)!
+        new.graceSeconds = Int.random(in: 1...30, using: &random)
+        new.admissionTTLSeconds = Int.random(in: 1...60, using: &random)
+        new.maxWaiting = random.chance(20) ? Int.random(in: 0...20, using: &random) : nil
+        if state.head == 0, random.chance(50) {
+            new.priorityLanes = (0..<Int.random(in: 1...3, using: &random)).map {
+                PriorityLane(name: "lane\($0)", sharePercent: random.chance(30) ? 100 : Int.random(in: 1...30, using: &random))
+            }
+        }
+        new.opensAt = state.head == 0 && random.chance(10) ? now + .seconds(5) : nil
+        new.closesAt = random.chance(5) ? now + .seconds(20) : nil
+        return new
+    }
+
+    private mutating func someone() -> Ticket {
+        if random.chance(10) { return Ticket(lane: Int.random(in: 0..<state.laneCount, using: &random), number: 1) }
+        return (state.allWaiting + Array(state.admitted.keys)).randomElement(using: &random) ?? Ticket(lane: 0, number: 999)
+    }
+
+    mutating func step() {
+        var total = Int.random(in: 0..<weights.reduce(0, +), using: &random)
+        let choice = weights.firstIndex { total -= $0; return total < 0 }!
+        now = now + .milliseconds(random.chance(30) ? 0 : Int.random(in: 0...8_000, using: &random))
+        var events: [QueueEvent] = []
+        let before = state
+        do {
+            switch choice {
+            case 0: for _ in 0..<Int.random(in: 1...6, using: &random) { _ = try state.join(lane: Int.random(in: 0..<state.laneCount, using: &random), at: now, &events) }
+            case 1: state.advance(to: now, &events)
+            case 2: state.disconnect((0..<3).map { _ in someone() }, anew: random.chance(20), at: now, &events)
+            case 3: state.connect((0..<3).map { _ in someone() }, at: now, &events)
+            case 4: try state.leave(someone(), at: now, &events)
+            case 5: try state.complete(someone(), at: now, &events)
+            case 6: try state.remove(someone(), at: now, &events)
+            case 7: if random.chance(50) { try state.pause(at: now, &events) } else { try state.resume(at: now, &events) }
+            case 8: state.configure(configuration(), at: now, &events)
+            case 9: state.announce(at: now, &events)
+            default: if random.chance(15) { state.close(at: now, &events) } else { try state.open(at: now, &events) }
+            }
+        } catch {
+            // A command that throws has done nothing of its own; joins before it in this step stand.
+            if events.isEmpty, state != before { problems.append("\(error) changed something") }
+        }
+        if random.chance(40) { state.advance(to: now, &events) }
+        take(events)
+    }
+
+    private mutating func take(_ events: [QueueEvent]) {
+        for event in events {
+            problems += naive.apply(event).map { "event \(event.seq) (\(event.change)): \($0)" }
+            replica.apply(event)
+        }
+        log += events
+    }
+
+    func check() -> String? {
+        if let first = problems.first { return first }
+        if replica != state { return "a replica differs" }
+        if state.status != naive.status { return "status" }
+        if Dictionary(uniqueKeysWithValues: state.admitted.map { ($0.key, $0.value) }) != naive.admitted { return "who is admitted" }
+        if state.waitingCount != naive.lanes.reduce(0, { $0 + $1.count }) { return "how many wait" }
+        for (index, ticket) in naive.order.enumerated() where state.position(ticket) != index + 1 {
+            return "position of \(ticket): \(state.position(ticket) ?? 0), not \(index + 1)"
+        }
+        for person in naive.lanes.joined() where state.isAbsent(person.ticket) != (person.absentSince != nil) { return "who is absent" }
+        if QueueState(image) != state { return "a replica from rows differs" }
+        return nil
+    }
+
+    /// What a store would have of this.
+    private var image: QueueImage {
+        var image = QueueImage(
+            configuration: naive.configuration, status: naive.status, head: naive.head, lastEventAt: naive.lastEventAt, counters: state.counters)
+        image.waiting = naive.lanes.joined().map { ($0.ticket, $0.absentSince) }
+        image.admitted = naive.admitted.map { ($0.key, $0.value) }
+        let since = naive.lastEventAt - QueueImage.history
+        var wasAdmitted: Set<Ticket> = []
+        for event in log {
+            switch event.change {
+            case .admitted(let ticket, _):
+                wasAdmitted.insert(ticket)
+                if event.at >= since { image.admissions.append(event.at) }
+            case .completed: if event.at >= since { image.turnovers.append(event.at) }
+            case .left(let ticket), .expired(let ticket, _):
+                guard event.at >= since else { continue }
+                if wasAdmitted.contains(ticket) { image.turnovers.append(event.at) } else { image.departures.append(event.at) }
+            default: break
+            }
+        }
+        return image
+    }
+}

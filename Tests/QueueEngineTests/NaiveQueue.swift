@@ -1,0 +1,128 @@
+import QueueEngine
+
+/// The line as one would write it without caring for speed: arrays and searches. What it says is plainly right; the
+/// engine must say the same.
+struct NaiveQueue {
+    struct Person: Equatable {
+        let ticket: Ticket
+        var absentSince: Timestamp?
+    }
+
+    var configuration = QueueConfiguration()
+    var status = QueueStatus.scheduled
+    var lanes: [[Person]] = []
+    var next: [UInt64] = []
+    var pass: [Int64] = []
+    var admitted: [Ticket: Timestamp] = [:]
+    var admissions: [Timestamp] = []
+    var head: UInt64 = 0
+    var lastEventAt = Timestamp(microseconds: 0)
+
+    private func stride(_ lane: Int) -> Int64? {
+        let scale: Int64 = (1 << 20) * 100
+        let priority = configuration.priorityLanes
+        if lane == 0 {
+            let shared = priority.filter { $0.sharePercent < 100 }.reduce(0) { $0 + $1.sharePercent }
+            return scale / Int64(max(1, 100 - shared))
+        }
+        return priority[lane - 1].sharePercent >= 100 ? nil : scale / Int64(priority[lane - 1].sharePercent)
+    }
+
+    /// Which of the lanes with somebody in them is next.
+    private func nextLane(_ counts: [Int], _ pass: [Int64]) -> Int? {
+        let waiting = counts.indices.filter { counts[$0] > 0 }
+        let order = { (lane: Int) in lane == 0 ? Int.max : lane }
+        if let strict = waiting.filter({ stride($0) == nil }).min(by: { order($0) < order($1) }) { return strict }
+        return waiting.min { (pass[$0], order($0)) < (pass[$1], order($1)) }
+    }
+
+    /// The order in which everybody would be let in, played through.
+    var order: [Ticket] {
+        var (rest, pass) = (lanes.map { $0[...] }, pass)
+        var order: [Ticket] = []
+        while let lane = nextLane(rest.map(\.count), pass) {
+            order.append(rest[lane].removeFirst().ticket)
+            pass[lane] += stride(lane) ?? 0
+        }
+        return order
+    }
+
+    func person(_ ticket: Ticket) -> Person? { lanes.joined().first { $0.ticket == ticket } }
+
+    /// Applies an event, and says what is wrong with it.
+    mutating func apply(_ event: QueueEvent) -> [String] {
+        var wrong: [String] = []
+        if event.seq != head + 1 { wrong.append("a gap in seq") }
+        if event.at < lastEventAt { wrong.append("time runs backwards") }
+        (head, lastEventAt) = (event.seq, event.at)
+        switch event.change {
+        case .configured(let new):
+            configuration = new
+            while lanes.count <= new.priorityLanes.count {
+                lanes.append([])
+                next.append(1)
+                pass.append(0)
+            }
+        case .opened, .resumed: status = .open
+        case .paused: status = .paused
+        case .closed:
+            status = .closed
+            lanes = lanes.map { _ in [] }
+        case .joined(let ticket):
+            if ticket.number != next[ticket.lane] { wrong.append("a ticket out of turn") }
+            if lanes[ticket.lane].isEmpty {
+                let current = lanes.indices.filter { !lanes[$0].isEmpty }.map { pass[$0] }.min() ?? pass.max()!
+                pass[ticket.lane] = max(pass[ticket.lane], current)
+            }
+            next[ticket.lane] += 1
+            lanes[ticket.lane].append(Person(ticket: ticket))
+        case .connected(let ranges): setAbsence(ranges, nil)
+        case .disconnected(let ranges): setAbsence(ranges, event.at)
+        case .admitted(let ticket, let until): wrong += admit(ticket, until, event.at)
+        case .completed(let ticket):
+            if admitted.removeValue(forKey: ticket) == nil { wrong.append("completed without an admission") }
+        case .left(let ticket): if !end(ticket) { wrong.append("left twice") }
+        case .expired(let ticket, let reason):
+            if reason == .grace, person(ticket)?.absentSince.map({ $0 + .seconds(configuration.graceSeconds) <= event.at }) != true {
+                wrong.append("expired before grace was over")
+            }
+            if reason == .admission, admitted[ticket].map({ $0 <= event.at }) != true { wrong.append("an admission expired early") }
+            if !end(ticket) { wrong.append("expired twice") }
+        case .announced: break
+        }
+        return wrong
+    }
+
+    private mutating func admit(_ ticket: Ticket, _ until: Timestamp, _ at: Timestamp) -> [String] {
+        var wrong: [String] = []
+        let lane = ticket.lane
+        if status != .open { wrong.append("admitted while \(status)") }
+        guard let index = lanes[lane].firstIndex(where: { $0.absentSince == nil }), lanes[lane][index].ticket == ticket else {
+            return ["not the first in the lane who is there"]
+        }
+        let present = lanes.map { $0.filter { $0.absentSince == nil }.count }
+        if nextLane(present, pass) != lane { wrong.append("another lane was next") }
+        lanes[lane].remove(at: index)
+        pass[lane] += stride(lane) ?? 0
+        admitted[ticket] = until
+        if admitted.count > configuration.maxConcurrentUsers { wrong.append("over the cap") }
+        admissions.append(at)
+        let lately = admissions.filter { $0 >= at - .seconds(60) }.count
+        if lately > configuration.releaseRatePerMinute { wrong.append("\(lately) in 60 s at \(configuration.releaseRatePerMinute) a minute") }
+        return wrong
+    }
+
+    private mutating func setAbsence(_ ranges: [TicketRange], _ since: Timestamp?) {
+        for ticket in ranges.flatMap({ Array($0.tickets) }) {
+            if let index = lanes[ticket.lane].firstIndex(where: { $0.ticket == ticket }) { lanes[ticket.lane][index].absentSince = since }
+        }
+    }
+
+    private mutating func end(_ ticket: Ticket) -> Bool {
+        if let index = lanes[ticket.lane].firstIndex(where: { $0.ticket == ticket }) {
+            lanes[ticket.lane].remove(at: index)
+            return true
+        }
+        return admitted.removeValue(forKey: ticket) != nil
+    }
+}

@@ -1,0 +1,163 @@
+// The operator's page. The key stays in this tab's storage and goes nowhere but into the Authorization header.
+
+const $ = (id) => document.getElementById(id);
+let key = sessionStorage.getItem("stanchion:key");
+let queues = [];
+let following = null;
+
+async function call(method, path, body) {
+  const answer = await fetch(path, {
+    method,
+    headers: { Authorization: `Bearer ${key}`, ...(body ? { "Content-Type": "application/json" } : {}) },
+    body: body && JSON.stringify(body),
+  });
+  const result = answer.status === 204 ? null : await answer.json();
+  if (!answer.ok) throw Object.assign(new Error(result?.detail ?? answer.statusText), { status: answer.status });
+  return result;
+}
+
+function problem(words) {
+  $("problem").textContent = words;
+  $("problem").hidden = !words;
+}
+
+/** Runs what a button asks for, and says how it went. */
+async function attempt(work, done = "") {
+  try {
+    problem("");
+    await work();
+    $("done").textContent = done;
+  } catch (error) {
+    if (error.status === 401) signOut();
+    problem(error.status === 401 ? "This key is not valid." : error.message);
+  }
+}
+
+async function signIn() {
+  queues = (await call("GET", "/v1/queues?limit=200")).items;
+  sessionStorage.setItem("stanchion:key", key);
+  $("sign-in").hidden = true;
+  $("work").hidden = false;
+  $("queue").replaceChildren(...queues.map((queue) => new Option(`${queue.name} (${queue.slug})`, queue.id)));
+  if (queues.length) choose();
+  else problem("There is no queue yet: make one with POST /v1/queues.");
+}
+
+function signOut() {
+  following?.abort();
+  sessionStorage.removeItem("stanchion:key");
+  key = null;
+  $("sign-in").hidden = false;
+  $("work").hidden = true;
+}
+
+async function choose() {
+  following?.abort();
+  following = new AbortController();
+  $("events").replaceChildren();
+  const queue = await call("GET", `/v1/queues/${$("queue").value}`);
+  $("rate").value = queue.releaseRatePerMinute;
+  $("cap").value = queue.maxConcurrentUsers;
+  const link = document.createElement("a");
+  link.href = `/q/${queue.slug}`;
+  link.textContent = "visitors' page";
+  $("link").replaceChildren(link);
+  await refresh();
+  follow(queue.id, Math.max(0, queue.seq - 20), queue.epoch, following.signal);
+}
+
+let refreshing = 0;
+/** Many events at once are one look. */
+function refreshSoon() {
+  refreshing ||= setTimeout(() => { refreshing = 0; refresh().catch(() => {}); }, 500);
+}
+
+async function refresh() {
+  const stats = await call("GET", `/v1/queues/${$("queue").value}/stats`);
+  $("status").textContent = stats.status;
+  const wait = stats.averageWaitSeconds;
+  const numbers = {
+    "In line": stats.waiting,
+    "Out of sight": stats.absent,
+    "Inside": `${stats.currentUsers} / ${stats.maxConcurrentUsers}`,
+    "Capacity": stats.capacityStatus,
+    "Releases a minute": stats.releaseRatePerMinute,
+    "Average wait": wait === null ? "–" : wait < 90 ? `${Math.round(wait)} s` : `${Math.round(wait / 60)} min`,
+  };
+  $("numbers").replaceChildren(...Object.entries(numbers).map(([name, value]) => {
+    const cell = document.createElement("div");
+    const term = document.createElement("dt");
+    const detail = document.createElement("dd");
+    term.textContent = name;
+    detail.textContent = value;
+    cell.append(term, detail);
+    return cell;
+  }));
+  const can = { scheduled: ["open", "close"], open: ["pause", "close"], paused: ["resume", "close"], closed: ["open"] }[stats.status];
+  for (const button of $("verbs").children) button.disabled = !can.includes(button.dataset.verb);
+}
+
+/** Follows the queue's log. EventSource cannot send a key, so the stream is read by hand. */
+async function follow(id, after, epoch, signal) {
+  while (!signal.aborted) {
+    try {
+      const answer = await fetch(`/v1/events?queue=${id}&after=${after}&epoch=${epoch}`, { headers: { Authorization: `Bearer ${key}` }, signal });
+      if (answer.status === 409) ({ after, epoch } = await answer.json());
+      if (answer.ok) {
+        const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+        let rest = "";
+        for (let part; !(part = await reader.read()).done;) {
+          const lines = (rest + part.value).split("\n");
+          rest = lines.pop();
+          for (const line of lines) {
+            if (!line.startsWith("data: ")) continue;
+            const event = JSON.parse(line.slice(6));
+            after = event.seq ?? after;
+            heard(event);
+          }
+        }
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+    }
+    await new Promise((later) => setTimeout(later, 1000 + 2000 * Math.random()));
+  }
+}
+
+function heard(event) {
+  const item = document.createElement("li");
+  const what = event.announcement?.text ?? (event.ticket ? `#${event.ticket}` : event.tickets ? `${event.tickets.reduce((n, r) => n + r.count, 0)} visitors` : "");
+  item.textContent = `${event.at?.slice(11, 19) ?? ""} ${event.type} ${what}`;
+  $("events").prepend(item);
+  while ($("events").children.length > 50) $("events").lastChild.remove();
+  refreshSoon();
+}
+
+$("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  key = $("key").value.trim();
+  $("key").value = "";
+  attempt(signIn);
+});
+$("sign-out").addEventListener("click", signOut);
+$("queue").addEventListener("change", () => attempt(choose));
+$("verbs").addEventListener("click", (event) => {
+  const verb = event.target.dataset.verb;
+  if (verb === "close" && !confirm("Close the queue? Everyone in line is sent away.")) return;
+  if (verb) attempt(async () => { await call("POST", `/v1/queues/${$("queue").value}/${verb}`); await refresh(); });
+});
+$("pace").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(async () => {
+    await call("PATCH", `/v1/queues/${$("queue").value}`, { releaseRatePerMinute: +$("rate").value, maxConcurrentUsers: +$("cap").value });
+    await refresh();
+  }, "Set.");
+});
+$("speak").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(async () => {
+    await call("POST", `/v1/queues/${$("queue").value}/announcements`, { text: $("text").value, severity: $("severity").value });
+    $("text").value = "";
+  }, "Announced.");
+});
+if (key) attempt(signIn);
