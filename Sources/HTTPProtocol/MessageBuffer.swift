@@ -4,6 +4,7 @@ import HTTPTypes
 struct MessageBuffer {
     private(set) var bytes: [UInt8] = []
     private var scanner = HeadScanner()
+    private var hasSkipped = false
     private var chunks = ChunkedDecoder()
     private(set) var body: [UInt8] = []
 
@@ -15,17 +16,20 @@ struct MessageBuffer {
     }
 
     /// The header section, once it has come whole.
-    mutating func takeHead(_ limits: HTTPLimits) throws(HTTPRefusal) -> MessageHead? {
+    ///
+    /// - Parameter skipping: one empty line in front of it, as some clients send after a body (RFC 9112 §2.2).
+    mutating func takeHead(_ limits: HTTPLimits, skippingEmptyLine skipping: Bool = false) throws(HTTPRefusal) -> MessageHead? {
+        if skipping, !hasSkipped, bytes.first == 0x0D {
+            guard bytes.count >= 2 else { return nil }
+            hasSkipped = true
+            if bytes[1] == 0x0A { drop(2) }
+        }
         guard let end = try scanner.end(in: bytes, limits: limits) else { return nil }
         let head = try MessageHead(bytes[..<end], limits: limits)
         drop(end)
         scanner = HeadScanner()
+        hasSkipped = false
         return head
-    }
-
-    /// One empty line in front of a request line, as some clients send after a body (RFC 9112 §2.2).
-    mutating func skipEmptyLine() {
-        if bytes.count >= 2, bytes[0] == 0x0D, bytes[1] == 0x0A { drop(2) }
     }
 
     /// Moves body bytes out of the buffer; true when the body is complete.

@@ -63,8 +63,7 @@ public struct RequestParser: Sendable {
         switch phase {
         case .refused(let refusal): throw refusal
         case .head:
-            buffer.skipEmptyLine()
-            guard let head = try buffer.takeHead(limits) else { return .needsMore }
+            guard let head = try buffer.takeHead(limits, skippingEmptyLine: true) else { return .needsMore }
             phase = try RequestParser.begin(head, limits)
             return try advance()
         case .body(let request, let framing, let keepsAlive, let owesContinue):

@@ -1,0 +1,180 @@
+import EventLoop
+import Foundation
+import Glibc
+import Synchronization
+import Testing
+
+@Suite struct EventLoopTests {
+    /// Starts a group with a listener whose connections are served by `handler`.
+    static func serve(loops: Int = 1, _ handler: @escaping @Sendable (Connection) -> any ConnectionHandler) throws -> (EventLoopGroup, SocketAddress) {
+        let group = try EventLoopGroup(count: loops)
+        let address = try group.listen(
+            on: SocketAddress("127.0.0.1:0")!, report: { _ in }, started: { _, listener in _ = Unmanaged.passRetained(listener) }
+        ) { loop, descriptor, _ in
+            let connection = Connection(loop: loop, owning: descriptor)
+            connection.handler = handler(connection)
+            try! connection.start()
+        }
+        return (group, address)
+    }
+
+    @Test func timersRunInOrderAndCancelledOnesDoNot() async throws {
+        let loop = try EventLoopGroup(count: 1).loops[0]
+        let order = await withCheckedContinuation { done in
+            loop.execute {
+                var order: [Int] = []
+                loop.schedule(after: 20_000_000) { order.append(2) }
+                loop.schedule(after: 5_000_000) { order.append(1) }
+                let cancelled = loop.schedule(after: 10_000_000) { order.append(9) }
+                loop.cancel(cancelled)
+                loop.schedule(after: 40_000_000) { done.resume(returning: order) }
+            }
+        }
+        #expect(order == [1, 2])
+        loop.stop()
+    }
+
+    @Test func anActorOnALoopStaysThere() async throws {
+        actor Resident {
+            let loop: EventLoop
+            nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+            init(_ loop: EventLoop) { self.loop = loop }
+            func isHome() -> Bool { loop.isOnLoop }
+        }
+        let loop = try EventLoopGroup(count: 1).loops[0]
+        #expect(await Resident(loop).isHome())
+        let isOn = await Task(executorPreference: loop) { loop.isOnLoop }.value
+        #expect(isOn)
+        loop.stop()
+    }
+
+    @Test func descriptorsAreClosedExactlyOnce() async throws {
+        let before = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
+        let closed = Atomic<Int>(0)
+        let (group, address) = try EventLoopTests.serve { _ in Counting { closed.wrappingAdd(1, ordering: .relaxed) } }
+        for _ in 0..<50 {
+            let client = RawClient(address)
+            client.send("x")
+            client.close()
+        }
+        for _ in 0..<2_000 where closed.load(ordering: .relaxed) < 50 { try await Task.sleep(for: .milliseconds(5)) }
+        let count = closed.load(ordering: .relaxed)
+        #expect(count == 50)
+        // The loop's own: epoll, its wake-up, its listener. Tests beside this one may have opened some as well.
+        let after = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
+        #expect(after - before < 50)
+        group.stop()
+    }
+
+    /// Of unsent positions only the newest is kept; ordered bytes are all kept, up to the limit.
+    @Test func aSlowReaderGetsTheNewestPosition() async throws {
+        let (group, address) = try EventLoopTests.serve { _ in Flooding() }
+        let client = RawClient(address)
+        client.send("go")
+        try await Task.sleep(for: .milliseconds(100))
+        let text = client.readAll()
+        let marks = text.split(separator: "|").filter { $0.hasPrefix("P") }
+        // Those before the socket was full went out; of the thousand behind, the last one only.
+        #expect(marks.last == "P2000")
+        #expect(marks.count < 1_500)
+        #expect(text.contains("|END|"))
+        group.stop()
+    }
+
+    @Test func aPeerThatReadsNothingIsRefusedPastTheLimit() async throws {
+        let refused = Atomic<Bool>(false)
+        let (group, address) = try EventLoopTests.serve { connection in
+            connection.outboxLimit = 1_000
+            return Pushing { refused.store(true, ordering: .relaxed) }
+        }
+        let client = RawClient(address)
+        client.send("go")
+        for _ in 0..<1_000 where !refused.load(ordering: .relaxed) { try await Task.sleep(for: .milliseconds(5)) }
+        let wasRefused = refused.load(ordering: .relaxed)
+        #expect(wasRefused)
+        client.close()
+        group.stop()
+    }
+
+    @Test func aPortInUseIsRefused() throws {
+        let (group, address) = try EventLoopTests.serve { _ in Counting {} }
+        let second = try EventLoopGroup(count: 1)
+        #expect(throws: SystemError.self) {
+            try second.listen(on: address, report: { _ in }, started: { _, _ in }) { _, descriptor, _ in _ = consume descriptor }
+        }
+        group.stop()
+        second.stop()
+    }
+
+    @Test func addressesAreReadAndWritten() {
+        #expect(SocketAddress("[::1]:80")?.description == "[::1]:80")
+        #expect(SocketAddress("localhost:1")?.isLoopback == true)
+        #expect(SocketAddress("*:1")?.description == "0.0.0.0:1")
+        for wrong in ["", "1.2.3.4", "1.2.3.4:99999", "host:80", "::1:80", "[1.2.3.4]:80"] { #expect(SocketAddress(wrong) == nil, "\(wrong)") }
+    }
+}
+
+private final class Counting: ConnectionHandler {
+    let closed: @Sendable () -> Void
+    init(_ closed: @escaping @Sendable () -> Void) { self.closed = closed }
+    func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {}
+    func connectionTimedOut(_ connection: Connection) {}
+    func connectionClosed(_ connection: Connection) { closed() }
+}
+
+/// Fills the socket with ordered bytes, then says two thousand positions and a last ordered word.
+private final class Flooding: ConnectionHandler {
+    func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
+        connection.outboxLimit = 64 << 20
+        connection.send([UInt8](repeating: 0x2E, count: 16 << 20))
+        for number in 1...2_000 { Array("|P\(number)|".utf8).withUnsafeBytes { _ = connection.sendReplaceable($0) } }
+        connection.send(Array("|END|".utf8))
+        connection.closeAfterDrain()
+    }
+    func connectionTimedOut(_ connection: Connection) {}
+    func connectionDrained(_ connection: Connection) { connection.closeWhenSent() }
+}
+
+extension Connection {
+    fileprivate func closeAfterDrain() { if unsentBytes == 0 { closeWhenSent() } }
+}
+
+private final class Pushing: ConnectionHandler {
+    let refused: @Sendable () -> Void
+    init(_ refused: @escaping @Sendable () -> Void) { self.refused = refused }
+    func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
+        for _ in 0..<100_000 where !connection.send([UInt8](repeating: 0x2E, count: 500)) {
+            refused()
+            return connection.close()
+        }
+    }
+    func connectionTimedOut(_ connection: Connection) {}
+}
+
+/// A blocking client, as plain as can be.
+private final class RawClient {
+    private var descriptor: Int32
+
+    init(_ address: SocketAddress) {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var system = sockaddr_in()
+        system.sin_family = sa_family_t(AF_INET)
+        system.sin_port = address.port.bigEndian
+        system.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let result = withUnsafePointer(to: &system) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        }
+        precondition(result == 0)
+    }
+
+    func send(_ text: String) { _ = Glibc.send(descriptor, text, text.utf8.count, 0) }
+
+    func readAll() -> String {
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 1 << 20)
+        while case let count = recv(descriptor, &buffer, buffer.count, 0), count > 0 { bytes += buffer[..<count] }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    func close() { _ = Glibc.close(descriptor) }
+}
