@@ -14,6 +14,7 @@ struct Echo: AsyncParsableCommand {
 
     func run() async throws {
         guard let address = SocketAddress(listen) else { throw Failure.setting("listen must be an address and a port") }
+        let signals = try await Signals()
         EventLoopGroup.raiseDescriptorLimit()
         do throws(SystemError) {
             let bound = try EchoServer.start(on: address, loops: loops)
@@ -21,6 +22,6 @@ struct Echo: AsyncParsableCommand {
         } catch {
             throw Failure.unavailable("\(address) cannot be listened on (\(error)): choose another --listen")
         }
-        try await Signals.untilEnd {}
+        await signals.untilEnd {}
     }
 }

@@ -22,6 +22,7 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await flags.read()
+        let signals = try await Signals()
         let log = settings.makeLog()
         let descriptors = EventLoopGroup.raiseDescriptorLimit()
         let store = try settings.openStore(exclusively: true)
@@ -30,7 +31,7 @@ struct Serve: AsyncParsableCommand {
         say("Serving http://\(server.address)/")
         if let key = server.newAdminKey { say("Admin key, shown only now: \(key)") }
         let crowd = demo ? try DemoCrowd(address: server.address, queue: "demo") : nil
-        try await Signals.untilEnd { await server.reload() }
+        await signals.untilEnd { await server.reload() }
         log.info("draining")
         crowd?.stop()
         await server.drain()
@@ -51,34 +52,6 @@ struct Serve: AsyncParsableCommand {
             throw Failure.unavailable("\(settings.listen) cannot be listened on (\(error)): choose another --listen, or end who has it")
         } catch let error as StoreError {
             throw Failure.unavailable("the database cannot be used (\(error)): restore it from a backup, or make room on its disk")
-        }
-    }
-}
-
-/// SIGTERM and SIGINT end, SIGHUP reloads.
-enum Signals {
-    /// Returns at the first signal to end; at a second one the process is gone.
-    static func untilEnd(reload: @escaping @Sendable () async -> Void) async throws {
-        let loop = try EventLoopGroup(count: 1).loops[0]
-        await withCheckedContinuation { ended in
-            loop.execute {
-                let received = Received(ended)
-                // Only memory or the descriptor limit can make this fail, and nothing has been served yet.
-                _ = Unmanaged.passRetained(try! SignalSource(loop: loop, signals: [SIGTERM, SIGINT, SIGHUP]) { signal in
-                    if signal == SIGHUP { Task { await reload() } } else { received.end() }
-                })
-            }
-        }
-    }
-
-    private final class Received {
-        private var continuation: CheckedContinuation<Void, Never>?
-        init(_ continuation: CheckedContinuation<Void, Never>) { self.continuation = continuation }
-
-        func end() {
-            guard let continuation else { _exit(143) }
-            self.continuation = nil
-            continuation.resume()
         }
     }
 }

@@ -1,0 +1,26 @@
+# The front door. `make` alone says what there is.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench
+
+help: ## Show this
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: ## Build and serve http://127.0.0.1:8080/ with a demo queue and a crowd in it
+	@Scripts/prepare run
+	swift build --product stanchion
+	.build/debug/stanchion serve --demo
+
+test: ## Install what the tests need, build, and run them all
+	@Scripts/prepare test
+	swift build --build-tests
+	swift test --skip-build
+
+lint: ## Check the format of every source file
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks web-client
+
+format: ## Format every source file
+	swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks web-client
+
+bench: ## Measure, each figure beside its reference in the same run
+	@Scripts/prepare bench
+	Benchmarks/run

@@ -1,0 +1,39 @@
+import Foundation
+import Testing
+import TestSupport
+
+/// The program from outside, by clients that nobody here wrote: each test is a script in `Python/`, which starts
+/// servers of its own and ends with a status other than 0 when something is not as it should be.
+@Suite(.serialized) struct AcceptanceTests {
+    @Test(arguments: [
+        "startup", "bad_input", "line", "events", "kill9", "descriptors", "disk_full", "pages", "tour",
+    ])
+    func script(_ name: String) throws {
+        let result = try Script.run(name)
+        #expect(result.status == 0, "\(name).py:\n\(result.output)")
+    }
+}
+
+enum Script {
+    private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    private static let root = folder.deletingLastPathComponent().deletingLastPathComponent()
+    /// Beside the tests' own program.
+    private static let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        .deletingLastPathComponent().appendingPathComponent("stanchion").path
+
+    static func run(_ name: String) throws -> (status: Int32, output: String) {
+        let process = Process()
+        process.executableURL = root.appendingPathComponent(".venv/bin/python")
+        process.arguments = [folder.appendingPathComponent("Python/\(name).py").path]
+        process.environment = ProcessInfo.processInfo.environment.merging([
+            "STANCHION": program, "PROJECT": root.path, "TEST_SEED": String(TestSeed.value), "PYTHONUNBUFFERED": "1",
+        ]) { $1 }
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        process.standardError = pipe
+        try process.run()
+        let output = pipe.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return (process.terminationStatus, String(decoding: output, as: UTF8.self))
+    }
+}

@@ -1,0 +1,220 @@
+"""What bad input gets: the table of the project, row by row."""
+
+import asyncio
+import json
+import socket
+import time
+
+import websockets
+
+from harness import KEY, Server
+
+
+def raw(server, data, wait=3):
+    """Sends bytes as they are; returns what comes until the other side closes, or after `wait` seconds."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=wait) as connection:
+        connection.sendall(data)
+        answer = b""
+        try:
+            while part := connection.recv(65536):
+                answer += part
+        except TimeoutError:
+            return answer, False
+        return answer, True
+
+
+def problem(server, method, path, body=None, *, status, code, field=None, **more):
+    got, headers, data = server.call(method, path, body, **more)
+    assert got == status, f"{method} {path} {body}: {got} {data}"
+    assert headers["Content-Type"] == "application/problem+json" and data["code"] == code and data["status"] == status, data
+    assert data.get("field") == field, data
+    return headers, data
+
+
+def http(server):
+    for text, status in [
+        (b"GET / HTTP/1.1\r\n\r\n", 400), (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400), (b"\x16\x03\x01\x02\x00\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414), (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 40000 + b"\r\n\r\n", 431),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n", 413), (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
+    ]:
+        answer, closed = raw(server, text)
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode()), (text[:60], answer[:80])
+        assert closed, text[:60]
+    problem(server, "GET", "/nothing/here", status=404, code="not_found")
+    headers, _ = problem(server, "PUT", "/v1/queues", {}, status=405, code="method_not_allowed")
+    assert set(headers["Allow"].split(", ")) == {"GET", "POST", "HEAD", "OPTIONS"}
+    problem(server, "POST", "/v1/queues", "a=b", headers={"Content-Type": "text/plain"}, status=415, code="unsupported_media_type")
+    status, headers, _ = server.call("HEAD", "/health")
+    assert status == 200 and headers["Content-Length"] == "15"
+    status, headers, _ = server.call("OPTIONS", "/v1/queues")
+    assert status == 204 and "Access-Control-Allow-Origin" not in headers
+
+
+def bodies(server):
+    problem(server, "POST", "/v1/queues", "{", status=400, code="not_json")
+    problem(server, "POST", "/v1/queues", "[]", status=400, code="not_an_object")
+    problem(server, "POST", "/v1/queues", {}, status=422, code="missing_field", field="name")
+    for field, value in [
+        ("name", 5), ("name", ""), ("name", "a" * 300), ("slug", "Not A Slug"), ("maxConcurrentUsers", 0), ("maxConcurrentUsers", 1.5),
+        ("maxConcurrentUsers", "7"), ("releaseRatePerMinute", -1), ("releaseRatePerMinute", True), ("graceSeconds", 1),
+        ("opensAt", "tomorrow"), ("redirectURL", "javascript:alert(1)"), ("redirectURL", "https://a/#b"), ("priorityLanes", {}), ("colour", "red"),
+    ]:
+        problem(server, "POST", "/v1/queues", {"name": "x", field: value}, status=422, code="invalid_field", field=field)
+    problem(server, "POST", "/v1/queues", {"name": "x", "priorityLanes": [{"name": "a", "sharePercent": 0}]}, status=422,
+            code="invalid_field", field="priorityLanes[0].sharePercent")
+    problem(server, "GET", "/v1/queues?limit=0", status=400, code="invalid_parameter", field="limit")
+    server.good("POST", "/v1/queues", {"name": "x", "slug": "taken"})
+    problem(server, "POST", "/v1/queues", {"name": "x", "slug": "taken"}, status=409, code="slug_taken", field="slug")
+    # The depth of a body is bounded: this must neither trap nor take long.
+    assert server.call("POST", "/v1/queues", '{"name":' + "[" * 20000)[0] == 400
+
+
+def keys(server):
+    for key in (None, "sk_wrong"):
+        headers, data = problem(server, "GET", "/v1/queues", key=key, status=401, code="unauthorized")
+        assert headers["WWW-Authenticate"] == "Bearer"
+    problem(server, "GET", "/v1/queues/00000000-0000-7000-8000-000000000000", status=404, code="no_such_queue")
+    problem(server, "GET", "/v1/queues/xyz", status=404, code="no_such_queue")
+    queue = server.queue()["id"]
+    problem(server, "GET", f"/v1/queues/{queue}/position", key="st1.AAAA", status=401, code="unauthorized")
+    problem(server, "GET", f"/v1/queues/{queue}/position?session=xyz", status=404, code="no_such_session")
+    integrator = server.good("POST", "/v1/keys", {"role": "integrator"})
+    problem(server, "POST", "/v1/queues", {"name": "x"}, key=integrator["key"], status=403, code="forbidden")
+    server.good("DELETE", f"/v1/keys/{integrator['id']}")
+    problem(server, "GET", "/v1/queues", key=integrator["key"], status=401, code="unauthorized")
+
+
+def joins(server):
+    queue = server.queue(maxWaiting=1)["id"]
+    first = server.good("POST", f"/v1/queues/{queue}/join", {"user": "ann"})
+    again = server.good("POST", f"/v1/queues/{queue}/join", {"user": "ann"})
+    assert first["session"] == again["session"], "one place a person"
+    headers, _ = problem(server, "POST", f"/v1/queues/{queue}/join", {"user": "bob"}, status=503, code="queue_full")
+    assert int(headers["Retry-After"]) > 0
+    headers, _ = problem(server, "POST", f"/v1/queues/{queue}/join", {"user": "ann"}, key=None, status=503, code="queue_full")
+    problem(server, "POST", f"/v1/queues/{queue}/join", {"lane": "fast"}, key=None, status=422, code="invalid_field", field="lane")
+    server.good("POST", f"/v1/queues/{queue}/close")
+    headers, _ = problem(server, "POST", f"/v1/queues/{queue}/join", {}, key=None, status=409, code="queue_closed")
+    assert int(headers["Retry-After"]) > 0
+    problem(server, "POST", f"/v1/queues/{queue}/pause", status=409, code="wrong_status")
+
+    # A stranger who names somebody gets a place of their own.
+    queue = server.queue()["id"]
+    mine = server.good("POST", f"/v1/queues/{queue}/join", {"user": "ann"})
+    theirs = server.good("POST", f"/v1/queues/{queue}/join", {"user": "ann"}, key=None)
+    assert mine["session"] != theirs["session"]
+    assert server.call("GET", f"/v1/queues/{queue}/position?user=ann", key=theirs["token"])[2]["session"] == theirs["session"]
+
+    once = {"Idempotency-Key": "k1"}
+    a = server.good("POST", f"/v1/queues/{queue}/join", {"displayName": "A"}, headers=once)
+    b = server.good("POST", f"/v1/queues/{queue}/join", {"displayName": "A"}, headers=once)
+    assert a["session"] == b["session"]
+    problem(server, "POST", f"/v1/queues/{queue}/join", {"displayName": "B"}, headers=once, status=409, code="idempotency_key_reused")
+    problem(server, "POST", f"/v1/queues/{queue}/join", {}, key=None, headers=once, status=400, code="idempotency_needs_key")
+    made = [server.good("POST", "/v1/queues", {"name": "once"}, headers={"Idempotency-Key": "k2"})["id"] for _ in range(2)]
+    assert made[0] == made[1]
+    said = [server.good("POST", f"/v1/queues/{queue}/announcements", {"text": "hi"}, headers={"Idempotency-Key": "k3"})["id"] for _ in range(2)]
+    assert said[0] == said[1]
+
+    # An admission is not completed before it was given.
+    problem(server, "POST", f"/v1/sessions/{a['session']}/complete", status=409, code="not_admitted")
+    assert server.good("DELETE", f"/v1/sessions/{a['session']}")["reason"] == "expired"
+    problem(server, "POST", f"/v1/sessions/{a['session']}/complete", status=409, code="session_ended")
+
+    problem(server, "GET", f"/v1/events?queue={queue}&after=999999", status=409, code="log_restarted")
+    _, data = problem(server, "GET", f"/v1/events?queue={queue}&after=1&epoch=abc", status=409, code="log_restarted")
+    assert data["after"] == 0 and int(data["epoch"], 16)
+    problem(server, "GET", f"/v1/events?queue={queue}&after=-1", status=400, code="invalid_parameter", field="after")
+    problem(server, "GET", "/v1/events", status=400, code="missing_parameter", field="queue")
+
+
+def upgrades(server):
+    upgrade = b"Host: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    for head, status in [
+        (b"GET /v1/live HTTP/1.1\r\nHost: a\r\n\r\n", 426), (b"GET /v1/live HTTP/1.1\r\n" + upgrade + b"Sec-WebSocket-Version: 8\r\n\r\n", 426),
+        (b"POST /v1/live HTTP/1.1\r\n" + upgrade + b"Sec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n", 405),
+        (b"GET /v1/live HTTP/1.1\r\n" + upgrade + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: other\r\n\r\n", 400),
+        (b"GET /v1/live HTTP/1.1\r\n" + upgrade + b"Sec-WebSocket-Version: 13\r\nOrigin: http://evil.example\r\n\r\n", 403),
+        (b"GET /v1/live HTTP/1.1\r\n" + upgrade + b"Sec-WebSocket-Version: 13\r\nOrigin: null\r\n\r\n", 403),
+    ]:
+        answer, _ = raw(server, head, wait=1)
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode()), (head, answer[:80])
+        if status == 426:
+            assert b"Sec-WebSocket-Version: 13\r\n" in answer, answer
+
+
+async def live(server):
+    async def ends(first, code, error=None, text=True):
+        async with websockets.connect(server.live, subprotocols=["stanchion.v1"]) as socket:
+            for message in first:
+                await socket.send(message)
+            frames = []
+            try:
+                async with asyncio.timeout(10):
+                    while True:
+                        frames.append(json.loads(await socket.recv()))
+            except websockets.ConnectionClosed as closed:
+                assert closed.rcvd and closed.rcvd.code == code, (first, closed, frames)
+            if error:
+                assert frames[-1]["type"] == "error" and frames[-1]["code"] == error, frames
+            return frames
+
+    queue = server.queue()["id"]
+    began = time.monotonic()
+    await ends([], 4001)
+    assert 4.5 < time.monotonic() - began < 8
+    join = json.dumps({"type": "join", "queue": queue})
+    await ends(["not json"], 4503, "not_json")
+    await ends(["[]"], 4503, "not_an_object")
+    await ends([b"\x00"], 4503, "not_text")
+    await ends([json.dumps({"type": "dance"})], 4503, "invalid_field")
+    await ends([json.dumps({"type": "join"})], 4503, "missing_field")
+    await ends([json.dumps({"type": "join", "queue": queue, "lane": "x"})], 4503, "invalid_field")
+    await ends([json.dumps({"type": "leave"})], 4503, "no_session")
+    await ends([join, join], 4503, "already_entered")
+    await ends([json.dumps({"type": "join", "queue": "nowhere"})], 4502, "no_such_queue")
+    for token in ("nonsense", "st1.", "st1." + "A" * 112):
+        assert await ends([json.dumps({"type": "resume", "token": token})], 4501) == []
+    place = server.good("POST", f"/v1/queues/{queue}/join", {}, key=None)
+    forged = place["token"][:-4] + ("AAAA" if place["token"][-4:] != "AAAA" else "BBBB")
+    assert await ends([json.dumps({"type": "resume", "token": forged})], 4501) == []
+    await ends(["x" * 5000], 1009)
+    await ends([json.dumps({"type": "ping"})] * 60, 4008, "rate_limited")
+    server.good("POST", f"/v1/queues/{queue}/leave", {}, key=place["token"])
+    frames = await ends([json.dumps({"type": "resume", "token": place["token"]})], 4500)
+    assert frames[-1] == {"type": "ended", "reason": "left"}, frames
+
+    # A queue that is closed says so and when to try again; the connection may stay for that.
+    server.good("POST", f"/v1/queues/{queue}/close")
+    async with websockets.connect(server.live) as socket:
+        await socket.send(join)
+        error = json.loads(await socket.recv())
+        assert error["code"] == "queue_closed" and error["retryAfterSeconds"] > 0, error
+        server.good("POST", f"/v1/queues/{queue}/open")
+        await socket.send(join)
+        assert json.loads(await socket.recv())["type"] == "joined"
+
+    # A reader of events over a WebSocket whose place is none is told before the upgrade.
+    try:
+        await websockets.connect(f"ws://127.0.0.1:{server.port}/v1/events?queue={queue}&after=99999", additional_headers={"Authorization": f"Bearer {KEY}"})
+        raise AssertionError("a place in the future was accepted")
+    except websockets.InvalidStatus as refused:
+        assert refused.response.status_code == 409
+
+
+with Server() as server:
+    http(server)
+    bodies(server)
+    keys(server)
+    joins(server)
+    upgrades(server)
+    asyncio.run(live(server))
+    assert server.call("GET", "/ready")[2]["status"] == "ok"
+    assert server.stop() == 0
+
+# Slow requests: a head that never ends. The limit is 15 s, so this is the slowest row.
+with Server() as server:
+    began = time.monotonic()
+    answer, closed = raw(server, b"GET / HTTP/1.1\r\nHost:", wait=25)
+    assert answer.startswith(b"HTTP/1.1 408 ") and closed and 13 < time.monotonic() - began < 20, (answer, time.monotonic() - began)

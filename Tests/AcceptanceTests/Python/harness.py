@@ -1,0 +1,150 @@
+"""Servers to test against, and small things that the scripts share."""
+
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+PROGRAM = os.environ["STANCHION"]
+PROJECT = os.environ["PROJECT"]
+SEED = int(os.environ.get("TEST_SEED", "1"))
+KEY = "test-admin-key-" + "0123456789" * 3
+rng = random.Random(SEED)
+
+
+def clean_environment():
+    return {name: value for name, value in os.environ.items() if not name.startswith("STANCHION")}
+
+
+class Server:
+    """A server process of one's own, on a free port, with its database in a temporary folder."""
+
+    def __init__(self, *flags, folder=None, port=0, prefix=()):
+        self.folder = folder or tempfile.mkdtemp(prefix="stanchion-")
+        self.owns = folder is None
+        self.flags = flags
+        self.prefix = list(prefix)
+        self.port = port
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [*self.prefix, PROGRAM, "serve", "--listen", f"127.0.0.1:{self.port}", "--database", f"sqlite:{self.folder}/db",
+             "--admin-key", KEY, *self.flags],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=clean_environment())
+        self.output = []
+        for line in self.process.stdout:
+            self.output.append(line)
+            found = re.match(r"Serving http://127\.0\.0\.1:(\d+)/", line)
+            if found:
+                self.port = int(found[1])
+                break
+        else:
+            raise AssertionError("the server did not start: " + "".join(self.output))
+        threading.Thread(target=lambda: self.output.extend(self.process.stdout), daemon=True).start()
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        """Drains, and returns the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.kill()
+        if self.owns:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def live(self):
+        return f"ws://127.0.0.1:{self.port}/v1/live"
+
+    def call(self, method, path, body=None, key=KEY, headers=None, timeout=10):
+        """A request. Returns status, headers and the body, as JSON where it is JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            fields = dict(headers or {})
+            if key:
+                fields["Authorization"] = f"Bearer {key}"
+            if body is not None and not isinstance(body, (bytes, str)):
+                body = json.dumps(body)
+            if body is not None:
+                fields.setdefault("Content-Type", "application/json")
+            connection.request(method, path, body, fields)
+            response = connection.getresponse()
+            data = response.read()
+            if data and "json" in (response.getheader("Content-Type") or ""):
+                data = json.loads(data)
+            return response.status, response.headers, data
+        finally:
+            connection.close()
+
+    def good(self, method, path, body=None, **more):
+        status, _, data = self.call(method, path, body, **more)
+        assert 200 <= status < 300, f"{method} {path}: {status} {data}"
+        return data
+
+    def queue(self, **settings):
+        return self.good("POST", "/v1/queues", {"name": "Test", "releaseRatePerMinute": 0, **settings})
+
+    def events(self, queue, after=0):
+        """All events that there are, read from the log."""
+        head = self.good("GET", f"/v1/queues/{queue}")["seq"]
+        events = []
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", f"/v1/events?queue={queue}&after={after}", headers={"Authorization": f"Bearer {KEY}"})
+        response = connection.getresponse()
+        assert response.status == 200, response.read()
+        while not events or events[-1]["seq"] < head:
+            line = response.readline().decode()
+            if line.startswith("data: "):
+                events.append(json.loads(line[6:]))
+        connection.close()
+        return events
+
+
+def wait_for(condition, seconds=10, what="a condition"):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+def check_log(events, first=1):
+    """Invariants 1 and 2 of the log: gapless; a session has one state and is admitted once."""
+    assert [event["seq"] for event in events] == list(range(first, first + len(events))), "a gap in seq"
+    assert all(a["at"] <= b["at"] for a, b in zip(events, events[1:])), "time runs backwards"
+    state = {}
+    allowed = {None: {"joined"}, "joined": {"admitted", "left", "expired"}, "admitted": {"completed", "left", "expired"}}
+    for event in events:
+        session = event.get("session")
+        if session and event["type"] in ("joined", "admitted", "completed", "left", "expired"):
+            before = state.get(session)
+            assert event["type"] in allowed.get(before, ()), f"{session}: {event['type']} after {before}"
+            state[session] = event["type"]
+    return state
