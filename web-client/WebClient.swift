@@ -13,6 +13,7 @@ public enum WebClient {
         WebFile(paths: ["/"], type: html, bytes: PackageResources.index_html),
         WebFile(paths: ["/q/{slug}"], type: html, bytes: PackageResources.visitor_html),
         WebFile(paths: ["/console"], type: html, bytes: PackageResources.console_html),
+        WebFile(paths: ["/assets/icon.svg"], type: "image/svg+xml", bytes: PackageResources.icon_svg),
         WebFile(paths: ["/assets/style.css"], type: style, bytes: PackageResources.style_css),
         WebFile(paths: ["/assets/display.js"], type: script, bytes: PackageResources.display_js),
         WebFile(paths: ["/assets/queue-client.js"], type: script, bytes: PackageResources.queue_client_js),

@@ -10,11 +10,11 @@ extension QueueService {
     public func entries(
         of id: QueueID, tenant: TenantID, after seq: UInt64, epoch: UInt64?, limit: Int
     ) async throws(ServiceError) -> [LogEntry] {
-        let snapshot = try queue(id, tenant: tenant)
-        let (known, head) = (snapshot.record.epoch, snapshot.state.head)
-        let first = try await asking { () throws(StoreError) in try await store.firstEntry(of: id) } ?? 1
-        guard epoch == nil || epoch == known, seq <= head, seq + 1 >= first else {
-            throw .logRestarted(epoch: known, first: first, head: head)
+        let known = try queue(id, tenant: tenant).record.epoch
+        // The log's own bounds: a reader may have got further than this instance's replica.
+        let bounds = try await asking { () throws(StoreError) in try await store.logBounds(of: id) } ?? 1...1
+        guard epoch == nil || epoch == known, seq <= bounds.upperBound, seq + 1 >= bounds.lowerBound else {
+            throw .logRestarted(epoch: known, first: bounds.lowerBound, head: bounds.upperBound)
         }
         return try await asking { () throws(StoreError) in try await store.entries(of: id, after: seq, limit: limit) }
     }

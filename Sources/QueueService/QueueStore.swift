@@ -84,8 +84,8 @@ public protocol QueueStore: Sendable {
     func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue?
     /// Entries after `seq`, in order, at most `limit`.
     func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry]
-    /// The smallest `seq` still in the log; nil for an empty one.
-    func firstEntry(of queue: QueueID) async throws(StoreError) -> UInt64?
+    /// The smallest and the largest `seq` in the log; nil for an empty one.
+    func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>?
     func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError)
 
     // Sessions.

@@ -41,10 +41,16 @@ extension SQLiteStore {
         }
     }
 
-    public func firstEntry(of queue: QueueID) async throws(StoreError) -> UInt64? {
+    public func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>? {
         try await reading { db in
-            try Int64.fetchOne(db, sql: "SELECT seq FROM log WHERE queue_id = ? ORDER BY seq LIMIT 1", arguments: [queue.data])
-                .map(UInt64.init)
+            let statement = try db.cachedStatement(
+                sql: """
+                    SELECT (SELECT seq FROM log WHERE queue_id = ?1 ORDER BY seq LIMIT 1),
+                        (SELECT seq FROM log WHERE queue_id = ?1 ORDER BY seq DESC LIMIT 1)
+                    """)
+            guard let row = try Row.fetchOne(statement, arguments: [queue.data]), let first = row[0] as Int64?, let last = row[1] as Int64?
+            else { return nil }
+            return UInt64(first)...UInt64(last)
         }
     }
 

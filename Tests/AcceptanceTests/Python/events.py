@@ -1,0 +1,100 @@
+"""Readers of events miss nothing: replaying and following without a seam, over both ways, through cuts and restarts."""
+
+import asyncio
+import http.client
+import json
+import threading
+
+import websockets
+
+from harness import KEY, Server, check_log, rng, wait_for
+
+
+class Stream(threading.Thread):
+    """Follows as server-sent events, is cut at random, and goes on from the last id."""
+
+    def __init__(self, server, queue):
+        super().__init__(daemon=True)
+        self.server, self.queue, self.events, self.last, self.cuts, self.done = server, queue, [], "0", 0, False
+        self.start()
+
+    def run(self):
+        while not self.done:
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=5)
+                connection.request("GET", f"/v1/events?queue={self.queue}", headers={"Authorization": f"Bearer {KEY}", "Last-Event-ID": self.last})
+                response = connection.getresponse()
+                assert response.getheader("Content-Type") == "text/event-stream"
+                budget = rng.randint(1, 300)
+                while budget and (line := response.readline().decode()):
+                    if line.startswith("id: "):
+                        self.last = line[4:].strip()
+                    if line.startswith("data: "):
+                        event = json.loads(line[6:])
+                        assert "seq" in event, event
+                        self.events.append(event)
+                        budget -= 1
+                self.cuts += 1
+                response.close()
+                connection.close()
+            except (OSError, http.client.HTTPException):
+                pass
+
+
+async def socket_reader(server, queue, upto):
+    events, after = [], 0
+    while not events or events[-1]["seq"] < upto:
+        try:
+            async with websockets.connect(
+                f"ws://127.0.0.1:{server.port}/v1/events?queue={queue}&after={after}", max_queue=None,
+                additional_headers={"Authorization": f"Bearer {KEY}"}
+            ) as socket:
+                for _ in range(rng.randint(1, 400)):
+                    events.append(json.loads(await asyncio.wait_for(socket.recv(), 2)))
+                    after = events[-1]["seq"]
+                    if after >= upto:
+                        break
+        except (TimeoutError, OSError, websockets.ConnectionClosed):
+            pass
+    return events
+
+
+with Server() as server:
+    queue = server.queue(releaseRatePerMinute=60_000, maxConcurrentUsers=500)["id"]
+    stream = Stream(server, queue)
+
+    def churn(count):
+        for number in range(count):
+            place = server.good("POST", f"/v1/queues/{queue}/join", {"user": f"u{number}-{rng.random()}"})
+            if rng.random() < 0.3:
+                server.call("POST", f"/v1/queues/{queue}/leave", {"session": place["session"]})
+            if rng.random() < 0.02:
+                server.good("POST", f"/v1/queues/{queue}/announcements", {"text": f"word {number}"})
+
+    threads = [threading.Thread(target=churn, args=(120,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    server.kill()
+    server.start()
+    churn(50)
+    wait_for(lambda: server.good("GET", f"/v1/queues/{queue}")["waiting"] == 0, 20, "an empty line")
+    head = server.good("GET", f"/v1/queues/{queue}")["seq"]
+    wait_for(lambda: stream.events and stream.events[-1]["seq"] == head, 20, "the stream's end")
+    stream.done = True
+    assert stream.cuts > 3
+    check_log(stream.events)
+    assert len({event["epoch"] for event in stream.events}) == 1
+    by_socket = asyncio.run(socket_reader(server, queue, head))
+    assert by_socket == stream.events == server.events(queue)
+    announced = [event for event in stream.events if event["type"] == "announced"]
+    assert all(event["announcement"]["text"].startswith("word ") for event in announced)
+    page, total = None, 0
+    while True:
+        part = server.good("GET", f"/v1/sessions?queue={queue}&limit=100" + (f"&cursor={page}" if page else ""))
+        total += len(part["items"])
+        page = part["cursor"]
+        if not page:
+            break
+    assert total == 4 * 120 + 50

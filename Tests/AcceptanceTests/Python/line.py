@@ -1,0 +1,185 @@
+"""The line as a visitor lives it, by a client that nobody here wrote (Python websockets)."""
+
+import asyncio
+import json
+import time
+
+import jwt
+import websockets
+
+from harness import KEY, Server, check_log, wait_for
+
+
+class Visitor:
+    def __init__(self, server, socket):
+        self.server, self.socket, self.frames = server, socket, []
+        self.task = asyncio.create_task(self.listen())
+        self.closed = None
+
+    @classmethod
+    async def enter(cls, server, **first):
+        self = cls(server, await websockets.connect(server.live, subprotocols=["stanchion.v1"]))
+        await self.socket.send(json.dumps(first))
+        return self
+
+    async def listen(self):
+        try:
+            async for message in self.socket:
+                self.frames.append((time.time(), json.loads(message)))
+        except websockets.ConnectionClosed:
+            pass
+        finally:
+            self.closed = self.socket.close_code
+
+    def of(self, kind):
+        return [frame for _, frame in self.frames if frame["type"] == kind]
+
+    async def until(self, kind, seconds=10):
+        async with asyncio.timeout(seconds):
+            while not self.of(kind):
+                await asyncio.sleep(0.01)
+        return self.of(kind)[-1]
+
+    async def end(self, seconds=10):
+        await asyncio.wait_for(asyncio.shield(self.task), seconds)
+        return self.closed
+
+
+async def stands_and_is_let_in(server):
+    queue = server.queue(releaseRatePerMinute=120, maxConcurrentUsers=100, redirectURL="https://shop.example/in?a=b")["id"]
+    visitors = [await Visitor.enter(server, type="join", queue=queue, displayName="V", metadata={"n": n}) for n in range(8)]
+    first = await visitors[0].until("joined")
+    assert first["queue"]["id"] == queue and first["queue"]["status"] == "open" and first["token"].startswith("st1.")
+    for visitor in visitors:
+        await visitor.until("admitted", 15)
+    # In order, evenly, and positions never rose.
+    times = [next(at for at, frame in visitor.frames if frame["type"] == "admitted") for visitor in visitors]
+    assert times == sorted(times), times
+    assert 3.0 < times[-1] - times[0] < 4.5, times[-1] - times[0]
+    for visitor in visitors:
+        positions = [frame["position"] for frame in visitor.of("joined") + visitor.of("position")]
+        assert positions == sorted(positions, reverse=True), positions
+    # Verified offline, with the published key alone.
+    admission = visitors[3].of("admitted")[0]
+    keys = jwt.PyJWKSet.from_dict(server.good("GET", "/.well-known/jwks.json"))
+    header = jwt.get_unverified_header(admission["admission"])
+    claims = jwt.decode(admission["admission"], keys[header["kid"]], algorithms=["ES256"], audience=server.good("GET", f"/v1/queues/{queue}")["slug"], issuer="stanchion")
+    assert claims["queue"] == queue and claims["sub"] == claims["jti"] == visitors[3].of("joined")[0]["session"]
+    assert admission["redirect"] == "https://shop.example/in?a=b&admission=" + admission["admission"]
+    # Completed by the integrator, told to the visitor, finally.
+    server.good("POST", f"/v1/sessions/{claims['sub']}/complete")
+    assert server.good("POST", f"/v1/sessions/{claims['sub']}/complete")["status"] == "completed"
+    assert (await visitors[3].until("ended"))["reason"] == "completed"
+    assert await visitors[3].end() == 4500
+    assert server.good("GET", f"/v1/queues/{queue}")["currentUsers"] == 7
+    check_log(server.events(queue))
+    for visitor in visitors:
+        await visitor.socket.close()
+
+
+async def keeps_the_place(server):
+    queue = server.queue(graceSeconds=60)["id"]
+    a = await Visitor.enter(server, type="join", queue=queue)
+    b = await Visitor.enter(server, type="join", queue=queue)
+    token = (await a.until("joined"))["token"]
+    assert (await b.until("joined"))["position"] == 2
+    # The phone is gone without a word.
+    a.socket.transport.abort()
+    await asyncio.to_thread(wait_for, lambda: server.good("GET", f"/v1/queues/{queue}/stats")["absent"] == 1, what="an absence")
+    # Passed over while absent, next on coming back.
+    server.good("PATCH", f"/v1/queues/{queue}", {"releaseRatePerMinute": 600, "maxConcurrentUsers": 1})
+    await b.until("admitted")
+    a = await Visitor.enter(server, type="resume", token=token)
+    assert (await a.until("joined"))["position"] == 1
+    assert server.good("GET", f"/v1/queues/{queue}/stats")["absent"] == 0
+    # A newer connection of the same session takes over.
+    newer = await Visitor.enter(server, type="resume", token=token)
+    await newer.until("joined")
+    assert await a.end() == 4003
+    assert server.good("GET", f"/v1/queues/{queue}/stats")["absent"] == 0
+    # Somebody gives the place inside back: now it is the turn.
+    await b.socket.send(json.dumps({"type": "leave"}))
+    assert (await b.until("ended"))["reason"] == "left"
+    await newer.until("admitted")
+    await newer.socket.close()
+    check_log(server.events(queue))
+
+
+async def grace_ends(server):
+    queue = server.queue(graceSeconds=5)["id"]
+    a = await Visitor.enter(server, type="join", queue=queue)
+    token = (await a.until("joined"))["token"]
+    await a.socket.close()
+    await asyncio.to_thread(wait_for, lambda: server.good("GET", f"/v1/queues/{queue}")["waiting"] == 0, 10, "the end of grace")
+    back = await Visitor.enter(server, type="resume", token=token)
+    assert (await back.until("ended"))["reason"] == "expired" and await back.end() == 4500
+    # A visitor without a socket is in sight by asking: no one who polls loses the place, one who stops does.
+    place = server.good("POST", f"/v1/queues/{queue}/join", {}, key=None)
+    assert server.good("GET", f"/v1/queues/{queue}/position", key=place["token"])["position"] == 1
+    assert server.good("GET", f"/v1/queues/{queue}/stats")["absent"] == 0
+
+
+async def hears_the_operator(server):
+    queue = server.queue(releaseRatePerMinute=60, maxConcurrentUsers=1)["id"]
+    seen = await Visitor.enter(server, type="join", queue=queue)
+    hidden = await Visitor.enter(server, type="join", queue=queue)
+    exact = await Visitor.enter(server, type="join", queue=queue, updates="exact")
+    for visitor in (seen, hidden, exact):
+        await visitor.until("joined")
+    await seen.until("admitted")
+    await hidden.socket.send(json.dumps({"type": "visibility", "hidden": True}))
+    await asyncio.sleep(0.2)
+    server.good("POST", f"/v1/queues/{queue}/announcements", {"text": "Grüße \"an\" alle\n", "severity": "warning"})
+    for visitor in (seen, hidden, exact):
+        word = await visitor.until("announcement")
+        assert word["text"] == "Grüße \"an\" alle\n" and word["severity"] == "warning" and word["expiresAt"] is None
+    late = await Visitor.enter(server, type="join", queue=queue)
+    assert (await late.until("announcement"))["text"] == word["text"], "who comes later is told too"
+    count = len(hidden.of("position"))
+    server.good("POST", f"/v1/queues/{queue}/pause")
+    assert (await exact.until("queue"))["status"] == "paused"
+    assert (await exact.until("position"))["wait"] is None, "paused: no number"
+    server.good("POST", f"/v1/queues/{queue}/resume")
+    await asyncio.sleep(0.4)
+    assert len(hidden.of("position")) == count, "a hidden tab gets no positions"
+    # But its turn.
+    await seen.socket.send(json.dumps({"type": "leave"}))
+    await hidden.until("admitted")
+    server.good("POST", f"/v1/queues/{queue}/close")
+    assert (await exact.until("ended"))["reason"] == "closed" and await exact.end() == 4500
+    check_log(server.events(queue))
+
+
+async def priority_says_why(server):
+    queue = server.queue(priorityLanes=[{"name": "fast", "sharePercent": 100}])["id"]
+    visitor = await Visitor.enter(server, type="join", queue=queue)
+    assert (await visitor.until("joined"))["position"] == 1
+    ahead = server.good("POST", f"/v1/queues/{queue}/join", {"user": "vip", "lane": "fast"})
+    assert ahead["position"] == 1
+    frame = await visitor.until("position")
+    assert frame["position"] == 2 and frame["reason"] == "priority_lane", frame
+
+
+async def drains(server):
+    queue = server.queue()["id"]
+    visitors = [await Visitor.enter(server, type="join", queue=queue) for _ in range(20)]
+    tokens = [(await visitor.until("joined"))["token"] for visitor in visitors]
+    began = time.monotonic()
+    assert await asyncio.to_thread(server.stop) == 0
+    assert time.monotonic() - began < 12
+    moments = [(await visitor.until("reconnect"))["afterSeconds"] for visitor in visitors]
+    assert len(set(moments)) > 15, "everyone has a moment of their own"
+    assert all([await visitor.end() == 1012 for visitor in visitors])
+    server.start()
+    back = [await Visitor.enter(server, type="resume", token=token) for token in tokens]
+    assert [(await visitor.until("joined"))["position"] for visitor in back] == list(range(1, 21))
+
+
+async def everything():
+    with Server() as server:
+        for story in (stands_and_is_let_in, keeps_the_place, grace_ends, hears_the_operator, priority_says_why, drains):
+            print(story.__name__)
+            await story(server)
+
+
+asyncio.run(everything())

@@ -1,0 +1,201 @@
+"""The pages in a real browser."""
+
+import json
+import os
+import sys
+import time
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
+
+from harness import KEY, PROJECT, Server, wait_for
+
+PICTURES = sys.argv[1] if len(sys.argv) > 1 else None
+
+
+def number(page):
+    return page.evaluate("document.querySelector('queue-position').position")
+
+
+def axe(page, name):
+    violations = [f"{item['id']}: {item['help']}: {node['html']}" for item in Axe().run(page).response["violations"] for node in item["nodes"]]
+    assert not violations, f"{name}: " + "\n".join(violations)
+
+
+def context(browser, **more):
+    made = browser.new_context(viewport={"width": 390, "height": 780}, **more)
+    made.set_default_timeout(15_000)
+    return made
+
+
+def open_page(made, url):
+    page = made.new_page()
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and "ERR_" not in message.text and "WebSocket" not in message.text and "401" not in message.text and page.errors.append(message.text))
+    page.goto(url)
+    return page
+
+
+def visitor(server, browser):
+    queue = server.queue(slug="line", name="Tickets", graceSeconds=600)["id"]
+    others = [server.good("POST", f"/v1/queues/{queue}/join", {"user": f"u{n}"}) for n in range(5)]
+    page = open_page(context(browser), f"{server.url}/q/line")
+    expect(page.locator("h1")).to_have_text("Tickets")
+    wait_for(lambda: number(page) == 6, what="position 6")
+    axe(page, "waiting")
+
+    # It falls as others leave, by itself.
+    server.good("POST", f"/v1/queues/{queue}/leave", {"user": "u0"})
+    wait_for(lambda: number(page) == 5, what="position 5")
+    expect(page.locator("queue-position [part=position]")).to_have_text("5")
+
+    # The place is kept over a reload, over being offline, and when the server is killed.
+    page.reload()
+    wait_for(lambda: number(page) == 5, what="the same place after a reload")
+    page.context.set_offline(True)
+    expect(page.locator("#connection")).to_contain_text("offline")
+    server.good("POST", f"/v1/queues/{queue}/leave", {"user": "u1"})
+    page.context.set_offline(False)
+    wait_for(lambda: number(page) == 4, what="the place after being offline")
+    server.kill()
+    expect(page.locator("#connection")).to_contain_text("place is safe")
+    if PICTURES:
+        page.screenshot(path=f"{PICTURES}/lost.png")
+    server.start()
+    wait_for(lambda: page.locator("#connection").text_content() == "", 45, "the connection after the kill")
+    wait_for(lambda: number(page) == 4, what="the place after the kill")
+
+    server.good("POST", f"/v1/queues/{queue}/announcements", {"text": "<b>Ten minutes</b> break", "severity": "warning"})
+    expect(page.locator("#words")).to_have_text("<b>Ten minutes</b> break")
+    server.good("POST", f"/v1/queues/{queue}/pause")
+    expect(page.locator("#notice")).to_contain_text("paused")
+    server.good("POST", f"/v1/queues/{queue}/resume")
+    expect(page.locator("#notice")).to_be_hidden()
+
+    # A hidden page gets no positions and still its turn.
+    page.locator("#bell").check()
+    server.good("PATCH", f"/v1/queues/{queue}", {"releaseRatePerMinute": 6000})
+    expect(page.locator("#turn")).to_be_visible()
+    expect(page).to_have_title("It is your turn!")
+    axe(page, "turn")
+    page.reload()
+    expect(page.locator("#turn")).to_be_visible()
+    session = server.good("GET", f"/v1/sessions?queue={queue}&status=admitted")["items"]
+    mine = next(item for item in session if item["user"] is None)
+    server.good("POST", f"/v1/sessions/{mine['id']}/complete")
+    expect(page.locator("#why")).to_contain_text("done")
+    axe(page, "over")
+    page.locator("#again").click()
+    wait_for(lambda: number(page) or page.locator("#turn").is_visible(), what="a new place")
+    assert not page.errors, page.errors
+    page.context.close()
+
+
+def redirects(server, browser):
+    server.queue(slug="gate", redirectURL=f"{server.url}/health", releaseRatePerMinute=6000)
+    page = open_page(context(browser), f"{server.url}/q/gate")
+    page.wait_for_url("**/health?admission=ey*")
+    page.context.close()
+
+
+def looks(server, browser):
+    queue = server.queue(slug="looks", name="A queue with a rather long name for a small phone")["id"]
+    server.good("POST", f"/v1/queues/{queue}/announcements", {"text": "Donaudampfschifffahrtsgesellschaft" * 5, "severity": "critical"})
+    for scheme in ("light", "dark"):
+        made = browser.new_context(viewport={"width": 320, "height": 640}, color_scheme=scheme, reduced_motion="reduce")
+        for path in ("/", "/q/looks", "/console"):
+            page = open_page(made, server.url + path)
+            if path == "/q/looks":
+                wait_for(lambda: number(page), what="a position")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 320, f"{path} scrolls sideways"
+            axe(page, f"{path} {scheme}")
+            assert not page.errors, page.errors
+        made.close()
+    # By keyboard alone: to the button that leaves, and out.
+    page = open_page(context(browser), f"{server.url}/q/looks")
+    wait_for(lambda: number(page), what="a position")
+    expect(page.locator("#leave")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "leave"
+    page.keyboard.press("Enter")
+    expect(page.locator("#why")).to_contain_text("left")
+    page.context.close()
+
+
+def console(server, browser):
+    queue = server.queue(slug="ops", name="Ops", releaseRatePerMinute=60)["id"]
+    made = context(browser)
+    watcher = open_page(made, f"{server.url}/q/ops")
+    page = open_page(made, f"{server.url}/console")
+    page.locator("#key").fill("wrong-key")
+    page.locator("#sign-in button").click()
+    expect(page.locator("#problem")).to_have_text("This key is not valid.")
+    page.locator("#key").fill(KEY)
+    page.locator("#sign-in button").click()
+    page.locator("#queue").select_option(label="Ops (ops)")
+    expect(page.locator("#status")).to_have_text("open")
+    expect(page.locator("#events")).to_contain_text("configured")
+    axe(page, "console")
+    page.locator("[data-verb=pause]").click()
+    expect(page.locator("#status")).to_have_text("paused")
+    expect(watcher.locator("#notice")).to_contain_text("paused")
+    page.locator("#rate").fill("7")
+    page.locator("#pace button").click()
+    expect(page.locator("#done")).to_have_text("Set.")
+    assert server.good("GET", f"/v1/queues/{queue}")["releaseRatePerMinute"] == 7
+    page.locator("#text").fill("Hello, line")
+    page.locator("#speak button").click()
+    expect(watcher.locator("#words")).to_contain_text("Hello, line")
+    expect(page.locator("#events")).to_contain_text("announced Hello, line")
+    page.locator("[data-verb=resume]").click()
+    expect(page.locator("#status")).to_have_text("open")
+    assert KEY not in page.url
+    page.reload()
+    expect(page.locator("#work")).to_be_visible()
+    page.locator("#sign-out").click()
+    expect(page.locator("#sign-in")).to_be_visible()
+    assert page.evaluate("sessionStorage.length") == 0
+    assert not page.errors, page.errors
+    made.close()
+
+
+def vectors(server, browser):
+    """The display model in JavaScript says what the one in Swift says."""
+    page = open_page(context(browser), server.url)
+    wrong = page.evaluate("""async (vectors) => {
+        const { Display } = await import("/assets/display.js");
+        const wrong = [];
+        for (const { name, steps } of vectors) {
+            const display = new Display();
+            for (const { at, position, rate, reason, shows } of steps) {
+                if (position !== undefined) display.receive(position, rate, at, reason);
+                if (shows !== undefined && display.value(at) !== shows) wrong.push(`${name} at ${at}: ${display.value(at)}`);
+            }
+        }
+        return wrong;
+    }""", json.load(open(f"{PROJECT}/Tests/Vectors/display.json")))
+    assert not wrong, wrong
+    page.context.close()
+
+
+def weight(server):
+    files = ["q/demo"] + [f"assets/{name}" for name in ("style.css", "visitor.js", "queue-client.js", "queue-position.js", "display.js")]
+    total = 0
+    for path in files:
+        status, headers, body = server.call("GET", "/" + path, key=None)
+        assert status == 200 and "script-src 'self'" in headers["Content-Security-Policy"] and headers["X-Content-Type-Options"] == "nosniff"
+        assert server.call("GET", "/" + path, key=None, headers={"If-None-Match": headers["ETag"]})[0] == 304
+        total += len(body)
+    assert total < 40_000, total
+
+
+with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+    with Server("--loops", "2") as server:
+        weight(server)
+        for story in (vectors, visitor, redirects, looks, console):
+            print(story.__name__, flush=True)
+            story(server, browser)
+    browser.close()
