@@ -125,13 +125,14 @@ extension QueueService {
         }
     }
 
-    /// The replica becomes what was committed, unless the bus has already brought it further.
+    /// The replica becomes what was committed, unless the bus has already brought it further. Who is in sight here is
+    /// this instance's own affair and is taken over in any case.
     private func adopt(_ decision: Decision) {
         let id = decision.record.id
+        hosted[id]?.presence = decision.presence
         guard let queue = hosted[id], queue.state.head == decision.baseHead else { return }
         hosted[id]?.state = decision.state
         rename(queue.record, to: decision.record)
-        hosted[id]?.presence = decision.presence
         let announcements = decision.events.compactMap { event, detail -> Announcement? in
             guard case .announcement(let text, let severity, let expiresAt) = detail, case .announced = event.change else { return nil }
             return Announcement(seq: event.seq, text: text, severity: severity, publishedAt: event.at, expiresAt: expiresAt)

@@ -129,6 +129,7 @@ extension Timestamp {
             let date = (try? whole.parse(text)) ?? (try? Date.ISO8601FormatStyle(includingFractionalSeconds: true).parse(text)),
             date.timeIntervalSince1970 > 0, date.timeIntervalSince1970 < 253_402_300_800
         else { return nil }
-        self.init(seconds: date.timeIntervalSince1970)
+        // To the millisecond: a Double of seconds knows no finer for far years.
+        self.init(microseconds: Int64((date.timeIntervalSince1970 * 1_000).rounded()) * 1_000)
     }
 }

@@ -1,0 +1,159 @@
+import QueueEngine
+import Testing
+import TestSupport
+
+@testable import QueueService
+
+@Suite struct InstancesTests {
+    /// Two services do random things to one queue at the same time, over a bus that loses a third of what it is given.
+    @Test func twoInstancesAgreeWithTheStore() async throws {
+        let instances = try await Instances(count: 2)
+        let queue = try await instances.makeQueue(QueueConfiguration(maxConcurrentUsers: 15, releaseRatePerMinute: 300, graceSeconds: 20, admissionTTLSeconds: 30))
+        instances.bus.lose(percent: 33)
+        await withTaskGroup { group in
+            for worker in 0..<6 {
+                let service = instances.services[worker % 2]
+                group.addTask { await InstancesTests.live(service, queue, instances, seed: TestSeed.value &+ UInt64(worker)) }
+            }
+        }
+        #expect(try await instances.converge(queue))
+        try await InstancesTests.checkLog(instances, queue)
+    }
+
+    static func live(_ service: QueueService, _ queue: QueueID, _ instances: Instances, seed: UInt64) async {
+        var random = SeededRandom(seed: seed)
+        var mine: [(SessionID, Ticket)] = []
+        for _ in 0..<60 {
+            let known = mine.randomElement(using: &random)
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0..<4:
+                let user = random.chance(30) ? "user\(Int.random(in: 0..<10, using: &random))" : nil
+                if let joined = try? await service.join(queue, visitor: Visitor(user: user), holder: random.chance(50) ? .connection : .polls) {
+                    mine.append((joined.session.id, joined.session.ticket))
+                }
+            case 4: if let known { await service.closed(queue, [known.1]) }
+            case 5: if let known { _ = try? await service.resume(queue, known.1) }
+            case 6: if let known { _ = try? await service.complete(known.0, tenant: instances.tenant) }
+            case 7: if let known { try? await service.leave(queue, known.1) }
+            case 8: _ = try? await service.announce("x", severity: .info, expiresAt: nil, to: queue, tenant: instances.tenant)
+            default: instances.clock.advance(.milliseconds(Int.random(in: 10...1_500, using: &random)))
+            }
+        }
+    }
+
+    /// The log's invariants, read from the store.
+    static func checkLog(_ instances: Instances, _ queue: QueueID) async throws {
+        let entries = try await instances.store.entries(of: queue, after: 0, limit: 100_000)
+        #expect(entries.map(\.event.seq) == (1...UInt64(entries.count)).map { $0 })
+        var state = QueueState()
+        for entry in entries { state.apply(entry.event) }  // Traps where a session would have two states.
+        let truth = try await instances.store.loadQueue(queue)
+        #expect(truth.map { QueueState($0.image) } == state)
+        let admissions = entries.compactMap { entry -> Timestamp? in if case .admitted = entry.event.change { entry.event.at } else { nil } }
+        for admission in admissions { #expect(admissions.filter { $0 <= admission && $0 >= admission - .seconds(60) }.count <= 300) }
+    }
+
+    @Test func onePlaceAPersonHoweverManyAsk() async throws {
+        let instances = try await Instances(count: 2)
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let sessions = try await withThrowingTaskGroup { group in
+            for number in 0..<40 {
+                group.addTask { try await instances.services[number % 2].join(queue, visitor: Visitor(user: "ann"), holder: .polls).session.id }
+            }
+            return try await group.reduce(into: Set<SessionID>()) { $0.insert($1) }
+        }
+        #expect(sessions.count == 1)
+        #expect(try await instances.services[0].sessions(tenant: instances.tenant, queue: queue, status: nil, after: nil, limit: 200).items.count == 1)
+    }
+
+    @Test func aWriteWithAKeyIsDoneOnce() async throws {
+        let instances = try await Instances(count: 2)
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let once = WriteOnce(tenant: instances.tenant, key: "k", requestHash: [1])
+        let sessions = try await withThrowingTaskGroup { group in
+            for number in 0..<20 {
+                group.addTask { try await instances.services[number % 2].join(queue, visitor: Visitor(), holder: .polls, once: once).session.id }
+            }
+            return try await group.reduce(into: Set<SessionID>()) { $0.insert($1) }
+        }
+        #expect(sessions.count == 1)
+        await #expect(throws: ServiceError.keyReused) {
+            try await instances.services[0].join(queue, visitor: Visitor(), holder: .polls, once: WriteOnce(tenant: instances.tenant, key: "k", requestHash: [2]))
+        }
+    }
+
+    @Test func aQueueOfAnotherTenantDoesNotExist() async throws {
+        let instances = try await Instances(count: 1)
+        let queue = try await instances.makeQueue(QueueConfiguration())
+        let stranger = TenantID(high: 9, low: 9)
+        await #expect(throws: ServiceError.noSuchQueue) { try await instances.services[0].queue(queue, tenant: stranger) }
+        await #expect(throws: ServiceError.noSuchQueue) { try await instances.services[0].perform(.close, on: queue, tenant: stranger) }
+        await #expect(throws: ServiceError.noSuchQueue) {
+            try await instances.services[0].entries(of: queue, tenant: stranger, after: 0, epoch: nil, limit: 1)
+        }
+        #expect(try await instances.services[0].sessions(tenant: stranger, queue: nil, status: nil, after: nil, limit: 10).items.isEmpty)
+    }
+
+    @Test func aReaderOfAnotherLogIsToldSo() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration())
+        let epoch = try await service.queue(queue).record.epoch
+        #expect(try await service.entries(of: queue, tenant: instances.tenant, after: 0, epoch: epoch, limit: 10).count == 2)
+        #expect(try await service.entries(of: queue, tenant: instances.tenant, after: 2, epoch: nil, limit: 10).isEmpty)
+        await #expect(throws: ServiceError.logRestarted(epoch: epoch, first: 1, head: 2)) {
+            try await service.entries(of: queue, tenant: instances.tenant, after: 3, epoch: epoch, limit: 10)
+        }
+        await #expect(throws: ServiceError.logRestarted(epoch: epoch, first: 1, head: 2)) {
+            try await service.entries(of: queue, tenant: instances.tenant, after: 0, epoch: epoch &+ 1, limit: 10)
+        }
+    }
+}
+
+@Suite struct PresenceTests {
+    @Test func aPlaceIsHeldByWhoeverIsLast() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 60))
+        let ticket = try await service.join(queue, visitor: Visitor(), holder: .connection).session.ticket
+        func isAbsent() async throws -> Bool { try await service.queue(queue).state.isAbsent(ticket) }
+        // A second connection, and in either order the end of one of the two: still in sight.
+        _ = try await service.resume(queue, ticket)
+        await service.closed(queue, [ticket])
+        try await settle(service, queue)
+        #expect(try await !isAbsent())
+        await service.closed(queue, [ticket])
+        #expect(try await eventually { try await isAbsent() })
+        // Back, and by asking alone.
+        await service.poll(queue, ticket)
+        #expect(try await eventually { try await !isAbsent() })
+        instances.clock.advance(.seconds(20))
+        await service.poll(queue, ticket)
+        try await settle(service, queue)
+        instances.clock.advance(.seconds(20))
+        try await settle(service, queue)
+        #expect(try await !isAbsent())
+        instances.clock.advance(.seconds(20))
+        #expect(try await eventually { try await isAbsent() })
+        // Grace counts from when the absence was noticed.
+        instances.clock.advance(.seconds(59))
+        try await settle(service, queue)
+        #expect(try await service.queue(queue).state.isWaiting(ticket))
+        instances.clock.advance(.seconds(2))
+        #expect(try await eventually { try await !service.queue(queue).state.isWaiting(ticket) })
+    }
+
+    /// Returns once what was asked before is committed.
+    private func settle(_ service: QueueService, _ queue: QueueID) async throws {
+        _ = try await service.announce("settled", severity: .info, expiresAt: nil, to: queue, tenant: TenantID(high: 1, low: 1))
+    }
+
+    @Test func afterARestartEverybodyHasAWholeGracePeriod() async throws {
+        let instances = try await Instances(count: 1)
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 60))
+        for _ in 0..<5 { _ = try await instances.services[0].join(queue, visitor: Visitor(), holder: .connection) }
+        let again = try await instances.restarted()
+        #expect(try await eventually { try await again.queue(queue).state.absentCount == 5 })
+        #expect(try await again.queue(queue).state.waitingCount == 5)
+    }
+}

@@ -1,0 +1,57 @@
+import Foundation
+import QueueEngine
+import Testing
+import TestSupport
+
+@testable import Server
+
+@Suite struct JSONTests {
+    private func text(_ value: some JSONWritable) -> String {
+        var bytes: [UInt8] = []
+        value.write(to: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    @Test func valuesAreWrittenAsJSON() {
+        #expect(text(0) == "0" && text(-12) == "-12" && text(Int.max) == "9223372036854775807" && text(Int.min) == "-9223372036854775808")
+        #expect(text(0.5) == "0.5" && text(-0.25) == "-0.25" && text(10.0) == "10" && text(0.0001) == "0.0001" && text(0.00001) == "0")
+        #expect(text(Double.nan) == "null" && text(Double.infinity) == "null" && text(1.00005) == "1.0001")
+        #expect(text("a\"b\\c\n\u{1}ä😀") == #""a\"b\\c\n\u0001ä😀""#)
+        #expect(text(Int?.none) == "null" && text(true) == "true")
+        var bytes: [UInt8] = []
+        bytes.object { bytes in
+            bytes.member("a", 1)
+            bytes.member("b", ifPresent: Int?.none)
+            bytes.member("c") { $0.member("d", "e") }
+            bytes.key("f")
+            bytes.array([1, 2]) { $1.write(to: &$0) }
+        }
+        #expect(String(decoding: bytes, as: UTF8.self) == #"{"a":1,"c":{"d":"e"},"f":[1,2]}"#)
+    }
+
+    /// Everything that is written is read back by a parser that nobody here wrote.
+    @Test func stringsAndTimesAreReadBack() throws {
+        var random = SeededRandom(seed: TestSeed.value)
+        for _ in 0..<500 {
+            let string = String(String.UnicodeScalarView((0..<20).compactMap { _ in Unicode.Scalar(UInt32.random(in: 0...0x2_FFFF, using: &random)) }))
+            #expect(try JSONDecoder().decode(String.self, from: Data(text(string).utf8)) == string)
+            let moment = Timestamp(microseconds: Int64.random(in: 0...253_402_300_799, using: &random) * 1_000_000 + 123_000)
+            let written = try JSONDecoder().decode(String.self, from: Data(text(moment).utf8))
+            #expect(Timestamp(rfc3339: written) == moment, "\(written)")
+        }
+    }
+
+    @Test func fieldsNameWhatIsWrong() throws {
+        var fields = try Fields(Array(#"{"a":1,"b":"x","c":[{"d":2}],"e":null}"#.utf8))
+        let (number, isNull) = (try fields.integer("a", in: 0...5), fields.takeNull("e"))
+        #expect(number == 1 && isNull)
+        #expect(throws: Problem.self) { try fields.integer("b", in: 0...5) }
+        var inner = try fields.objects("c", max: 1)![0]
+        #expect(inner.wrong("d", "x").field == "c[0].d")
+        let two = try inner.integer("d", in: 2...2)
+        #expect(two == 2)
+        try fields.finish(known: "")
+        let unknown = try Fields(Array(#"{"z":1}"#.utf8))
+        #expect(throws: Problem(.unprocessableContent, "invalid_field", "z is not known here; known are y")) { try unknown.finish(known: "y") }
+    }
+}

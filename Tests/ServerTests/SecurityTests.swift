@@ -1,0 +1,54 @@
+import QueueEngine
+import QueueService
+import Testing
+
+@testable import Server
+
+@Suite struct SessionTokenTests {
+    static let now = Timestamp(seconds: 1_700_000_000)
+    static let claims = SessionClaims(
+        queue: QueueID(high: 1, low: 2), session: SessionID(high: 3, low: 4), ticket: Ticket(lane: 2, number: 77), user: "ann",
+        expiresAt: now + .seconds(60))
+
+    static func secret(_ id: String) -> StoredSecret { StoredSecret(id: id, purpose: SessionTokens.purpose, value: Array(id.utf8) + [UInt8](repeating: 1, count: 24), createdAt: now) }
+
+    @Test func saysWhatItWasMadeOf() {
+        let tokens = SessionTokens([SessionTokenTests.secret("a")])
+        let token = tokens.make(SessionTokenTests.claims)
+        #expect(tokens.read(token, at: SessionTokenTests.now) == SessionTokenTests.claims)
+        #expect(tokens.read(token, at: SessionTokenTests.now + .seconds(60)) == nil)
+        #expect(SessionTokens([SessionTokenTests.secret("b")]).read(token, at: SessionTokenTests.now) == nil)
+    }
+
+    @Test func anOldKeyStillReads() {
+        let old = SessionTokens([SessionTokenTests.secret("a")]).make(SessionTokenTests.claims)
+        let rotated = SessionTokens([SessionTokenTests.secret("b"), SessionTokenTests.secret("a")])
+        #expect(rotated.read(old, at: SessionTokenTests.now) == SessionTokenTests.claims)
+        #expect(rotated.make(SessionTokenTests.claims) != old)
+    }
+
+    /// No character of it can be changed, and none left out or added.
+    @Test func everyForgeryIsRefused() {
+        let tokens = SessionTokens([SessionTokenTests.secret("a")])
+        let token = Array(tokens.make(SessionTokenTests.claims).utf8)
+        for index in token.indices {
+            var forged = token
+            forged[index] = forged[index] == 0x41 ? 0x42 : 0x41
+            let read = tokens.read(String(decoding: forged, as: UTF8.self), at: SessionTokenTests.now)
+            // The last character of base64 carries bits that mean nothing.
+            #expect(read == nil || index == token.count - 1)
+            #expect(tokens.read(String(decoding: token[..<index], as: UTF8.self), at: SessionTokenTests.now) == nil)
+        }
+        #expect(tokens.read(String(decoding: token, as: UTF8.self) + "AAAA", at: SessionTokenTests.now) == nil)
+    }
+}
+
+@Suite struct LiveCloseTests {
+    @Test func rangesSayWhetherToComeBack() {
+        for close in LiveClose.allCases {
+            #expect(close.reason.utf8.count <= 123)
+            let isFinal = [.sessionEnded, .unauthorized, .noSuchQueue, .badMessage].contains(close)
+            #expect(isFinal == (close.rawValue >= 4500), "\(close)")
+        }
+    }
+}
