@@ -21,9 +21,9 @@ import TestSupport
         var now = Timestamp(seconds: 1_700_000_000)
         var sessions: UInt64 = 0
 
-        init(_ tenant: TenantID, slug: String = "a", id: UInt64 = 7) {
+        init(_ tenant: TenantID, slug: String = "a", id: UInt64 = 7, _ configuration: QueueConfiguration = QueueConfiguration()) {
             record = QueueRecord(
-                id: QueueID(high: id, low: id), tenant: tenant, epoch: .max, slug: slug, name: "A", configuration: QueueConfiguration(),
+                id: QueueID(high: id, low: id), tenant: tenant, epoch: .max, slug: slug, name: "A", configuration: configuration,
                 createdAt: Timestamp(seconds: 1))
         }
 
@@ -51,8 +51,9 @@ import TestSupport
     @Test func whatIsReadIsWhatWasWritten() async throws {
         let store = try await open()
         var random = SeededRandom(seed: TestSeed.value)
-        var queue = Written(tenant.id)
-        #expect(try await store.append([queue.append { $0.configure(QueueConfiguration(maxConcurrentUsers: 5, graceSeconds: 10, priorityLanes: [PriorityLane(name: "p", sharePercent: 30)]), at: $1, &$2) }]) == [.committed])
+        let configuration = QueueConfiguration(maxConcurrentUsers: 5, graceSeconds: 10, priorityLanes: [PriorityLane(name: "p", sharePercent: 30)])
+        var queue = Written(tenant.id, configuration)
+        #expect(try await store.append([queue.append { $0.configure(configuration, at: $1, &$2) }]) == [.committed])
         for _ in 0..<150 {
             queue.now = queue.now + .milliseconds(Int.random(in: 0...4_000, using: &random))
             let someone = (0..<3).compactMap { _ in (queue.state.allWaiting + Array(queue.state.admitted.keys)).randomElement(using: &random) }
