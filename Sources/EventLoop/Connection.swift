@@ -83,12 +83,14 @@ public final class Connection: Source {
             iovec(iov_base: UnsafeMutableRawPointer(mutating: header.baseAddress), iov_len: header.count),
             iovec(iov_base: UnsafeMutableRawPointer(mutating: payload.baseAddress), iov_len: payload.count),
         ]
-        let sent = max(0, parts.withUnsafeMutableBufferPointer { parts in
-            var message = msghdr()
-            message.msg_iov = parts.baseAddress
-            message.msg_iovlen = parts.count
-            return sendmsg(number, &message, Int32(MSG_NOSIGNAL))
-        })
+        let sent = max(
+            0,
+            parts.withUnsafeMutableBufferPointer { parts in
+                var message = msghdr()
+                message.msg_iov = parts.baseAddress
+                message.msg_iovlen = parts.count
+                return sendmsg(number, &message, Int32(MSG_NOSIGNAL))
+            })
         // What it did not take, and what made it fail, is met by the ordinary way.
         if sent < header.count { send(UnsafeRawBufferPointer(rebasing: header[sent...])) }
         let rest = max(0, sent - header.count)

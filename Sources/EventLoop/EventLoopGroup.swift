@@ -50,12 +50,14 @@ public final class EventLoopGroup: Sendable {
     private static func startThread(_ loop: EventLoop) {
         var thread = pthread_t()
         let context = Unmanaged.passRetained(loop).toOpaque()
-        let result = pthread_create(&thread, nil, { raw in
-            let loop = Unmanaged<EventLoop>.fromOpaque(raw!).takeRetainedValue()
-            clinux_name_thread("loop-\(loop.index)")
-            loop.run()
-            return nil
-        }, context)
+        let result = pthread_create(
+            &thread, nil,
+            { raw in
+                let loop = Unmanaged<EventLoop>.fromOpaque(raw!).takeRetainedValue()
+                clinux_name_thread("loop-\(loop.index)")
+                loop.run()
+                return nil
+            }, context)
         precondition(result == 0, "pthread_create failed: \(result)")
         pthread_detach(thread)
     }

@@ -37,7 +37,8 @@ enum Socket {
         setOption(socket.number, Int32(IPPROTO_TCP), TCP_NODELAY)
         if let source {
             // The port is chosen at connect time, so one source address serves 28,000 connections to each target.
-            setOption(socket.number, Int32(IPPROTO_IP), 24 /* IP_BIND_ADDRESS_NO_PORT */)
+            let bindAddressNoPort: Int32 = 24  // IP_BIND_ADDRESS_NO_PORT, which Glibc does not show.
+            setOption(socket.number, Int32(IPPROTO_IP), bindAddressNoPort)
             let bound = source.withSystemAddress { Glibc.bind(socket.number, $0, $1) }
             guard bound == 0 else { throw .last("bind") }
         }

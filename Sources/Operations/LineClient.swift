@@ -26,7 +26,10 @@ public final class LineClient: ConnectionHandler {
     private var closeCode: UInt16?
 
     /// - Parameter first: the first frame, a `join` or `resume`.
-    public init(loop: EventLoop, to address: SocketAddress, from source: SocketAddress? = nil, first: String, heard: @escaping (LineClient, Event) -> Void) throws(SystemError) {
+    public init(
+        loop: EventLoop, to address: SocketAddress, from source: SocketAddress? = nil, first: String,
+        heard: @escaping (LineClient, Event) -> Void
+    ) throws(SystemError) {
         self.loop = loop
         self.first = first
         self.heard = heard
@@ -45,10 +48,12 @@ public final class LineClient: ConnectionHandler {
         stage = .handshake
         do throws(SystemError) { try connection.start() } catch { return ended() }
         let key = Handshake.key((0..<16).map { _ in UInt8.random(in: 0...255) })
-        connection.send(Array("""
-            GET /v1/live HTTP/1.1\r\nHost: \(host)\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-            Sec-WebSocket-Protocol: stanchion.v1\r\nSec-WebSocket-Key: \(key)\r\n\r\n
-            """.utf8))
+        connection.send(
+            Array(
+                """
+                GET /v1/live HTTP/1.1\r\nHost: \(host)\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                Sec-WebSocket-Protocol: stanchion.v1\r\nSec-WebSocket-Key: \(key)\r\n\r\n
+                """.utf8))
     }
 
     /// Sends a text message.

@@ -52,7 +52,8 @@ public struct ShownPosition: Sendable, Hashable {
     /// and then waits for the truth.
     public func isFrameDue(truth: Int, at milliseconds: UInt32) -> Bool {
         let error = exact(at: milliseconds) - Float(truth)
-        let isAway = truth <= ShownPosition.exactUpTo
+        let isAway =
+            truth <= ShownPosition.exactUpTo
             ? value(at: milliseconds) != truth
             : abs(error) > max(1, 0.01 * Float(truth))
         guard isAway else { return false }

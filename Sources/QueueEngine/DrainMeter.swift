@@ -17,8 +17,20 @@ struct DrainMeter: Sendable, Equatable {
         var turnover: UInt32 = 0
 
         subscript(kind: Kind) -> UInt32 {
-            get { switch kind { case .admission: admission; case .departure: departure; case .turnover: turnover } }
-            set { switch kind { case .admission: admission = newValue; case .departure: departure = newValue; case .turnover: turnover = newValue } }
+            get {
+                switch kind {
+                case .admission: admission
+                case .departure: departure
+                case .turnover: turnover
+                }
+            }
+            set {
+                switch kind {
+                case .admission: admission = newValue
+                case .departure: departure = newValue
+                case .turnover: turnover = newValue
+                }
+            }
         }
     }
 

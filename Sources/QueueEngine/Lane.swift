@@ -26,7 +26,8 @@ struct LaneSchedule: Sendable, Equatable {
 
     init(_ priorityLanes: [PriorityLane]) {
         let shared = priorityLanes.filter { !$0.isStrict }.reduce(0) { $0 + $1.sharePercent }
-        strides = [LaneSchedule.stride(max(1, 100 - shared))] + priorityLanes.map { $0.isStrict ? nil : LaneSchedule.stride($0.sharePercent) }
+        strides =
+            [LaneSchedule.stride(max(1, 100 - shared))] + priorityLanes.map { $0.isStrict ? nil : LaneSchedule.stride($0.sharePercent) }
     }
 
     private static func stride(_ share: Int) -> Int64 { scale * 100 / Int64(share) }

@@ -12,6 +12,8 @@ struct Decision {
     private(set) var state: QueueState
     private(set) var events: [(event: QueueEvent, detail: LogAppend.Detail)] = []
     var receipts: [Receipt] = []
+    /// Trusted users who join in this batch: a second one of the same name need not go to the store to be refused.
+    var joiningUsers: Set<String> = []
 
     init(_ hosted: HostedQueue, now: Timestamp) {
         record = hosted.record

@@ -95,9 +95,10 @@ extension QueueService {
                 let (events, receipts) = (item.decision.events.count, item.decision.receipts.count)
                 do throws(ServiceError) {
                     try command.decide(&item.decision)
-                    item.entries.append(.init(
-                        command: command, events: events..<item.decision.events.count,
-                        receipts: receipts..<item.decision.receipts.count))
+                    item.entries.append(
+                        .init(
+                            command: command, events: events..<item.decision.events.count,
+                            receipts: receipts..<item.decision.receipts.count))
                 } catch {
                     _ = command.fail(error)
                 }
@@ -118,8 +119,10 @@ extension QueueService {
         case .behind:
             await catchUp(id)
             return item.commands
-        case .userConflict(let index): return item.entries.filter { !($0.events.contains(index) && $0.command.fail(.userHasPlace)) }.map(\.command)
-        case .receiptConflict(let index): return item.entries.filter { !($0.receipts.contains(index) && $0.command.fail(.alreadyDone)) }.map(\.command)
+        case .userConflict(let index):
+            return item.entries.filter { !($0.events.contains(index) && $0.command.fail(.userHasPlace)) }.map(\.command)
+        case .receiptConflict(let index):
+            return item.entries.filter { !($0.receipts.contains(index) && $0.command.fail(.alreadyDone)) }.map(\.command)
         case .slugTaken:
             return item.commands.filter { !$0.fail(.slugTaken) }
         }

@@ -41,9 +41,11 @@ extension QueueService {
         } catch {
             hosted[id] = nil
             slugs[record.slug] = nil
-            if error == .alreadyDone { return try await create(
-                tenant: tenant, slug: slug, name: name, description: description, redirectURL: redirectURL,
-                configuration: configuration, once: once) }
+            if error == .alreadyDone {
+                return try await create(
+                    tenant: tenant, slug: slug, name: name, description: description, redirectURL: redirectURL,
+                    configuration: configuration, once: once)
+            }
             throw error
         }
         return try queue(id)
@@ -100,13 +102,19 @@ extension QueueService {
             let known = try await asking { () throws(StoreError) in try await store.announcements(of: id, at: .distantPast, limit: 100) }
             if let same = known.first(where: { $0.seq == seq }) { return same }
         }
-        return try await perform(on: id) { decision throws(ServiceError) in
-            try decision.run(.announcement(text: text, severity, expiresAt: expiresAt)) { state, now, log throws(QueueRefusal) in
-                state.announce(at: now, &log)
+        do throws(ServiceError) {
+            return try await perform(on: id) { decision throws(ServiceError) in
+                try decision.check(once)
+                try decision.run(.announcement(text: text, severity, expiresAt: expiresAt)) { state, now, log throws(QueueRefusal) in
+                    state.announce(at: now, &log)
+                }
+                let event = decision.events.last!.event
+                decision.receipt(once, result: String(event.seq))
+                return Announcement(seq: event.seq, text: text, severity: severity, publishedAt: event.at, expiresAt: expiresAt)
             }
-            let event = decision.events.last!.event
-            decision.receipt(once, result: String(event.seq))
-            return Announcement(seq: event.seq, text: text, severity: severity, publishedAt: event.at, expiresAt: expiresAt)
+        } catch {
+            guard error == .alreadyDone else { throw error }
+            return try await announce(text, severity: severity, expiresAt: expiresAt, to: id, tenant: tenant, once: once)
         }
     }
 

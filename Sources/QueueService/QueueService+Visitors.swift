@@ -96,26 +96,29 @@ extension QueueService {
 
     /// A connection holds these tickets from now on.
     public func opened(_ id: QueueID, _ tickets: [Ticket]) {
-        enqueue(StandingCommand(id) { decision throws(ServiceError) in
-            try decision.markPresent(tickets.filter { decision.presence.opened($0, isAbsent: decision.state.isAbsent($0)) })
-        })
+        enqueue(
+            StandingCommand(id) { decision throws(ServiceError) in
+                try decision.markPresent(tickets.filter { decision.presence.opened($0, isAbsent: decision.state.isAbsent($0)) })
+            })
     }
 
     /// A connection that held these tickets is gone.
     public func closed(_ id: QueueID, _ tickets: [Ticket]) {
-        enqueue(StandingCommand(id) { decision throws(ServiceError) in
-            let gone = tickets.filter { decision.presence.closed($0) }
-            try decision.run { state, now, log throws(QueueRefusal) in state.disconnect(gone, at: now, &log) }
-        })
+        enqueue(
+            StandingCommand(id) { decision throws(ServiceError) in
+                let gone = tickets.filter { decision.presence.closed($0) }
+                try decision.run { state, now, log throws(QueueRefusal) in state.disconnect(gone, at: now, &log) }
+            })
     }
 
     /// Somebody without a connection asked for the position: that counts as being in sight for a while.
     public func poll(_ id: QueueID, _ ticket: Ticket) {
-        enqueue(StandingCommand(id) { decision throws(ServiceError) in
-            guard decision.state.isWaiting(ticket) else { return }
-            guard decision.presence.polled(ticket, at: decision.now, lease: QueueService.pollLease) else { return }
-            if decision.presence.opened(ticket, isAbsent: decision.state.isAbsent(ticket)) { try decision.markPresent([ticket]) }
-        })
+        enqueue(
+            StandingCommand(id) { decision throws(ServiceError) in
+                guard decision.state.isWaiting(ticket) else { return }
+                guard decision.presence.polled(ticket, at: decision.now, lease: QueueService.pollLease) else { return }
+                if decision.presence.opened(ticket, isAbsent: decision.state.isAbsent(ticket)) { try decision.markPresent([ticket]) }
+            })
     }
 
     /// A connection shows a session's token: holds the ticket, and is told where it stands.
@@ -131,10 +134,13 @@ extension Decision {
         lane: String?, visitor: Visitor, holder: QueueService.Holder, once: WriteOnce?, random: any RandomSource
     ) throws(ServiceError) -> SessionRecord {
         guard let index = lane.map({ record.configuration.laneIndex(named: $0) }) ?? 0 else { throw .refused(.noSuchLane) }
+        try check(once)
+        if let user = visitor.user, joiningUsers.contains(user) { throw .userHasPlace }
         let id: SessionID = random.identifier(at: now)
         let ticket = try run(.session(id, visitor)) { state, now, log throws(QueueRefusal) in
             try state.join(lane: index, at: now, &log)
         }
+        if let user = visitor.user { joiningUsers.insert(user) }
         if case .polls = holder { _ = presence.polled(ticket, at: now, lease: QueueService.pollLease) }
         receipt(once, result: id.description)
         return SessionRecord(

@@ -57,10 +57,11 @@ public actor QueueService {
         for stored in try await store.loadQueues() { try await host(stored) }
         if alone {
             for queue in hosted.keys {
-                enqueue(StandingCommand(queue) { decision throws(ServiceError) in
-                    let everyone = decision.state.allWaiting
-                    try decision.run { state, now, log throws(QueueRefusal) in state.disconnect(everyone, anew: true, at: now, &log) }
-                })
+                enqueue(
+                    StandingCommand(queue) { decision throws(ServiceError) in
+                        let everyone = decision.state.allWaiting
+                        try decision.run { state, now, log throws(QueueRefusal) in state.disconnect(everyone, anew: true, at: now, &log) }
+                    })
             }
         }
         scheduleWake()
@@ -200,7 +201,9 @@ public actor QueueService {
                 let entries = try await store.entries(of: id, after: head, limit: 1_000)
                 let new = entries.filter { $0.event.seq > hosted[id]?.state.head ?? .max }
                 if new.isEmpty { return }
-                if new.contains(where: { $0.event.change.isConfigured }), let old = hosted[id]?.record, let stored = try await store.loadQueue(id) {
+                if new.contains(where: { $0.event.change.isConfigured }), let old = hosted[id]?.record,
+                    let stored = try await store.loadQueue(id)
+                {
                     rename(old, to: stored.record)
                 }
                 for entry in new where entry.event.seq == (hosted[id]?.state.head ?? 0) + 1 { hosted[id]?.state.apply(entry.event) }

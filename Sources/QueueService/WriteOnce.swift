@@ -24,6 +24,11 @@ extension QueueService {
 }
 
 extension Decision {
+    /// Before anything is changed: the same key may be in this very batch already.
+    func check(_ once: WriteOnce?) throws(ServiceError) {
+        if let once, receipts.contains(where: { $0.key == once.key && $0.tenant == once.tenant }) { throw .alreadyDone }
+    }
+
     /// Remembers the write in the same transaction that does it.
     mutating func receipt(_ once: WriteOnce?, result: String) {
         guard let once else { return }

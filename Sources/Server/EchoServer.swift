@@ -10,14 +10,17 @@ public enum EchoServer {
 
     public static func start(on address: SocketAddress, loops: Int) throws(SystemError) -> SocketAddress {
         let group = try EventLoopGroup(count: loops)
-        return try group.listen(on: address, report: { _ in }, started: { _, listener in
-            _ = Unmanaged.passRetained(listener)
-        }, accepted: { loop, descriptor, _ in
-            let connection = Connection(loop: loop, owning: descriptor)
-            connection.handler = EchoHandshake()
-            connection.deadline = loop.second + 15
-            do throws(SystemError) { try connection.start() } catch { connection.close() }
-        })
+        return try group.listen(
+            on: address, report: { _ in },
+            started: { _, listener in
+                _ = Unmanaged.passRetained(listener)
+            },
+            accepted: { loop, descriptor, _ in
+                let connection = Connection(loop: loop, owning: descriptor)
+                connection.handler = EchoHandshake()
+                connection.deadline = loop.second + 15
+                do throws(SystemError) { try connection.start() } catch { connection.close() }
+            })
     }
 }
 
@@ -31,7 +34,10 @@ private final class EchoHandshake: ConnectionHandler {
             let answer = try Handshake.answer(method: request.request.method.rawValue, supported: []) { name in
                 HTTPField.Name(name).map { request.fields[values: $0] } ?? []
             }
-            connection.send(Array("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: \(answer.accept)\r\n\r\n".utf8))
+            connection.send(
+                Array(
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: \(answer.accept)\r\n\r\n"
+                        .utf8))
         } catch {
             connection.send(Array("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".utf8))
             return connection.closeWhenSent()

@@ -62,8 +62,9 @@ final class ServerCore: Sendable {
     }
 
     func token(queue: QueueID, session: SessionID, ticket: Ticket, user: String?, at now: Timestamp) -> String {
-        tokens.make(SessionClaims(
-            queue: queue, session: session, ticket: ticket, user: user, expiresAt: now + .seconds(settings.sessionTokenSeconds)))
+        tokens.make(
+            SessionClaims(
+                queue: queue, session: session, ticket: ticket, user: user, expiresAt: now + .seconds(settings.sessionTokenSeconds)))
     }
 
     func nextSerial() -> UInt64 { serials.wrappingAdd(1, ordering: .relaxed).newValue }

@@ -35,9 +35,10 @@ public struct Measurements: Sendable {
         acceptsExhausted = counter("accepts_exhausted")
         openConnections = meter("connections_open")
         openVisitors = meter("visitors_connected")
-        requests = Dictionary(uniqueKeysWithValues: (1...5).map { kind in
-            (kind, Counter(label: "stanchion_http_requests_total", dimensions: [("class", "\(kind)xx")], factory: registry))
-        })
+        requests = Dictionary(
+            uniqueKeysWithValues: (1...5).map { kind in
+                (kind, Counter(label: "stanchion_http_requests_total", dimensions: [("class", "\(kind)xx")], factory: registry))
+            })
         requestSeconds = timer("http_request")
         joins = counter("joins")
         admissions = counter("admissions_delivered")

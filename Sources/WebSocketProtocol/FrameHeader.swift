@@ -19,7 +19,12 @@ struct FrameHeader {
 
     /// How many bytes the header has, from its first two.
     static func size(_ second: UInt8) -> Int {
-        let extended = switch second & 0x7F { case 126: 2; case 127: 8; default: 0 }
+        let extended =
+            switch second & 0x7F {
+            case 126: 2
+            case 127: 8
+            default: 0
+            }
         return 2 + extended + (second & 0x80 != 0 ? 4 : 0)
     }
 

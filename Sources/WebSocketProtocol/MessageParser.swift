@@ -99,7 +99,9 @@ struct MessageParser {
 
     // MARK: Payloads
 
-    private mutating func takeData(_ header: FrameHeader, _ piece: UnsafeRawBufferPointer, isWhole: Bool, _ sink: some MessageSink) throws(WebSocketError) {
+    private mutating func takeData(_ header: FrameHeader, _ piece: UnsafeRawBufferPointer, isWhole: Bool, _ sink: some MessageSink)
+        throws(WebSocketError)
+    {
         let isText = message == .text
         if isText, !text.accept(piece) { throw WebSocketError(.invalidData, "text that is not UTF-8") }
         guard isWhole, header.isFinal else {
@@ -115,7 +117,9 @@ struct MessageParser {
         sink.message(whole.span.bytes, isText: isText)
     }
 
-    private mutating func takeControl(_ header: FrameHeader, _ piece: UnsafeRawBufferPointer, received: Int, isWhole: Bool, _ sink: some MessageSink) throws(WebSocketError) {
+    private mutating func takeControl(
+        _ header: FrameHeader, _ piece: UnsafeRawBufferPointer, received: Int, isWhole: Bool, _ sink: some MessageSink
+    ) throws(WebSocketError) {
         if received == 0, isWhole { return try sink.control(header.opcode, RawSpan(_unsafeBytes: piece)) }
         kept.append(contentsOf: piece)
         guard isWhole else { return }

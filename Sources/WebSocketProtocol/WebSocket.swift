@@ -51,7 +51,8 @@ public struct WebSocket {
 
     private mutating func finish(_ code: CloseCode, error: WebSocketError?, _ delegate: some WebSocketDelegate, mask: UInt32?) {
         if state == .open {
-            let reply = code == .noStatus ? FrameEncoder.frame(.close, [], mask: mask) : FrameEncoder.close(code, error?.reason ?? "", mask: mask)
+            let reply =
+                code == .noStatus ? FrameEncoder.frame(.close, [], mask: mask) : FrameEncoder.close(code, error?.reason ?? "", mask: mask)
             delegate.webSocket(send: reply)
         }
         state = .ended

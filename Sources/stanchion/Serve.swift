@@ -27,7 +27,8 @@ struct Serve: AsyncParsableCommand {
         let descriptors = EventLoopGroup.raiseDescriptorLimit()
         let store = try settings.openStore(exclusively: true)
         let server = try await start(settings.server, store, log)
-        log.info("serving", metadata: ["address": "\(server.address)", "database": "\(settings.databasePath)", "descriptors": "\(descriptors)"])
+        log.info(
+            "serving", metadata: ["address": "\(server.address)", "database": "\(settings.databasePath)", "descriptors": "\(descriptors)"])
         say("Serving http://\(server.address)/")
         if let key = server.newAdminKey { say("Admin key, shown only now: \(key)") }
         let crowd = demo ? try DemoCrowd(address: server.address, queue: "demo") : nil

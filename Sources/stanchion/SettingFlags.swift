@@ -15,13 +15,16 @@ struct SettingFlags: ParsableArguments {
     @Option(help: "Where everything is kept: sqlite:PATH. Default sqlite:stanchion.db. [STANCHION_DATABASE_URL]")
     var database: String?
 
-    @Option(help: "A fixed admin key, 32 to 128 printable characters; otherwise one is made and shown at the first start. [STANCHION_ADMIN_KEY]")
+    @Option(
+        help: "A fixed admin key, 32 to 128 printable characters; otherwise one is made and shown at the first start. [STANCHION_ADMIN_KEY]"
+    )
     var adminKey: String?
 
     @Option(help: "Event loops, 1 to 256. Default one a core. [STANCHION_LOOPS]")
     var loops: String?
 
-    @Option(help: "Origins whose pages may use the API, with commas between them: https://shop.example. Default none. [STANCHION_ALLOW_ORIGIN]")
+    @Option(
+        help: "Origins whose pages may use the API, with commas between them: https://shop.example. Default none. [STANCHION_ALLOW_ORIGIN]")
     var allowOrigin: String?
 
     @Option(help: "What admissions name as their issuer. Default stanchion. [STANCHION_ISSUER]")
@@ -67,7 +70,8 @@ struct SettingFlags: ParsableArguments {
         settings.logFormat = known
         let level = sources.text("log-level", flag: logLevel) ?? "info"
         guard let known = Logger.Level(rawValue: level) else {
-            throw Failure.setting("log-level is \(level), and must be one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
+            throw Failure.setting(
+                "log-level is \(level), and must be one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         settings.logLevel = known
         return settings

@@ -13,11 +13,12 @@ struct Signals {
             loop.execute {
                 var isEnding = false
                 // Only memory or the descriptor limit can make this fail, and nothing has been served yet.
-                _ = Unmanaged.passRetained(try! SignalSource(loop: loop, signals: [SIGTERM, SIGINT, SIGHUP]) { signal in
-                    if signal != SIGHUP, isEnding { _exit(128 + signal) }
-                    isEnding = isEnding || signal != SIGHUP
-                    told.yield(signal)
-                })
+                _ = Unmanaged.passRetained(
+                    try! SignalSource(loop: loop, signals: [SIGTERM, SIGINT, SIGHUP]) { signal in
+                        if signal != SIGHUP, isEnding { _exit(128 + signal) }
+                        isEnding = isEnding || signal != SIGHUP
+                        told.yield(signal)
+                    })
                 installed.resume()
             }
         }

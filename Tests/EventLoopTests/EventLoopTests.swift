@@ -6,7 +6,9 @@ import Testing
 
 @Suite struct EventLoopTests {
     /// Starts a group with a listener whose connections are served by `handler`.
-    static func serve(loops: Int = 1, _ handler: @escaping @Sendable (Connection) -> any ConnectionHandler) throws -> (EventLoopGroup, SocketAddress) {
+    static func serve(loops: Int = 1, _ handler: @escaping @Sendable (Connection) -> any ConnectionHandler) throws -> (
+        EventLoopGroup, SocketAddress
+    ) {
         let group = try EventLoopGroup(count: loops)
         let address = try group.listen(
             on: SocketAddress("127.0.0.1:0")!, report: { _ in }, started: { _, listener in _ = Unmanaged.passRetained(listener) }
@@ -110,7 +112,9 @@ import Testing
         #expect(SocketAddress("[::1]:80")?.description == "[::1]:80")
         #expect(SocketAddress("localhost:1")?.isLoopback == true)
         #expect(SocketAddress("*:1")?.description == "0.0.0.0:1")
-        for wrong in ["", "1.2.3.4", "1.2.3.4:99999", "host:80", "::1:80", "[1.2.3.4]:80"] { #expect(SocketAddress(wrong) == nil, "\(wrong)") }
+        for wrong in ["", "1.2.3.4", "1.2.3.4:99999", "host:80", "::1:80", "[1.2.3.4]:80"] {
+            #expect(SocketAddress(wrong) == nil, "\(wrong)")
+        }
     }
 }
 

@@ -22,7 +22,8 @@ import TestSupport
                     if event == .needsMore { break }
                     switch event {
                     case .request(let parsed):
-                        outcomes.append(.request(parsed.request.method.rawValue, parsed.request.path ?? "", parsed.body, keepsAlive: parsed.keepsAlive))
+                        outcomes.append(
+                            .request(parsed.request.method.rawValue, parsed.request.path ?? "", parsed.body, keepsAlive: parsed.keepsAlive))
                     case .expectsContinue: outcomes.append(.expectsContinue)
                     case .needsMore: break
                     }
@@ -65,7 +66,10 @@ import TestSupport
 
     @Test func continueIsAskedForOnlyWhileTheBodyIsAwaited() {
         let head = Array("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n".utf8)
-        #expect(RequestParserTests.parse([head, Array("ok".utf8)]) == [.expectsContinue, .request("POST", "/", Array("ok".utf8), keepsAlive: true)])
+        #expect(
+            RequestParserTests.parse([head, Array("ok".utf8)]) == [
+                .expectsContinue, .request("POST", "/", Array("ok".utf8), keepsAlive: true),
+            ])
         #expect(RequestParserTests.parse([head + Array("ok".utf8)]) == [.request("POST", "/", Array("ok".utf8), keepsAlive: true)])
     }
 
@@ -148,12 +152,17 @@ import TestSupport
     /// Bytes without meaning never trap, and never give another answer when they come in other pieces.
     @Test func randomBytesGiveOneAnswer() {
         var random = SeededRandom(seed: TestSeed.value)
-        let words = ["GET", " ", "/", "HTTP/1.1", "\r\n", "\r", "\n", "Host: a", "Content-Length: ", "3", "abc", ":", "\0", "Transfer-Encoding: chunked", "0", "\r\n\r\n"]
+        let words = [
+            "GET", " ", "/", "HTTP/1.1", "\r\n", "\r", "\n", "Host: a", "Content-Length: ", "3", "abc", ":", "\0",
+            "Transfer-Encoding: chunked", "0", "\r\n\r\n",
+        ]
         for _ in 0..<3_000 {
             let text = (0..<Int.random(in: 1...14, using: &random)).map { _ in words.randomElement(using: &random)! }.joined()
             let bytes = Array(text.utf8)
             let whole = RequestParserTests.parse([bytes])
-            #expect(RequestParserTests.parse(bytes.map { [$0] }).filter { $0 != .expectsContinue } == whole.filter { $0 != .expectsContinue }, "\(text.debugDescription)")
+            #expect(
+                RequestParserTests.parse(bytes.map { [$0] }).filter { $0 != .expectsContinue } == whole.filter { $0 != .expectsContinue },
+                "\(text.debugDescription)")
         }
     }
 }

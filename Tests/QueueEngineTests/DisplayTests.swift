@@ -66,7 +66,9 @@ private struct Line {
 
     init(waiting: Int, perSecond: Int, _ random: inout SeededRandom) {
         var log: [QueueEvent] = []
-        state.configure(QueueConfiguration(maxConcurrentUsers: 1_000_000, releaseRatePerMinute: perSecond * 60, admissionTTLSeconds: 100_000), at: now, &log)
+        state.configure(
+            QueueConfiguration(maxConcurrentUsers: 1_000_000, releaseRatePerMinute: perSecond * 60, admissionTTLSeconds: 100_000), at: now,
+            &log)
         for _ in 0..<waiting { _ = try? state.join(lane: 0, at: now, &log) }
         for ticket in state.allWaiting { shown[ticket] = ShownPosition(position: state.position(ticket)!, rate: 0, at: 0) }
     }

@@ -87,13 +87,19 @@ private struct History {
 
     mutating func step() {
         var total = Int.random(in: 0..<weights.reduce(0, +), using: &random)
-        let choice = weights.firstIndex { total -= $0; return total < 0 }!
+        let choice = weights.firstIndex {
+            total -= $0
+            return total < 0
+        }!
         now = now + .milliseconds(random.chance(30) ? 0 : Int.random(in: 0...8_000, using: &random))
         var events: [QueueEvent] = []
         let before = state
         do {
             switch choice {
-            case 0: for _ in 0..<Int.random(in: 1...6, using: &random) { _ = try state.join(lane: Int.random(in: 0..<state.laneCount, using: &random), at: now, &events) }
+            case 0:
+                for _ in 0..<Int.random(in: 1...6, using: &random) {
+                    _ = try state.join(lane: Int.random(in: 0..<state.laneCount, using: &random), at: now, &events)
+                }
             case 1: state.advance(to: now, &events)
             case 2: state.disconnect((0..<3).map { _ in someone() }, anew: random.chance(20), at: now, &events)
             case 3: state.connect((0..<3).map { _ in someone() }, at: now, &events)
@@ -138,7 +144,8 @@ private struct History {
     /// What a store would have of this.
     private var image: QueueImage {
         var image = QueueImage(
-            configuration: naive.configuration, status: naive.status, head: naive.head, lastEventAt: naive.lastEventAt, counters: state.counters)
+            configuration: naive.configuration, status: naive.status, head: naive.head, lastEventAt: naive.lastEventAt,
+            counters: state.counters)
         image.waiting = naive.lanes.joined().map { ($0.ticket, $0.absentSince) }
         image.admitted = naive.admitted.map { ($0.key, $0.value) }
         let since = naive.lastEventAt - QueueImage.history

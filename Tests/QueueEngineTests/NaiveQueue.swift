@@ -108,7 +108,9 @@ struct NaiveQueue {
         if admitted.count > configuration.maxConcurrentUsers { wrong.append("over the cap") }
         admissions.append(at)
         let lately = admissions.filter { $0 >= at - .seconds(60) }.count
-        if lately > configuration.releaseRatePerMinute { wrong.append("\(lately) in 60 s at \(configuration.releaseRatePerMinute) a minute") }
+        if lately > configuration.releaseRatePerMinute {
+            wrong.append("\(lately) in 60 s at \(configuration.releaseRatePerMinute) a minute")
+        }
         return wrong
     }
 

@@ -67,7 +67,9 @@ final class Instances: Sendable {
         for service in services { try await service.start(alone: false) }
     }
 
-    private static func service(_ loop: EventLoop, _ store: SQLiteStore, _ bus: LossyBus, _ clock: ManualClock, seed: UInt64) -> QueueService {
+    private static func service(_ loop: EventLoop, _ store: SQLiteStore, _ bus: LossyBus, _ clock: ManualClock, seed: UInt64)
+        -> QueueService
+    {
         QueueService(
             executor: loop, store: store, bus: bus, clock: clock, random: SeededSource(seed: seed),
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })

@@ -8,7 +8,8 @@ import TestSupport
     /// Two services do random things to one queue at the same time, over a bus that loses a third of what it is given.
     @Test func twoInstancesAgreeWithTheStore() async throws {
         let instances = try await Instances(count: 2)
-        let queue = try await instances.makeQueue(QueueConfiguration(maxConcurrentUsers: 15, releaseRatePerMinute: 300, graceSeconds: 20, admissionTTLSeconds: 30))
+        let queue = try await instances.makeQueue(
+            QueueConfiguration(maxConcurrentUsers: 15, releaseRatePerMinute: 300, graceSeconds: 20, admissionTTLSeconds: 30))
         instances.bus.lose(percent: 33)
         await withTaskGroup { group in
             for worker in 0..<6 {
@@ -28,7 +29,9 @@ import TestSupport
             switch Int.random(in: 0..<10, using: &random) {
             case 0..<4:
                 let user = random.chance(30) ? "user\(Int.random(in: 0..<10, using: &random))" : nil
-                if let joined = try? await service.join(queue, visitor: Visitor(user: user), holder: random.chance(50) ? .connection : .polls) {
+                if let joined = try? await service.join(
+                    queue, visitor: Visitor(user: user), holder: random.chance(50) ? .connection : .polls)
+                {
                     mine.append((joined.session.id, joined.session.ticket))
                 }
             case 4: if let known { await service.closed(queue, [known.1]) }
@@ -49,7 +52,8 @@ import TestSupport
         for entry in entries { state.apply(entry.event) }  // Traps where a session would have two states.
         let truth = try await instances.store.loadQueue(queue)
         #expect(truth.map { QueueState($0.image) } == state)
-        let admissions = entries.compactMap { entry -> Timestamp? in if case .admitted = entry.event.change { entry.event.at } else { nil } }
+        let admissions = entries.compactMap { entry -> Timestamp? in if case .admitted = entry.event.change { entry.event.at } else { nil }
+        }
         for admission in admissions { #expect(admissions.filter { $0 <= admission && $0 >= admission - .seconds(60) }.count <= 300) }
     }
 
@@ -58,12 +62,16 @@ import TestSupport
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
         let sessions = try await withThrowingTaskGroup { group in
             for number in 0..<40 {
-                group.addTask { try await instances.services[number % 2].join(queue, visitor: Visitor(user: "ann"), holder: .polls).session.id }
+                group.addTask {
+                    try await instances.services[number % 2].join(queue, visitor: Visitor(user: "ann"), holder: .polls).session.id
+                }
             }
             return try await group.reduce(into: Set<SessionID>()) { $0.insert($1) }
         }
         #expect(sessions.count == 1)
-        #expect(try await instances.services[0].sessions(tenant: instances.tenant, queue: queue, status: nil, after: nil, limit: 200).items.count == 1)
+        #expect(
+            try await instances.services[0].sessions(tenant: instances.tenant, queue: queue, status: nil, after: nil, limit: 200).items
+                .count == 1)
     }
 
     @Test func aWriteWithAKeyIsDoneOnce() async throws {
@@ -72,13 +80,16 @@ import TestSupport
         let once = WriteOnce(tenant: instances.tenant, key: "k", requestHash: [1])
         let sessions = try await withThrowingTaskGroup { group in
             for number in 0..<20 {
-                group.addTask { try await instances.services[number % 2].join(queue, visitor: Visitor(), holder: .polls, once: once).session.id }
+                group.addTask {
+                    try await instances.services[number % 2].join(queue, visitor: Visitor(), holder: .polls, once: once).session.id
+                }
             }
             return try await group.reduce(into: Set<SessionID>()) { $0.insert($1) }
         }
         #expect(sessions.count == 1)
         await #expect(throws: ServiceError.keyReused) {
-            try await instances.services[0].join(queue, visitor: Visitor(), holder: .polls, once: WriteOnce(tenant: instances.tenant, key: "k", requestHash: [2]))
+            try await instances.services[0].join(
+                queue, visitor: Visitor(), holder: .polls, once: WriteOnce(tenant: instances.tenant, key: "k", requestHash: [2]))
         }
     }
 

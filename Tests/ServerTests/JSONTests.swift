@@ -33,7 +33,8 @@ import TestSupport
     @Test func stringsAndTimesAreReadBack() throws {
         var random = SeededRandom(seed: TestSeed.value)
         for _ in 0..<500 {
-            let string = String(String.UnicodeScalarView((0..<20).compactMap { _ in Unicode.Scalar(UInt32.random(in: 0...0x2_FFFF, using: &random)) }))
+            let string = String(
+                String.UnicodeScalarView((0..<20).compactMap { _ in Unicode.Scalar(UInt32.random(in: 0...0x2_FFFF, using: &random)) }))
             #expect(try JSONDecoder().decode(String.self, from: Data(text(string).utf8)) == string)
             let moment = Timestamp(microseconds: Int64.random(in: 0...253_402_300_799, using: &random) * 1_000_000 + 123_000)
             let written = try JSONDecoder().decode(String.self, from: Data(text(moment).utf8))
@@ -52,6 +53,8 @@ import TestSupport
         #expect(two == 2)
         try fields.finish(known: "")
         let unknown = try Fields(Array(#"{"z":1}"#.utf8))
-        #expect(throws: Problem(.unprocessableContent, "invalid_field", "z is not known here; known are y")) { try unknown.finish(known: "y") }
+        #expect(throws: Problem(.unprocessableContent, "invalid_field", "z is not known here; known are y")) {
+            try unknown.finish(known: "y")
+        }
     }
 }

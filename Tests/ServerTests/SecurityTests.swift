@@ -10,7 +10,9 @@ import Testing
         queue: QueueID(high: 1, low: 2), session: SessionID(high: 3, low: 4), ticket: Ticket(lane: 2, number: 77), user: "ann",
         expiresAt: now + .seconds(60))
 
-    static func secret(_ id: String) -> StoredSecret { StoredSecret(id: id, purpose: SessionTokens.purpose, value: Array(id.utf8) + [UInt8](repeating: 1, count: 24), createdAt: now) }
+    static func secret(_ id: String) -> StoredSecret {
+        StoredSecret(id: id, purpose: SessionTokens.purpose, value: Array(id.utf8) + [UInt8](repeating: 1, count: 24), createdAt: now)
+    }
 
     @Test func saysWhatItWasMadeOf() {
         let tokens = SessionTokens([SessionTokenTests.secret("a")])

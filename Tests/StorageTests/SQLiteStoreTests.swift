@@ -35,7 +35,8 @@ import TestSupport
             for event in events {
                 if case .joined = event.change {
                     sessions += 1
-                    append.events.append((event, .session(SessionID(high: record.id.high, low: sessions), Visitor(user: "u\(sessions)", metadata: "{}"))))
+                    append.events.append(
+                        (event, .session(SessionID(high: record.id.high, low: sessions), Visitor(user: "u\(sessions)", metadata: "{}"))))
                 } else if case .announced = event.change {
                     append.events.append((event, .announcement(text: "ä", .critical, expiresAt: nil)))
                 } else {
@@ -51,12 +52,15 @@ import TestSupport
     @Test func whatIsReadIsWhatWasWritten() async throws {
         let store = try await open()
         var random = SeededRandom(seed: TestSeed.value)
-        let configuration = QueueConfiguration(maxConcurrentUsers: 5, graceSeconds: 10, priorityLanes: [PriorityLane(name: "p", sharePercent: 30)])
+        let configuration = QueueConfiguration(
+            maxConcurrentUsers: 5, graceSeconds: 10, priorityLanes: [PriorityLane(name: "p", sharePercent: 30)])
         var queue = Written(tenant.id, configuration)
         #expect(try await store.append([queue.append { $0.configure(configuration, at: $1, &$2) }]) == [.committed])
         for _ in 0..<150 {
             queue.now = queue.now + .milliseconds(Int.random(in: 0...4_000, using: &random))
-            let someone = (0..<3).compactMap { _ in (queue.state.allWaiting + Array(queue.state.admitted.keys)).randomElement(using: &random) }
+            let someone = (0..<3).compactMap { _ in
+                (queue.state.allWaiting + Array(queue.state.admitted.keys)).randomElement(using: &random)
+            }
             let choice = Int.random(in: 0..<9, using: &random)
             let lane = Int.random(in: 0...1, using: &random)
             let append = queue.append { state, now, log in
@@ -85,7 +89,9 @@ import TestSupport
     @Test func aLostRaceChangesNothingAndItsNeighbourStands() async throws {
         let store = try await open()
         var (a, b) = (Written(tenant.id), Written(tenant.id, slug: "b", id: 8))
-        _ = try await store.append([a.append { $0.configure(QueueConfiguration(), at: $1, &$2) }, b.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        _ = try await store.append([
+            a.append { $0.configure(QueueConfiguration(), at: $1, &$2) }, b.append { $0.configure(QueueConfiguration(), at: $1, &$2) },
+        ])
         var late = a
         let won = try a.append { _ = try $0.join(lane: 0, at: $1, &$2) }
         let lost = try late.append { _ = try $0.join(lane: 0, at: $1, &$2) }

@@ -11,7 +11,9 @@ final class Recorder: WebSocketDelegate {
 
     var entries: [Entry] = []
 
-    func webSocket(received payload: RawSpan, isText: Bool) { entries.append(.message(payload.withUnsafeBytes { Array($0) }, isText: isText)) }
+    func webSocket(received payload: RawSpan, isText: Bool) {
+        entries.append(.message(payload.withUnsafeBytes { Array($0) }, isText: isText))
+    }
     func webSocket(send bytes: [UInt8]) { entries.append(.sent(bytes)) }
     func webSocketReceivedPong() { entries.append(.pong) }
     func webSocketEnded(_ code: CloseCode, error: WebSocketError?) { entries.append(.ended(code.rawValue)) }

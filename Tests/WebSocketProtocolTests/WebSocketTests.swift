@@ -18,7 +18,9 @@ import WebSocketProtocol
         return bytes + key + payload.enumerated().map { $1 ^ key[$0 & 3] }
     }
 
-    static func close(_ code: UInt16, _ reason: String = "") -> [UInt8] { frame(8, [UInt8(code >> 8), UInt8(code & 255)] + Array(reason.utf8)) }
+    static func close(_ code: UInt16, _ reason: String = "") -> [UInt8] {
+        frame(8, [UInt8(code >> 8), UInt8(code & 255)] + Array(reason.utf8))
+    }
 
     /// Frames in, and what must come of them.
     static let examples: [(String, [UInt8], [Recorder.Entry])] = [
@@ -36,7 +38,7 @@ import WebSocketProtocol
         ("a close", close(1000, "bye"), [.sent(FrameEncoder.close(.normal)), .ended(1000)]),
         ("a close without a code", frame(8, []), [.sent([0x88, 0]), .ended(1005)]),
         ("what lies behind a close", close(1001) + frame(1, Array("no".utf8)), [.sent(FrameEncoder.close(.goingAway)), .ended(1001)]),
-        ("a code of the application", close(3000) , [.sent(FrameEncoder.close(CloseCode(3000))), .ended(3000)]),
+        ("a code of the application", close(3000), [.sent(FrameEncoder.close(CloseCode(3000))), .ended(3000)]),
         ("a restart", close(1012), [.sent(FrameEncoder.close(.serviceRestart)), .ended(1012)]),
     ]
 
@@ -70,7 +72,10 @@ import WebSocketProtocol
         ("beyond Unicode", frame(1, [0xF4, 0x90, 0x80, 0x80]), 1007),
         ("text that ends inside a character", frame(1, [0xC3]), 1007),
         ("a message that is too long", frame(2, [UInt8](repeating: 0, count: 1_001)), 1009),
-        ("fragments that are too long", frame(2, [UInt8](repeating: 0, count: 900), final: false) + frame(0, [UInt8](repeating: 0, count: 900)), 1009),
+        (
+            "fragments that are too long",
+            frame(2, [UInt8](repeating: 0, count: 900), final: false) + frame(0, [UInt8](repeating: 0, count: 900)), 1009
+        ),
     ]
 
     @Test func everyBrokenRuleIsNamedInACloseFrame() {
@@ -174,7 +179,8 @@ import WebSocketProtocol
             (.version, { $0["sec-websocket-version"] = ["8"] }), (.version, { $0["sec-websocket-version"] = ["13", "13"] }),
             (.key, { $0["sec-websocket-key"] = nil }), (.key, { $0["sec-websocket-key"] = ["short=="] }),
             (.key, { $0["sec-websocket-key"] = ["dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ=="] }),
-            (.key, { $0["sec-websocket-key"] = ["dGhlIHNhbXBsZSBub25jZR=="] }), (.subprotocol, { $0["sec-websocket-protocol"] = ["other"] }),
+            (.key, { $0["sec-websocket-key"] = ["dGhlIHNhbXBsZSBub25jZR=="] }),
+            (.subprotocol, { $0["sec-websocket-protocol"] = ["other"] }),
         ]
         for (refusal, fault) in faults { #expect(throws: refusal) { try HandshakeTests.answer(fault) } }
         #expect(throws: HandshakeRefusal.method) { try HandshakeTests.answer({ _ in }, method: "POST") }

@@ -29,7 +29,9 @@ extension ServerCore {
         router.on(.delete, "v1/keys/{id}") { [self] request, path in
             let admin = try await keys.authenticate(request, atLeast: .admin)
             let id = try path.key()
-            guard try await asking({ () throws(StoreError) in try await store.deleteKey(id, tenant: admin.tenant) }) else { throw Problem.notFound }
+            guard try await asking({ () throws(StoreError) in try await store.deleteKey(id, tenant: admin.tenant) }) else {
+                throw Problem.notFound
+            }
             try await asking { () throws(StoreError) in try await keys.read() }
             return Response(.noContent)
         }

@@ -137,10 +137,12 @@ struct QueueSettings: Sendable {
             redirectURL = .some(text)
         }
         configuration.maxConcurrentUsers = try fields.integer("maxConcurrentUsers", in: 1...10_000_000) ?? configuration.maxConcurrentUsers
-        configuration.releaseRatePerMinute = try fields.integer("releaseRatePerMinute", in: 0...1_000_000) ?? configuration.releaseRatePerMinute
+        configuration.releaseRatePerMinute =
+            try fields.integer("releaseRatePerMinute", in: 0...1_000_000) ?? configuration.releaseRatePerMinute
         configuration.graceSeconds = try fields.integer("graceSeconds", in: 5...86_400) ?? configuration.graceSeconds
         configuration.admissionTTLSeconds = try fields.integer("admissionTTLSeconds", in: 5...604_800) ?? configuration.admissionTTLSeconds
-        configuration.maxWaiting = fields.takeNull("maxWaiting") ? nil : try fields.integer("maxWaiting", in: 0...100_000_000) ?? configuration.maxWaiting
+        configuration.maxWaiting =
+            fields.takeNull("maxWaiting") ? nil : try fields.integer("maxWaiting", in: 0...100_000_000) ?? configuration.maxWaiting
         configuration.opensAt = fields.takeNull("opensAt") ? nil : try fields.time("opensAt") ?? configuration.opensAt
         configuration.closesAt = fields.takeNull("closesAt") ? nil : try fields.time("closesAt") ?? configuration.closesAt
         try QueueSettings.lanes(&fields, &configuration)
@@ -153,7 +155,8 @@ struct QueueSettings: Sendable {
         let before = configuration.priorityLanes
         var lanes: [PriorityLane] = []
         for var object in objects {
-            let lane = PriorityLane(name: try object.requiredString("name", max: 64), sharePercent: try object.integer("sharePercent", in: 1...100) ?? 100)
+            let lane = PriorityLane(
+                name: try object.requiredString("name", max: 64), sharePercent: try object.integer("sharePercent", in: 1...100) ?? 100)
             try object.finish(known: "name, sharePercent")
             guard !lanes.contains(where: { $0.name == lane.name }) else { throw fields.wrong("priorityLanes", "must have different names") }
             lanes.append(lane)

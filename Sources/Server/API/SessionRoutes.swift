@@ -41,7 +41,8 @@ extension ServerCore {
             queue = id
             _ = try await service.queue(id, tenant: key.tenant)
         }
-        let page = try await service.sessions(tenant: key.tenant, queue: queue, status: status, after: request.query["cursor"], limit: limit)
+        let page = try await service.sessions(
+            tenant: key.tenant, queue: queue, status: status, after: request.query["cursor"], limit: limit)
         return .json { bytes in
             bytes.key("items")
             bytes.array(page.items) { bytes, session in bytes.object { session.writeMembers(to: &$0) } }

@@ -56,7 +56,8 @@ extension ServerCore {
             // The receipt of a stranger's write would hand out that stranger's session.
             throw Problem(.badRequest, "idempotency_needs_key", "Idempotency-Key needs an Authorization")
         }
-        let joined = try await service.join(id, lane: lane, visitor: visitor, holder: .polls, once: try key.flatMap { try request.once($0) })
+        let joined = try await service.join(
+            id, lane: lane, visitor: visitor, holder: .polls, once: try key.flatMap { try request.once($0) })
         measurements.joins.increment()
         let session = joined.session
         return try await place(

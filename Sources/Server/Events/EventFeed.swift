@@ -31,7 +31,10 @@ final class EventFeed {
     private var isPoked = false
     private var isEnded = false
 
-    init(live: LiveLoop, reader: EventReader, connection: Connection, deliver: @escaping (LogEntry, UInt64) -> Void, failed: @escaping (Problem) -> Void) {
+    init(
+        live: LiveLoop, reader: EventReader, connection: Connection, deliver: @escaping (LogEntry, UInt64) -> Void,
+        failed: @escaping (Problem) -> Void
+    ) {
         self.live = live
         self.reader = reader
         self.connection = connection

@@ -72,7 +72,8 @@ struct Request: Sendable {
         guard let text = query[name] else { return value }
         guard let number = Int(text), range.contains(number) else {
             throw Problem(
-                .badRequest, "invalid_parameter", "\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)", field: name)
+                .badRequest, "invalid_parameter", "\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)",
+                field: name)
         }
         return number
     }

@@ -45,7 +45,11 @@ extension JSONValue: JSONWritable {
         case .null: JSONNull().write(to: &bytes)
         case .bool(let value): value.write(to: &bytes)
         case .number(let value):
-            if value == value.rounded(), value.magnitude < 1e15 { Int(value).write(to: &bytes) } else { bytes.append(contentsOf: "\(value)".utf8) }
+            if value == value.rounded(), value.magnitude < 1e15 {
+                Int(value).write(to: &bytes)
+            } else {
+                bytes.append(contentsOf: "\(value)".utf8)
+            }
         case .string(let value): value.write(to: &bytes)
         case .array(let values): bytes.array(values) { $1.write(to: &$0) }
         case .object(let members):

@@ -21,7 +21,8 @@ struct Bootstrap {
         let keys = try await store.keys()
         if let fixed {
             if !keys.contains(where: { $0.hash == KeyRing.digest(fixed) }) {
-                try await store.insert(NewKey.known(fixed, tenant: tenant, role: .admin, label: "from the settings", at: now, random: random))
+                try await store.insert(
+                    NewKey.known(fixed, tenant: tenant, role: .admin, label: "from the settings", at: now, random: random))
             }
             return nil
         }

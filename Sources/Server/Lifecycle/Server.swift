@@ -42,7 +42,8 @@ public final class Server: Sendable {
         guard await service.queues(of: tenant, after: nil, limit: 1).isEmpty else { return }
         _ = try await service.create(
             tenant: tenant, slug: "demo", name: "Demo", description: "A queue to look at.", redirectURL: nil,
-            configuration: QueueConfiguration(maxConcurrentUsers: 20, releaseRatePerMinute: 60, graceSeconds: 300, admissionTTLSeconds: 120))
+            configuration: QueueConfiguration(maxConcurrentUsers: 20, releaseRatePerMinute: 60, graceSeconds: 300, admissionTTLSeconds: 120)
+        )
     }
 
     private init(_ core: ServerCore, _ serviceLoop: EventLoopGroup, _ newAdminKey: String?) async throws {

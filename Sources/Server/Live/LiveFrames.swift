@@ -37,7 +37,9 @@ enum LiveFrames {
         }
     }
 
-    static func joined(_ session: SessionID, token: String, _ queue: QueueRecord, _ status: QueueStatus, _ place: Place, into bytes: inout [UInt8]) {
+    static func joined(
+        _ session: SessionID, token: String, _ queue: QueueRecord, _ status: QueueStatus, _ place: Place, into bytes: inout [UInt8]
+    ) {
         frame("joined", &bytes) { bytes in
             bytes.member("session", session)
             bytes.member("token", token)

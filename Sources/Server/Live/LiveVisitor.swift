@@ -143,7 +143,9 @@ final class LiveVisitor: ConnectionHandler {
         let rose = position > Int(lastPosition)
         if !sweep.isForced, !rose {
             if isExact {
-                guard position != Int(lastPosition), sweep.milliseconds &- lastSent >= live.server.settings.updateMilliseconds else { return }
+                guard position != Int(lastPosition), sweep.milliseconds &- lastSent >= live.server.settings.updateMilliseconds else {
+                    return
+                }
             } else {
                 guard shown.isFrameDue(truth: position, at: sweep.milliseconds) else { return }
             }
@@ -179,7 +181,8 @@ final class LiveVisitor: ConnectionHandler {
         let bound = LoopBound(self, to: live.loop)
         Task(executorPreference: live.loop) {
             let now = server.clock.now()
-            guard let admission = try? await server.admissions.sign(session: session, user: user, queue: record, at: now, until: until) else {
+            guard let admission = try? await server.admissions.sign(session: session, user: user, queue: record, at: now, until: until)
+            else {
                 return bound.onLoop.end(.slowConsumer)  // Never seen to fail; the client comes back and is told again.
             }
             bound.onLoop.sendAdmission(admission, record, until)
@@ -362,11 +365,16 @@ extension LiveVisitor: WebSocketDelegate {
         guard !hidden, phase == .waiting, let queue, let position = queue.snapshot.state.position(ticket) else { return }
         let state = queue.snapshot.state
         let now = live.server.clock.now()
-        show(position, Sweep(milliseconds: live.milliseconds, at: now, waiting: state.waitingCount, drain: state.drain(at: now), isForced: true), reason: position > Int(lastPosition) ? "priority_lane" : nil)
+        show(
+            position,
+            Sweep(milliseconds: live.milliseconds, at: now, waiting: state.waitingCount, drain: state.drain(at: now), isForced: true),
+            reason: position > Int(lastPosition) ? "priority_lane" : nil)
     }
 
     private func leave() throws(Problem) {
-        guard phase == .waiting || phase == .admitted, let queue else { throw Problem(.badRequest, "no_session", "there is nothing to leave") }
+        guard phase == .waiting || phase == .admitted, let queue else {
+            throw Problem(.badRequest, "no_session", "there is nothing to leave")
+        }
         let (service, id, ticket) = (live.server.service, queue.snapshot.record.id, ticket)
         let bound = LoopBound(self, to: live.loop)
         Task(executorPreference: live.loop) {

@@ -83,8 +83,10 @@ public enum StoreOpenError: Error, Sendable, Hashable, CustomStringConvertible {
         switch self {
         case .locked(let path): "the database \(path) is in use by another process: end that one, or give this one a file of its own"
         case .newer(let path): "the database \(path) was written by a newer stanchion: use that release, or another file"
-        case .corrupt(let path): "the database \(path) is damaged or no SQLite file: restore it from a backup, or move it away to begin anew"
-        case .unusable(let path, let why): "the database \(path) cannot be used (\(why)): check the path, its permissions and the room on its disk"
+        case .corrupt(let path):
+            "the database \(path) is damaged or no SQLite file: restore it from a backup, or move it away to begin anew"
+        case .unusable(let path, let why):
+            "the database \(path) cannot be used (\(why)): check the path, its permissions and the room on its disk"
         }
     }
 }
@@ -109,12 +111,14 @@ private final class FileLock: Sendable {
     private let descriptor: Int32
 
     init(path: String) throws(StoreOpenError) {
-        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw .unusable(path, String(cString: strerror(errno))) }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            Glibc.close(descriptor)
+        let opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard opened >= 0 else { throw .unusable(path, String(cString: strerror(errno))) }
+        guard flock(opened, LOCK_EX | LOCK_NB) == 0 else {
+            Glibc.close(opened)
             throw .locked(path)
         }
+        // Last of all: once it is set, `deinit` closes it, also where this initializer throws.
+        descriptor = opened
     }
 
     // After the pool is closed: closing any descriptor of the file would drop SQLite's own locks on it.
