@@ -97,6 +97,11 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // What `make bench` measures with: clients, and the engine alone.
+        .executableTarget(
+            name: "bench", dependencies: ["Operations", "QueueEngine", "EventLoop", "HTTPProtocol", "WebSocketProtocol", httpTypes],
+            path: "Benchmarks/bench", swiftSettings: tests),
+
         // Tests mirror the targets.
         .target(name: "TestSupport", dependencies: ["QueueEngine", "QueueService"], path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "WebSocketProtocolTests", dependencies: ["WebSocketProtocol", "TestSupport"], swiftSettings: tests),

@@ -32,7 +32,7 @@ public final class DemoCrowd: Sendable {
             _ = loop.schedule(after: UInt64.random(in: 1_000_000_000...8_000_000_000)) { [self] in enter(loop, address, queue) }
         }
         do throws(SystemError) {
-            _ = try LineClient(loop: loop, to: address, first: first) { client, event in
+            _ = try LineClient(loop: loop, to: address, first: first) { client, event, _ in
                 switch event {
                 case .joined:
                     // One of ten loses patience.

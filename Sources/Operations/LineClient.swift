@@ -17,7 +17,7 @@ public final class LineClient: ConnectionHandler {
 
     private let loop: EventLoop
     private let first: String
-    private let heard: (LineClient, Event) -> Void
+    private let heard: (LineClient, Event, RawSpan) -> Void
     private var stage = Stage.connecting
     private var connector: Connector?
     private var connection: Connection?
@@ -25,10 +25,12 @@ public final class LineClient: ConnectionHandler {
     private var webSocket = WebSocket(role: .client, messageLimit: 65_536)
     private var closeCode: UInt16?
 
-    /// - Parameter first: the first frame, a `join` or `resume`.
+    /// - Parameters:
+    ///   - first: the first frame, a `join` or `resume`.
+    ///   - heard: told of what comes, with the frame's JSON, on the loop.
     public init(
         loop: EventLoop, to address: SocketAddress, from source: SocketAddress? = nil, first: String,
-        heard: @escaping (LineClient, Event) -> Void
+        heard: @escaping (LineClient, Event, RawSpan) -> Void
     ) throws(SystemError) {
         self.loop = loop
         self.first = first
@@ -71,7 +73,7 @@ public final class LineClient: ConnectionHandler {
     private func ended() {
         guard stage != .closed else { return }
         stage = .closed
-        heard(self, .closed(closeCode))
+        heard(self, .closed(closeCode), RawSpan())
     }
 
     public func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
@@ -101,10 +103,10 @@ public final class LineClient: ConnectionHandler {
 extension LineClient: WebSocketDelegate {
     public func webSocket(received payload: RawSpan, isText: Bool) {
         switch LineClient.type(of: payload) {
-        case "position": heard(self, .position)
-        case "joined": heard(self, .joined)
-        case "admitted": heard(self, .admitted)
-        case "ended": heard(self, .ended)
+        case "position": heard(self, .position, payload)
+        case "joined": heard(self, .joined, payload)
+        case "admitted": heard(self, .admitted, payload)
+        case "ended": heard(self, .ended, payload)
         default: break
         }
     }

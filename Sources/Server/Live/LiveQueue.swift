@@ -129,8 +129,9 @@ final class LiveQueue {
         sweepsEveryone = false
         var anybodyWaits = false
         for visitor in members where visitor.isWaiting {
+            anybodyWaits = true
+            guard visitor.isListening(context) else { continue }
             if let position = state.position(visitor.ticket) {
-                anybodyWaits = true
                 visitor.consider(position, context)
             } else if visitor.ticket.number < state.nextNumber(lane: visitor.ticket.lane) {
                 visitor.settle()

@@ -137,19 +137,16 @@ final class LiveVisitor: ConnectionHandler {
         let isForced: Bool
     }
 
+    /// Whether it can matter now where the visitor stands: looked at before the place is counted.
+    func isListening(_ sweep: Sweep) -> Bool {
+        !isHidden && (!isExact || sweep.isForced || sweep.milliseconds &- lastSent >= live.server.settings.updateMilliseconds)
+    }
+
     /// Sends a position frame where one is due.
     func consider(_ position: Int, _ sweep: Sweep) {
-        guard !isHidden else { return }
         let rose = position > Int(lastPosition)
-        if !sweep.isForced, !rose {
-            if isExact {
-                guard position != Int(lastPosition), sweep.milliseconds &- lastSent >= live.server.settings.updateMilliseconds else {
-                    return
-                }
-            } else {
-                guard shown.isFrameDue(truth: position, at: sweep.milliseconds) else { return }
-            }
-        }
+        let isDue = isExact ? position != Int(lastPosition) : shown.isFrameDue(truth: position, at: sweep.milliseconds)
+        guard rose || isDue || sweep.isForced else { return }
         show(position, sweep, reason: rose ? "priority_lane" : nil)
     }
 

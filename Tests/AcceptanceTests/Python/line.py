@@ -47,8 +47,11 @@ class Visitor:
 
 async def stands_and_is_let_in(server):
     queue = server.queue(releaseRatePerMinute=120, maxConcurrentUsers=100, redirectURL="https://shop.example/in?a=b")["id"]
-    visitors = [await Visitor.enter(server, type="join", queue=queue, displayName="V", metadata={"n": n}) for n in range(8)]
-    first = await visitors[0].until("joined")
+    visitors = []
+    for number in range(8):
+        visitors.append(await Visitor.enter(server, type="join", queue=queue, displayName="V", metadata={"n": number}))
+        await visitors[-1].until("joined")
+    first = visitors[0].of("joined")[0]
     assert first["queue"]["id"] == queue and first["queue"]["status"] == "open" and first["token"].startswith("st1.")
     for visitor in visitors:
         await visitor.until("admitted", 15)
@@ -80,8 +83,8 @@ async def stands_and_is_let_in(server):
 async def keeps_the_place(server):
     queue = server.queue(graceSeconds=60)["id"]
     a = await Visitor.enter(server, type="join", queue=queue)
-    b = await Visitor.enter(server, type="join", queue=queue)
     token = (await a.until("joined"))["token"]
+    b = await Visitor.enter(server, type="join", queue=queue)
     assert (await b.until("joined"))["position"] == 2
     # The phone is gone without a word.
     a.socket.transport.abort()
@@ -122,10 +125,11 @@ async def grace_ends(server):
 async def hears_the_operator(server):
     queue = server.queue(releaseRatePerMinute=60, maxConcurrentUsers=1)["id"]
     seen = await Visitor.enter(server, type="join", queue=queue)
+    await seen.until("joined")
     hidden = await Visitor.enter(server, type="join", queue=queue)
+    await hidden.until("joined")
     exact = await Visitor.enter(server, type="join", queue=queue, updates="exact")
-    for visitor in (seen, hidden, exact):
-        await visitor.until("joined")
+    await exact.until("joined")
     await seen.until("admitted")
     await hidden.socket.send(json.dumps({"type": "visibility", "hidden": True}))
     await asyncio.sleep(0.2)
@@ -162,8 +166,10 @@ async def priority_says_why(server):
 
 async def drains(server):
     queue = server.queue()["id"]
-    visitors = [await Visitor.enter(server, type="join", queue=queue) for _ in range(20)]
-    tokens = [(await visitor.until("joined"))["token"] for visitor in visitors]
+    visitors, tokens = [], []
+    for _ in range(20):
+        visitors.append(await Visitor.enter(server, type="join", queue=queue))
+        tokens.append((await visitors[-1].until("joined"))["token"])
     began = time.monotonic()
     assert await asyncio.to_thread(server.stop) == 0
     assert time.monotonic() - began < 12

@@ -1,0 +1,30 @@
+import EventLoop
+import Foundation
+import Glibc
+
+/// Clients and measurements for `Benchmarks/run`, which starts this in processes of its own and reads its lines.
+@main
+struct Bench {
+    static func main() {
+        signal(SIGPIPE, SIG_IGN)
+        EventLoopGroup.raiseDescriptorLimit()
+        let arguments = CommandLine.arguments.dropFirst()
+        let options = Dictionary(
+            arguments.dropFirst().map { $0.split(separator: "=", maxSplits: 1).map(String.init) }.map { ($0[0], $0.count > 1 ? $0[1] : "") },
+            uniquingKeysWith: { $1 })
+        switch arguments.first {
+        case "engine": EngineBench.run()
+        case "crowd": Crowd(options).run()
+        case "joins": JoinLoad(options).run()
+        case "readers": Readers(options).run()
+        default: print("engine | crowd | joins | readers, with name=value")
+        }
+    }
+
+    /// Prints a line of JSON at once.
+    static func report(_ values: [String: Double]) {
+        let data = try! JSONSerialization.data(withJSONObject: values)
+        print(String(decoding: data, as: UTF8.self))
+        fflush(nil)
+    }
+}
