@@ -78,7 +78,7 @@ final class Crowd: @unchecked Sendable {
                 admitted += 1
                 place.isIn = true
                 // The admission ends a whole time-to-live after the release, to the millisecond.
-                if ttlSeconds > 0, let at = releasedAt(payload) { delays.append(Double(EventLoop.realtimeMicroseconds()) / 1e6 - at) }
+                if ttlSeconds > 0, let delay = delay(payload) { delays.append(delay) }
             case .closed: closed += 1
             case .ended: break
             }
@@ -117,12 +117,17 @@ final class Crowd: @unchecked Sendable {
         }
     }
 
-    private func releasedAt(_ payload: RawSpan) -> Double? {
+    /// Seconds since the release: by the time of day in `expiresAt`, less the time-to-live.
+    private func delay(_ payload: RawSpan) -> Double? {
         payload.withUnsafeBytes { raw in
-            guard let start = Crowd.find("expiresAt", raw) else { return nil }
-            let text = String(decoding: raw[(start + 1)...].prefix { $0 != 0x22 }, as: UTF8.self)
-            guard let date = try? Date.ISO8601FormatStyle(includingFractionalSeconds: true).parse(text) else { return nil }
-            return date.timeIntervalSince1970 - ttlSeconds
+            guard let start = Crowd.find("expiresAt", raw), start + 24 < raw.count else { return nil }
+            func digits(_ offset: Int, _ count: Int) -> Int {
+                raw[(start + offset)...].prefix(count).reduce(0) { $0 * 10 + Int($1) - 48 }
+            }
+            // "2026-11-24T19:05:59.123Z", behind its quotation mark.
+            let until = Double(digits(12, 2) * 3_600 + digits(15, 2) * 60 + digits(18, 2)) + Double(digits(21, 3)) / 1_000
+            let now = Double(EventLoop.realtimeMicroseconds() % 86_400_000_000) / 1e6
+            return (now - until + ttlSeconds + 2 * 86_400).truncatingRemainder(dividingBy: 86_400)
         }
     }
 
@@ -131,7 +136,7 @@ final class Crowd: @unchecked Sendable {
         let length = name.utf8CodeUnitCount
         var index = 0
         while index + length + 2 < raw.count {
-            if raw[index] == 0x22, raw[index + length + 1] == 0x22, memcmp(raw.baseAddress! + index + 1, name.utf8Start, length) == 0 {
+            if raw[index] == 0x22, raw[index + length + 1] == 0x22, raw[index + length + 2] == 0x3A, memcmp(raw.baseAddress! + index + 1, name.utf8Start, length) == 0 {
                 return index + length + 3
             }
             index += 1

@@ -42,8 +42,8 @@ struct Serve: AsyncParsableCommand {
 
     /// Says a line at once, also to a pipe.
     private func say(_ line: String) {
-        print(line)
-        fflush(nil)
+        let bytes = Array((line + "\n").utf8)
+        _ = write(STDOUT_FILENO, bytes, bytes.count)
     }
 
     private func start(_ settings: ServerSettings, _ store: SQLiteStore, _ log: Logger) async throws -> Server {
