@@ -17,8 +17,8 @@ public struct ServerSettings: Sendable {
 
     /// Limits on a request.
     public var http = HTTPLimits()
-    /// A request's head and body must come within this, in seconds.
-    public var headSeconds: UInt32 = 15
+    /// A whole request must come within this, from its first byte, in seconds.
+    public var requestSeconds: UInt32 = 15
     /// How long an idle HTTP connection is kept, in seconds.
     public var keepAliveSeconds: UInt32 = 75
 

@@ -10,6 +10,8 @@ final class HTTPConnection: ConnectionHandler {
     private let peer: SocketAddress
     private var parser: RequestParser
     private var isAnswering = false
+    /// Bytes of a request that is not complete have come.
+    private var hasBegun = false
     private var closesAfterAnswer = false
     /// The answer to a WebSocket handshake, while the request that asked for it is with the routes.
     private var handshake: [UInt8]?
@@ -23,7 +25,7 @@ final class HTTPConnection: ConnectionHandler {
     func start(_ connection: Connection) throws {
         connection.handler = self
         connection.outboxLimit = 16 << 20  // One answer at a time: bounded by what an answer can be.
-        connection.deadline = live.loop.second + live.server.settings.headSeconds
+        connection.deadline = live.loop.second + live.server.settings.requestSeconds
         try connection.start()
     }
 
@@ -38,8 +40,7 @@ final class HTTPConnection: ConnectionHandler {
         do throws(HTTPRefusal) {
             switch try parser.next() {
             case .needsMore:
-                let settings = live.server.settings
-                connection.deadline = live.loop.second + (parser.isMidRequest ? settings.headSeconds : settings.keepAliveSeconds)
+                setDeadline(connection)
                 connection.resumeReading()
             case .expectsContinue:
                 connection.send(Array("HTTP/1.1 100 Continue\r\n\r\n".utf8))
@@ -51,7 +52,19 @@ final class HTTPConnection: ConnectionHandler {
         }
     }
 
+    /// The time for a request runs from its first byte: bytes that trickle in do not buy more of it.
+    private func setDeadline(_ connection: Connection) {
+        let settings = live.server.settings
+        if !parser.isMidRequest {
+            connection.deadline = live.loop.second + settings.keepAliveSeconds
+        } else if !hasBegun {
+            connection.deadline = live.loop.second + settings.requestSeconds
+        }
+        hasBegun = parser.isMidRequest
+    }
+
     private func take(_ parsed: ParsedRequest, _ connection: Connection) {
+        hasBegun = false
         closesAfterAnswer = !parsed.keepsAlive || live.isDraining
         do throws(Problem) {
             let request = try Request(parsed, peer: peer)

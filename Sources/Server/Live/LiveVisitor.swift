@@ -7,7 +7,7 @@ import Telemetry
 import WebSocketProtocol
 
 /// One visitor's WebSocket. While it waits it is this record, its connection's and its place in a list: no task, no
-/// timer, no buffer.
+/// timer, no buffer. Here is what is kept and what is sent; `LiveVisitor+Messages` is what comes from the client.
 final class LiveVisitor: ConnectionHandler {
     enum Phase: UInt8 {
         /// No first frame yet.
@@ -23,23 +23,23 @@ final class LiveVisitor: ConnectionHandler {
     }
 
     unowned let live: LiveLoop
-    private unowned let connection: Connection
-    private(set) var queue: LiveQueue?
-    private var webSocket: WebSocket
-    private(set) var ticket = Ticket(rawValue: 0)
-    private var session = SessionID(high: 0, low: 0)
+    unowned let connection: Connection
+    var queue: LiveQueue?
+    var webSocket: WebSocket
+    var ticket = Ticket(rawValue: 0)
+    var session = SessionID(high: 0, low: 0)
     /// The integrator's id for the person, where a key vouched for it.
-    private var user: String?
+    var user: String?
     /// Grows with every entry into a queue in this process: of two connections with one ticket the larger one stays.
-    private(set) var serial: UInt64 = 0
-    private var shown = ShownPosition(position: 0, rate: 0, at: 0)
-    private var lastPosition: Int32 = 0
-    private var lastSent: UInt32 = 0
-    private var phase = Phase.new
-    private var isHidden = false
-    private var isExact = false
+    var serial: UInt64 = 0
+    var shown = ShownPosition(position: 0, rate: 0, at: 0)
+    var lastPosition: Int32 = 0
+    var lastSent: UInt32 = 0
+    var phase = Phase.new
+    var isHidden = false
+    var isExact = false
     private var awaitsPong = false
-    private var messages = RateBucket()
+    var messages = RateBucket()
 
     init(live: LiveLoop, connection: Connection) {
         self.live = live
@@ -99,7 +99,7 @@ final class LiveVisitor: ConnectionHandler {
         }
     }
 
-    private func send(_ write: (inout [UInt8]) -> Void) {
+    func send(_ write: (inout [UInt8]) -> Void) {
         live.encoder.reset()
         write(&live.encoder.payload)
         live.encoder.finish(.text) { send($0) }
@@ -118,7 +118,7 @@ final class LiveVisitor: ConnectionHandler {
         }
     }
 
-    private func refuse(_ problem: Problem, _ close: LiveClose) {
+    func refuse(_ problem: Problem, _ close: LiveClose) {
         guard phase != .over, phase != .gone else { return }
         live.server.measurements.protocolErrors.increment()
         send { LiveFrames.error(problem, into: &$0) }
@@ -150,7 +150,7 @@ final class LiveVisitor: ConnectionHandler {
         show(position, sweep, reason: rose ? "priority_lane" : nil)
     }
 
-    private func show(_ position: Int, _ sweep: Sweep, reason: String?) {
+    func show(_ position: Int, _ sweep: Sweep, reason: String?) {
         let rate = sweep.drain.rate(at: position)
         if reason == nil {
             shown.update(position: position, rate: rate, at: sweep.milliseconds)
@@ -215,193 +215,6 @@ final class LiveVisitor: ConnectionHandler {
     func drain(afterSeconds: Double) {
         send { LiveFrames.reconnect(afterSeconds: afterSeconds, into: &$0) }
         end(.restarting)
-    }
-}
-
-// MARK: - Messages
-
-extension LiveVisitor: WebSocketDelegate {
-    func webSocket(received payload: RawSpan, isText: Bool) {
-        guard phase != .over, phase != .gone else { return }
-        guard messages.take(at: live.loop.second, perSecond: live.server.settings.messagesPerSecond) else {
-            return refuse(Problem(.tooManyRequests, "rate_limited", "too many messages", retryAfterSeconds: 5), .rateLimited)
-        }
-        do throws(Problem) {
-            guard isText else { throw Problem(.badRequest, "not_text", "messages are JSON text") }
-            var fields = try payload.withUnsafeBytes { raw throws(Problem) in try Fields(raw) }
-            try take(try fields.requiredString("type"), &fields)
-        } catch {
-            refuse(error, error.code == "no_such_queue" ? .noSuchQueue : .badMessage)
-        }
-    }
-
-    func webSocket(send bytes: [UInt8]) { connection.sendLast(bytes) }
-
-    func webSocketReceivedPong() {}
-
-    func webSocketEnded(_ code: CloseCode, error: WebSocketError?) {
-        if error != nil { live.server.measurements.protocolErrors.increment() }
-        if phase != .gone { phase = .over }
-        connection.closeWhenSent()
-    }
-
-    private func take(_ type: String, _ fields: inout Fields) throws(Problem) {
-        switch type {
-        case "join": try join(&fields)
-        case "resume": try resume(&fields)
-        case "visibility":
-            guard let hidden = try fields.boolean("hidden") else { throw fields.missing("hidden") }
-            try fields.finish(known: "type, hidden")
-            setHidden(hidden)
-        case "leave":
-            try fields.finish(known: "type")
-            try leave()
-        case "ping":
-            try fields.finish(known: "type")
-            send { LiveFrames.state(staleSince: live.staleSince, into: &$0) }
-        default: throw fields.wrong("type", "must be one of join, resume, visibility, leave, ping")
-        }
-    }
-
-    private func enter() throws(Problem) {
-        guard phase == .new else { throw Problem(.badRequest, "already_entered", "this connection has a session already") }
-        phase = .entering
-        connection.deadline = live.loop.second + live.server.settings.pingSeconds
-    }
-
-    private func join(_ fields: inout Fields) throws(Problem) {
-        let name = try fields.requiredString("queue")
-        var visitor = Visitor()
-        visitor.label = try fields.string("user", max: 128)
-        visitor.displayName = try fields.string("displayName", max: 128)
-        visitor.metadata = try fields.objectText("metadata", max: 2_048)
-        isExact = try fields.choice("updates", UpdateMode.self) == .exact
-        try fields.finish(known: "type, queue, user, displayName, metadata, updates")
-        try enter()
-        guard let queue = live.queue(named: name) else { throw .noSuchQueue }
-        let (server, id, person) = (live.server, queue.snapshot.record.id, visitor)
-        let bound = LoopBound(self, to: live.loop)
-        Task(executorPreference: live.loop) {
-            do throws(ServiceError) {
-                let joined = try await server.service.join(id, visitor: person, holder: .connection)
-                server.measurements.joins.increment()
-                bound.onLoop.entered(joined.session.id, joined.session.ticket, user: nil, joined.snapshot)
-            } catch {
-                bound.onLoop.turnedAway(error)
-            }
-        }
-    }
-
-    private func resume(_ fields: inout Fields) throws(Problem) {
-        let token = try fields.requiredString("token", max: 600)
-        isExact = try fields.choice("updates", UpdateMode.self) == .exact
-        try fields.finish(known: "type, token, updates")
-        try enter()
-        guard let claims = live.server.tokens.read(token, at: live.server.clock.now()) else { return end(.unauthorized) }
-        let service = live.server.service
-        let bound = LoopBound(self, to: live.loop)
-        Task(executorPreference: live.loop) {
-            do throws(ServiceError) {
-                let snapshot = try await service.resume(claims.queue, claims.ticket)
-                bound.onLoop.entered(claims.session, claims.ticket, user: claims.user, snapshot)
-            } catch {
-                bound.onLoop.finish("closed")
-            }
-        }
-    }
-
-    /// The service has given, or found, the place.
-    private func entered(_ session: SessionID, _ ticket: Ticket, user: String?, _ committed: QueueSnapshot) {
-        let id = committed.record.id
-        guard phase == .entering, let queue = live.queues[id] else {
-            // Gone before the answer came: nobody holds the place any more.
-            if committed.state.isWaiting(ticket) { live.ticketClosed(id, ticket) }
-            return finish("closed")
-        }
-        self.session = session
-        self.ticket = ticket
-        self.user = user
-        self.queue = queue
-        serial = live.server.nextSerial()
-        live.server.replaceOthers(queue: id, ticket: ticket, olderThan: serial)
-        phase = .waiting
-        queue.add(self)
-        greet(queue, queue.snapshot.state.head >= committed.state.head ? queue.snapshot : committed)
-    }
-
-    /// `joined` always comes first, because it carries the token; who is admitted already stood at the very front.
-    private func greet(_ queue: LiveQueue, _ snapshot: QueueSnapshot) {
-        let standing = snapshot.state.standing(ticket)
-        guard standing != .gone else { return settle() }
-        let (now, position) = (live.server.clock.now(), snapshot.state.position(ticket) ?? 1)
-        let place = LiveFrames.Place(position: position, waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: now)
-        shown = ShownPosition(position: position, rate: snapshot.drain.rate(at: position), at: live.milliseconds)
-        lastPosition = Int32(clamping: position)
-        lastSent = live.milliseconds
-        let token = live.server.token(queue: snapshot.record.id, session: session, ticket: ticket, user: user, at: now)
-        send { LiveFrames.joined(session, token: token, snapshot.record, snapshot.state.status, place, into: &$0) }
-        for announcement in queue.announcements.reversed() where announcement.expiresAt.map({ $0 > now }) ?? true {
-            send { LiveFrames.announcement(announcement, into: &$0) }
-        }
-        if let since = live.staleSince { send { LiveFrames.state(staleSince: since, into: &$0) } }
-        if case .admitted(let until) = standing { admit(until: until) }
-    }
-
-    private func turnedAway(_ error: ServiceError) {
-        guard phase == .entering else { return }
-        let problem = Problem(error)
-        send { LiveFrames.error(problem, into: &$0) }
-        if problem.code == "no_such_queue" { return end(.noSuchQueue) }
-        // The client is told when to try again, on this connection or a new one.
-        phase = .new
-        connection.deadline = live.loop.second + UInt32(problem.retryAfterSeconds ?? 0) + live.server.settings.firstFrameSeconds
-    }
-
-    private func setHidden(_ hidden: Bool) {
-        isHidden = hidden
-        guard !hidden, phase == .waiting, let queue, let position = queue.snapshot.state.position(ticket) else { return }
-        let state = queue.snapshot.state
-        let now = live.server.clock.now()
-        show(
-            position,
-            Sweep(milliseconds: live.milliseconds, at: now, waiting: state.waitingCount, drain: state.drain(at: now), isForced: true),
-            reason: position > Int(lastPosition) ? "priority_lane" : nil)
-    }
-
-    private func leave() throws(Problem) {
-        guard phase == .waiting || phase == .admitted, let queue else {
-            throw Problem(.badRequest, "no_session", "there is nothing to leave")
-        }
-        let (service, id, ticket) = (live.server.service, queue.snapshot.record.id, ticket)
-        let bound = LoopBound(self, to: live.loop)
-        Task(executorPreference: live.loop) {
-            do throws(ServiceError) {
-                try await service.leave(id, ticket)
-            } catch {
-                guard error != .refused(.ended) else { return }
-                bound.onLoop.tell(Problem(error))
-            }
-        }
-    }
-
-    private func tell(_ problem: Problem) { send { LiveFrames.error(problem, into: &$0) } }
-}
-
-enum UpdateMode: String, CaseIterable { case predicted, exact }
-
-/// How many messages came in the current second.
-struct RateBucket {
-    private var second: UInt32 = 0
-    private var used: UInt16 = 0
-
-    /// Counts one more; false where this second has had its share.
-    mutating func take(at now: UInt32, perSecond share: Int) -> Bool {
-        if now != second {
-            second = now
-            used = 0
-        }
-        used &+= 1
-        return Int(used) <= share
     }
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import threading
 import time
 
 import websockets
@@ -213,8 +214,30 @@ with Server() as server:
     assert server.call("GET", "/ready")[2]["status"] == "ok"
     assert server.stop() == 0
 
-# Slow requests: a head that never ends. The limit is 15 s, so this is the slowest row.
-with Server() as server:
+# Slow requests: a head that never ends, and one of which a byte comes every second. Both end after 15 s, together.
+def trickle(server, outcome):
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=1) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
+        while time.monotonic() - began < 25:
+            try:
+                if answer := connection.recv(65536):
+                    outcome.append((answer, time.monotonic() - began))
+                    return
+            except TimeoutError:
+                connection.sendall(b"x")
+
+
+with Server("--allow-origin", "https://shop.example") as server:
+    outcome = []
+    slow = threading.Thread(target=trickle, args=(server, outcome))
+    slow.start()
     began = time.monotonic()
     answer, closed = raw(server, b"GET / HTTP/1.1\r\nHost:", wait=25)
     assert answer.startswith(b"HTTP/1.1 408 ") and closed and 13 < time.monotonic() - began < 20, (answer, time.monotonic() - began)
+    slow.join()
+    assert outcome and outcome[0][0].startswith(b"HTTP/1.1 408 ") and outcome[0][1] < 20, outcome
+    # CORS: the listed origin and no other.
+    for origin, allowed in (("https://shop.example", "https://shop.example"), ("https://evil.example", None)):
+        status, headers, _ = server.call("OPTIONS", "/v1/queues", key=None, headers={"Origin": origin, "Access-Control-Request-Method": "POST"})
+        assert status == 204 and headers["Access-Control-Allow-Origin"] == allowed and headers["Vary"] == "Origin", dict(headers)
