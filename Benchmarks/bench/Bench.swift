@@ -10,7 +10,9 @@ struct Bench {
         EventLoopGroup.raiseDescriptorLimit()
         let arguments = CommandLine.arguments.dropFirst()
         let options = Dictionary(
-            arguments.dropFirst().map { $0.split(separator: "=", maxSplits: 1).map(String.init) }.map { ($0[0], $0.count > 1 ? $0[1] : "") },
+            arguments.dropFirst().map { $0.split(separator: "=", maxSplits: 1).map(String.init) }.map {
+                ($0[0], $0.count > 1 ? $0[1] : "")
+            },
             uniquingKeysWith: { $1 })
         switch arguments.first {
         case "engine": EngineBench.run()

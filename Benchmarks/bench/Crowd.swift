@@ -73,7 +73,9 @@ final class Crowd: @unchecked Sendable {
                 if joined == count { Bench.report(["joined": Double(joined)]) }
             case .position:
                 frames += 1
-                if !isExact { place.shown?.update(position: Int(number("position", payload)), rate: number("rate", payload), at: milliseconds) }
+                if !isExact {
+                    place.shown?.update(position: Int(number("position", payload)), rate: number("rate", payload), at: milliseconds)
+                }
             case .admitted:
                 admitted += 1
                 place.isIn = true
@@ -136,7 +138,9 @@ final class Crowd: @unchecked Sendable {
         let length = name.utf8CodeUnitCount
         var index = 0
         while index + length + 2 < raw.count {
-            if raw[index] == 0x22, raw[index + length + 1] == 0x22, raw[index + length + 2] == 0x3A, memcmp(raw.baseAddress! + index + 1, name.utf8Start, length) == 0 {
+            if raw[index] == 0x22, raw[index + length + 1] == 0x22, raw[index + length + 2] == 0x3A,
+                memcmp(raw.baseAddress! + index + 1, name.utf8Start, length) == 0
+            {
                 return index + length + 3
             }
             index += 1

@@ -75,12 +75,3 @@ int64_t clinux_raise_descriptor_limit(void) {
 }
 
 void clinux_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
-
-int64_t clinux_resident_bytes(void) {
-    long size = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (!file) return -errno;
-    int read = fscanf(file, "%ld %ld", &size, &resident);
-    fclose(file);
-    return read == 2 ? (int64_t)resident * sysconf(_SC_PAGESIZE) : -EIO;
-}

@@ -69,9 +69,6 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     /// The loop's time in whole seconds, for time limits that need no better.
     public var second: UInt32 { UInt32(truncatingIfNeeded: now / 1_000_000_000) }
 
-    /// How many descriptors the loop watches.
-    public var sourceCount: Int { sources.count }
-
     // MARK: Work from other threads
 
     public func enqueue(_ job: consuming ExecutorJob) { submit(.job(UnownedJob(job))) }

@@ -9,7 +9,6 @@ struct MessageBuffer {
     private(set) var body: [UInt8] = []
 
     var isEmpty: Bool { bytes.isEmpty }
-    var count: Int { bytes.count }
 
     mutating func append(_ span: borrowing RawSpan) {
         span.withUnsafeBytes { bytes.append(contentsOf: $0) }

@@ -37,9 +37,6 @@ public struct RequestParser: Sendable {
     /// Takes bytes from the peer. The span may be any part of the stream.
     public mutating func receive(_ bytes: borrowing RawSpan) { buffer.append(bytes) }
 
-    /// Bytes that wait unparsed: what a pipelining client has sent ahead.
-    public var bufferedCount: Int { buffer.count }
-
     /// Whether a request has begun and is not complete: the time when a limit on slow clients runs.
     public var isMidRequest: Bool {
         if case .body = phase { return true }

@@ -34,9 +34,6 @@ public struct QueueConfiguration: Sendable, Hashable, Codable {
 
     /// Lane 0 is the general one; lane `i` is `priorityLanes[i - 1]`.
     public func laneIndex(named name: String) -> Int? { priorityLanes.firstIndex { $0.name == name }.map { $0 + 1 } }
-    public func laneName(_ index: Int) -> String? {
-        (1...priorityLanes.count + 1).contains(index) && index <= priorityLanes.count ? priorityLanes[index - 1].name : nil
-    }
 }
 
 /// A lane with priority.

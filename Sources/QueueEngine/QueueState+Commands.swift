@@ -11,7 +11,7 @@ public enum QueueRefusal: Error, Sendable, Hashable {
     /// No such lane.
     case noSuchLane
     /// The session is not in a state in which this can be done.
-    case notWaiting, notAdmitted, ended
+    case notAdmitted, ended
     /// The queue's status does not allow it.
     case wrongStatus(QueueStatus)
     /// `closesAt` lies in the past and must be set anew first.

@@ -64,11 +64,6 @@ extension QueueState {
     /// How many of the lane wait in front of the ticket, whether or not it waits itself.
     public func rank(_ ticket: Ticket) -> Int { ticket.lane < lanes.count ? lanes[ticket.lane].waiting.rank(ticket.number) : 0 }
 
-    /// Everyone who waits and is in sight, as ranges.
-    public var presentRanges: [TicketRange] {
-        TicketRange.covering(allWaiting.filter { absentSince[$0] == nil })
-    }
-
     /// Everyone who waits, by lane and number.
     public var allWaiting: [Ticket] {
         var tickets: [Ticket] = []

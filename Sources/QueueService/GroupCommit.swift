@@ -10,6 +10,8 @@ extension QueueService {
         on queue: QueueID, _ body: @escaping (inout Decision) throws(ServiceError) -> R
     ) async throws(ServiceError) -> R {
         guard hosted[queue] != nil else { throw .noSuchQueue }
+        // A store that hangs must not gather waiters without end.
+        guard pending.count < QueueService.pendingLimit else { throw .unavailable(retryAfterSeconds: 5) }
         return try await withCheckedContinuation { continuation in
             enqueue(AwaitedCommand(queue, continuation, body))
         }.get()

@@ -19,19 +19,22 @@ extension QueueService {
     }
 
     /// Makes a queue. It is open at once, unless it opens later.
+    ///
+    /// - Parameter describe: sets what is to differ from a queue without a name and with an address that was drawn.
     public func create(
-        tenant: TenantID, slug: String?, name: String, description: String, redirectURL: String?,
-        configuration: QueueConfiguration, once: WriteOnce? = nil
+        tenant: TenantID, once: WriteOnce? = nil, _ describe: @Sendable (inout QueueRecord) -> Void
     ) async throws(ServiceError) -> QueueSnapshot {
         if let result = try await earlierResult(once), let id = QueueID(result) { return try queue(id, tenant: tenant) }
         let now = clock.now()
         let id: QueueID = random.identifier(at: now)
-        let record = QueueRecord(
-            id: id, tenant: tenant, epoch: random.next() | 1, slug: slug ?? "q-\(String(id.low & 0xFFFF_FFFF_FFFF, radix: 36))",
-            name: name, description: description, redirectURL: redirectURL, configuration: configuration, createdAt: now)
+        var described = QueueRecord(
+            id: id, tenant: tenant, epoch: random.next() | 1, slug: "q-\(String(id.low & 0xFFFF_FFFF_FFFF, radix: 36))", name: "",
+            configuration: QueueConfiguration(), createdAt: now)
+        describe(&described)
+        let record = described
         guard slugs[record.slug] == nil else { throw .slugTaken }
         // Not visible before its first event is committed: it has no snapshot until then.
-        hosted[id] = HostedQueue(record: record, state: QueueState(configuration))
+        hosted[id] = HostedQueue(record: record, state: QueueState(record.configuration))
         slugs[record.slug] = id
         do throws(ServiceError) {
             try await perform(on: id) { decision throws(ServiceError) in
@@ -41,12 +44,8 @@ extension QueueService {
         } catch {
             hosted[id] = nil
             slugs[record.slug] = nil
-            if error == .alreadyDone {
-                return try await create(
-                    tenant: tenant, slug: slug, name: name, description: description, redirectURL: redirectURL,
-                    configuration: configuration, once: once)
-            }
-            throw error
+            guard error == .alreadyDone else { throw error }
+            return try await create(tenant: tenant, once: once, describe)
         }
         return try queue(id)
     }

@@ -30,6 +30,8 @@ public actor QueueService {
     nonisolated private let identity = Identity()
     private final class Identity: Sendable {}
 
+    /// Commands that may wait for the store at once.
+    static let pendingLimit = 100_000
     /// How long somebody without a connection counts as in sight after a join or a poll over REST.
     public static let pollLease = Timestamp.Span.seconds(30)
 

@@ -91,7 +91,6 @@ public protocol QueueStore: Sendable {
     // Sessions.
 
     func session(_ id: SessionID) async throws(StoreError) -> SessionRecord?
-    func sessions(of queue: QueueID, tickets: [Ticket]) async throws(StoreError) -> [SessionRecord]
     /// The session of a trusted user that has not ended.
     func currentSession(user: String, queue: QueueID) async throws(StoreError) -> SessionRecord?
     func sessions(

@@ -23,13 +23,7 @@ public final class PrometheusRegistry: MetricsFactory {
     public init() {}
 
     public func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
-        let series = PrometheusRegistry.series(label, dimensions)
-        return tables.withLock { tables in
-            if let known = tables.counters[series] { return known }
-            let cell = CounterCell()
-            tables.counters[series] = cell
-            return cell
-        }
+        tables.withLock { $0.counters.cell(PrometheusRegistry.series(label, dimensions), CounterCell.init) }
     }
 
     public func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
@@ -67,27 +61,25 @@ public final class PrometheusRegistry: MetricsFactory {
     }
 
     private func gauge(_ label: String, _ dimensions: [(String, String)]) -> GaugeCell {
-        let series = PrometheusRegistry.series(label, dimensions)
-        return tables.withLock { tables in
-            if let known = tables.gauges[series] { return known }
-            let cell = GaugeCell()
-            tables.gauges[series] = cell
-            return cell
-        }
+        tables.withLock { $0.gauges.cell(PrometheusRegistry.series(label, dimensions), GaugeCell.init) }
     }
 
     private func histogram(_ label: String, _ dimensions: [(String, String)]) -> HistogramCell {
-        let series = PrometheusRegistry.series(label, dimensions)
-        return tables.withLock { tables in
-            if let known = tables.histograms[series] { return known }
-            let cell = HistogramCell()
-            tables.histograms[series] = cell
-            return cell
-        }
+        tables.withLock { $0.histograms.cell(PrometheusRegistry.series(label, dimensions), HistogramCell.init) }
     }
 
     private static func series(_ label: String, _ dimensions: [(String, String)]) -> Series {
         Series(name: label, labels: dimensions.map { "\($0.0)=\"\($0.1)\"" }.joined(separator: ","))
+    }
+}
+
+extension Dictionary {
+    /// The one of that name, made where there is none.
+    fileprivate mutating func cell(_ key: Key, _ make: () -> Value) -> Value {
+        if let known = self[key] { return known }
+        let made = make()
+        self[key] = made
+        return made
     }
 }
 

@@ -30,7 +30,7 @@ struct LineLogHandler: LogHandler {
             StandardError.write("\(time) \(event.level) \(event.message)\(details)")
         case .json:
             var fields = ["time": time, "level": event.level.rawValue, "message": event.message.description]
-            for (key, value) in all { fields["at.\(key)"] = value.description }
+            for (key, value) in all { fields[key] = fields[key] ?? value.description }
             guard let line = try? JSONEncoder().encode(fields) else { return }
             StandardError.write(String(decoding: line, as: UTF8.self))
         }

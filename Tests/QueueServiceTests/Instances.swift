@@ -88,9 +88,7 @@ final class Instances: Sendable {
     }
 
     func makeQueue(_ configuration: QueueConfiguration) async throws -> QueueID {
-        let id = try await services[0].create(
-            tenant: tenant, slug: nil, name: "q", description: "", redirectURL: nil, configuration: configuration
-        ).record.id
+        let id = try await services[0].create(tenant: tenant) { $0.configuration = configuration }.record.id
         for service in services {
             guard await eventually({ (try? await service.queue(id)) != nil }) else { throw ServiceError.noSuchQueue }
         }

@@ -37,5 +37,3 @@ int clinux_next_signal(int fd);
 int64_t clinux_raise_descriptor_limit(void);
 /// Names the calling thread, for top and perf (15 bytes at most).
 void clinux_name_thread(const char *name);
-/// Resident memory of this process in bytes.
-int64_t clinux_resident_bytes(void);

@@ -54,9 +54,7 @@ extension ServerCore {
     private func createQueue(_ request: Request) async throws -> Response {
         let key = try await keys.authenticate(request, atLeast: .operator)
         let settings = try QueueSettings(request.json(), existing: nil)
-        let snapshot = try await service.create(
-            tenant: key.tenant, slug: settings.slug, name: settings.name ?? "", description: settings.description ?? "",
-            redirectURL: settings.redirectURL ?? nil, configuration: settings.configuration, once: try request.once(key))
+        let snapshot = try await service.create(tenant: key.tenant, once: try request.once(key)) { settings.apply(to: &$0) }
         return try await answer(snapshot, .created)
     }
 
@@ -65,9 +63,11 @@ extension ServerCore {
         let limit = try request.integer("limit", in: 1...200, default: 50)
         let cursor = request.query["cursor"].flatMap { QueueID($0) }
         let queues = await service.queues(of: key.tenant, after: cursor, limit: limit + 1)
+        var page: [(QueueSnapshot, Double?)] = []
+        for queue in queues.prefix(limit) { page.append((queue, try await service.averageWait(of: queue.record.id))) }
         return .json { bytes in
             bytes.key("items")
-            bytes.array(queues.prefix(limit)) { bytes, queue in bytes.object { queue.writeMembers(averageWait: nil, to: &$0) } }
+            bytes.array(page) { bytes, item in bytes.object { item.0.writeMembers(averageWait: item.1, to: &$0) } }
             bytes.member("cursor", queues.count > limit ? queues[limit - 1].record.id : nil)
         }
     }
@@ -100,83 +100,6 @@ extension ServerCore {
             bytes.member("seq", state.head)
             bytes.member("at", now)
         }
-    }
-}
-
-/// What a body says about a queue; what it does not name stays as it is.
-struct QueueSettings: Sendable {
-    var slug: String?
-    var name: String?
-    var description: String?
-    /// nil: not named; .some(nil): taken away.
-    var redirectURL: String??
-    var configuration: QueueConfiguration
-
-    private static let known = """
-        name, slug, description, maxConcurrentUsers, releaseRatePerMinute, graceSeconds, admissionTTLSeconds, maxWaiting, \
-        opensAt, closesAt, priorityLanes, redirectURL
-        """
-
-    init(_ body: Fields, existing: QueueRecord?) throws(Problem) {
-        var fields = body
-        var configuration = existing?.configuration ?? QueueConfiguration()
-        name = try existing == nil ? fields.requiredString("name") : fields.string("name")
-        description = try fields.string("description", max: 2_000)
-        if let text = try fields.string("slug", max: 64) {
-            guard text.wholeMatch(of: /[a-z0-9]([a-z0-9-]*[a-z0-9])?/) != nil else {
-                throw fields.wrong("slug", "must be lower case letters, digits and hyphens")
-            }
-            slug = text
-        }
-        if fields.takeNull("redirectURL") {
-            redirectURL = .some(nil)
-        } else if let text = try fields.string("redirectURL", max: 1_000) {
-            guard text.wholeMatch(of: /https?:\/\/[A-Za-z0-9.\[\]:-]+(\/[!-~]*)?/) != nil, !text.contains("#") else {
-                throw fields.wrong("redirectURL", "must be an http or https address without a fragment")
-            }
-            redirectURL = .some(text)
-        }
-        configuration.maxConcurrentUsers = try fields.integer("maxConcurrentUsers", in: 1...10_000_000) ?? configuration.maxConcurrentUsers
-        configuration.releaseRatePerMinute =
-            try fields.integer("releaseRatePerMinute", in: 0...1_000_000) ?? configuration.releaseRatePerMinute
-        configuration.graceSeconds = try fields.integer("graceSeconds", in: 5...86_400) ?? configuration.graceSeconds
-        configuration.admissionTTLSeconds = try fields.integer("admissionTTLSeconds", in: 5...604_800) ?? configuration.admissionTTLSeconds
-        configuration.maxWaiting =
-            fields.takeNull("maxWaiting") ? nil : try fields.integer("maxWaiting", in: 0...100_000_000) ?? configuration.maxWaiting
-        configuration.opensAt = fields.takeNull("opensAt") ? nil : try fields.time("opensAt") ?? configuration.opensAt
-        configuration.closesAt = fields.takeNull("closesAt") ? nil : try fields.time("closesAt") ?? configuration.closesAt
-        try QueueSettings.lanes(&fields, &configuration)
-        try fields.finish(known: QueueSettings.known)
-        self.configuration = configuration
-    }
-
-    private static func lanes(_ fields: inout Fields, _ configuration: inout QueueConfiguration) throws(Problem) {
-        guard let objects = try fields.objects("priorityLanes", max: 8) else { return }
-        let before = configuration.priorityLanes
-        var lanes: [PriorityLane] = []
-        for var object in objects {
-            let lane = PriorityLane(
-                name: try object.requiredString("name", max: 64), sharePercent: try object.integer("sharePercent", in: 1...100) ?? 100)
-            try object.finish(known: "name, sharePercent")
-            guard !lanes.contains(where: { $0.name == lane.name }) else { throw fields.wrong("priorityLanes", "must have different names") }
-            lanes.append(lane)
-        }
-        // A lane's place in the list is in its tickets: lanes are added at the end and never taken away.
-        guard lanes.count >= before.count, zip(before, lanes).allSatisfy({ $0.name == $1.name }) else {
-            throw fields.wrong("priorityLanes", "must keep the lanes that there are, in their order")
-        }
-        guard lanes.filter({ $0.sharePercent < 100 }).reduce(0, { $0 + $1.sharePercent }) < 100 else {
-            throw fields.wrong("priorityLanes", "must leave a share for the general lane")
-        }
-        configuration.priorityLanes = lanes
-    }
-
-    func apply(to record: inout QueueRecord) {
-        record.slug = slug ?? record.slug
-        record.name = name ?? record.name
-        record.description = description ?? record.description
-        if let redirectURL { record.redirectURL = redirectURL }
-        record.configuration = configuration
     }
 }
 

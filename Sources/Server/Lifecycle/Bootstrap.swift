@@ -9,11 +9,11 @@ struct Bootstrap {
     let now: Timestamp
 
     /// The first tenant, made where there is none.
-    func tenant() async throws(StoreError) -> TenantID {
-        if let first = try await store.tenants().first { return first.id }
+    func tenant() async throws(StoreError) -> (id: TenantID, isNew: Bool) {
+        if let first = try await store.tenants().first { return (first.id, false) }
         let tenant = Tenant(id: TenantID(at: now, random: (random.next(), random.next())), name: "default")
         try await store.insert(tenant)
-        return tenant.id
+        return (tenant.id, true)
     }
 
     /// Makes sure that there is an admin's key. Returns one that was just made: it is shown once and never again.
@@ -70,7 +70,7 @@ public struct KeyAdministration: Sendable {
     /// Makes a key and returns its text, which is shown once.
     public func create(role: KeyRole, label: String) async throws(StoreError) -> String {
         let now = Timestamp(seconds: Date().timeIntervalSince1970)
-        let tenant = try await bootstrap(now).tenant()
+        let tenant = try await bootstrap(now).tenant().id
         let (key, text) = NewKey.make(tenant: tenant, role: role, label: label, at: now, random: random)
         try await store.insert(key)
         return text

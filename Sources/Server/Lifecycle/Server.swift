@@ -24,7 +24,7 @@ public final class Server: Sendable {
         let clock = SystemClock(loop: serviceLoop.loops[0])
         let random = SystemRandom()
         let bootstrap = Bootstrap(store: store, random: random, now: clock.now())
-        let tenant = try await bootstrap.tenant()
+        let (tenant, isNewStore) = try await bootstrap.tenant()
         let newAdminKey = try await bootstrap.adminKey(settings.adminKey, tenant: tenant)
         let service = QueueService(
             executor: serviceLoop.loops[0], store: store, bus: InProcessBus(), clock: clock, random: random, log: log)
@@ -33,17 +33,19 @@ public final class Server: Sendable {
             admissions: try await bootstrap.admissions(issuer: settings.issuer), log: log)
         try await core.keys.read()
         try await service.start(alone: true)
-        if newAdminKey != nil || settings.adminKey != nil { try await Server.makeDemo(service, tenant) }
+        if isNewStore { try await Server.makeDemo(service, tenant) }
         return try await Server(core, serviceLoop, newAdminKey)
     }
 
-    /// The queue `demo`, in a store that has no queue at all.
+    /// The queue `demo`, in a new store.
     private static func makeDemo(_ service: QueueService, _ tenant: TenantID) async throws {
-        guard await service.queues(of: tenant, after: nil, limit: 1).isEmpty else { return }
-        _ = try await service.create(
-            tenant: tenant, slug: "demo", name: "Demo", description: "A queue to look at.", redirectURL: nil,
-            configuration: QueueConfiguration(maxConcurrentUsers: 20, releaseRatePerMinute: 60, graceSeconds: 300, admissionTTLSeconds: 120)
-        )
+        _ = try await service.create(tenant: tenant) { queue in
+            queue.slug = "demo"
+            queue.name = "Demo"
+            queue.description = "A queue to look at."
+            queue.configuration = QueueConfiguration(
+                maxConcurrentUsers: 20, releaseRatePerMinute: 60, graceSeconds: 300, admissionTTLSeconds: 120)
+        }
     }
 
     private init(_ core: ServerCore, _ serviceLoop: EventLoopGroup, _ newAdminKey: String?) async throws {

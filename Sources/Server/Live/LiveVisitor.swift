@@ -39,7 +39,7 @@ final class LiveVisitor: ConnectionHandler {
     var isHidden = false
     var isExact = false
     private var awaitsPong = false
-    var messages = RateBucket()
+    var messages = MessageRate()
 
     init(live: LiveLoop, connection: Connection) {
         self.live = live

@@ -1,21 +1,12 @@
 import Foundation
 import GRDB
-public import QueueEngine
+import QueueEngine
 public import QueueService
 
 extension SQLiteStore {
     public func session(_ id: SessionID) async throws(StoreError) -> SessionRecord? {
         try await reading { db in
             try Row.fetchOne(db, sql: "SELECT * FROM user_sessions WHERE id = ?", arguments: [id.data]).map(SQLiteStore.session)
-        }
-    }
-
-    public func sessions(of queue: QueueID, tickets: [Ticket]) async throws(StoreError) -> [SessionRecord] {
-        try await reading { db in
-            let statement = try db.cachedStatement(sql: "SELECT * FROM user_sessions WHERE queue_id = ? AND ticket = ?")
-            return try tickets.compactMap { ticket in
-                try Row.fetchOne(statement, arguments: [queue.data, ticket.column]).map(SQLiteStore.session)
-            }
         }
     }
 

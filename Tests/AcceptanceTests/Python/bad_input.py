@@ -67,6 +67,17 @@ def bodies(server):
     problem(server, "GET", "/v1/queues?limit=0", status=400, code="invalid_parameter", field="limit")
     server.good("POST", "/v1/queues", {"name": "x", "slug": "taken"})
     problem(server, "POST", "/v1/queues", {"name": "x", "slug": "taken"}, status=409, code="slug_taken", field="slug")
+    # Two who set different things at the same time both get what they asked for.
+    queue = server.queue()["id"]
+    settings = [{"maxConcurrentUsers": 7}, {"graceSeconds": 77}, {"name": "seven"}, {"maxWaiting": 70}, {"redirectURL": "https://a.example/"}]
+    threads = [threading.Thread(target=server.good, args=("PATCH", f"/v1/queues/{queue}", body)) for body in settings]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    now = server.good("GET", f"/v1/queues/{queue}")
+    assert all(now[name] == value for body in settings for name, value in body.items()), now
+    assert server.good("PATCH", f"/v1/queues/{queue}", {"maxWaiting": None, "redirectURL": None})["maxWaiting"] is None
     # The depth of a body is bounded: this must neither trap nor take long.
     assert server.call("POST", "/v1/queues", '{"name":' + "[" * 20000)[0] == 400
 

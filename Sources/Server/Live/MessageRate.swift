@@ -1,5 +1,5 @@
 /// How many messages came in the current second.
-struct RateBucket {
+struct MessageRate {
     private var second: UInt32 = 0
     private var used: UInt16 = 0
 

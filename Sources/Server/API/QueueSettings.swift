@@ -1,0 +1,87 @@
+import QueueEngine
+import QueueService
+
+/// What a body says about a queue, as changes to whatever the queue is when they are decided: two operators who set
+/// different things at the same time both get what they asked for.
+struct QueueSettings: Sendable {
+    private typealias Change = @Sendable (inout QueueRecord) -> Void
+    private var changes: [Change] = []
+
+    private static let known = """
+        name, slug, description, maxConcurrentUsers, releaseRatePerMinute, graceSeconds, admissionTTLSeconds, maxWaiting, \
+        opensAt, closesAt, priorityLanes, redirectURL
+        """
+
+    /// - Parameter existing: the queue that is changed; nil: a new one, which must have a name.
+    init(_ body: Fields, existing: QueueRecord?) throws(Problem) {
+        var fields = body
+        try takeDescription(&fields, isNew: existing == nil)
+        try takePace(&fields)
+        try takeTimes(&fields)
+        try takeLanes(&fields, existing?.configuration.priorityLanes ?? [])
+        try fields.finish(known: QueueSettings.known)
+    }
+
+    func apply(to record: inout QueueRecord) {
+        for change in changes { change(&record) }
+    }
+
+    /// Adds a change where the body names a value.
+    private mutating func set<V: Sendable>(_ value: V?, _ path: any WritableKeyPath<QueueRecord, V> & Sendable) {
+        if let value { changes.append { $0[keyPath: path] = value } }
+    }
+
+    /// The same for what may also be taken away.
+    private mutating func set<V: Sendable>(_ isNull: Bool, _ value: V?, _ path: any WritableKeyPath<QueueRecord, V?> & Sendable) {
+        if isNull || value != nil { changes.append { $0[keyPath: path] = value } }
+    }
+
+    private mutating func takeDescription(_ fields: inout Fields, isNew: Bool) throws(Problem) {
+        set(isNew ? try fields.requiredString("name") : try fields.string("name"), \.name)
+        set(try fields.string("description", max: 2_000), \.description)
+        let slug = try fields.string("slug", max: 64)
+        if let slug, slug.wholeMatch(of: /[a-z0-9]([a-z0-9-]*[a-z0-9])?/) == nil {
+            throw fields.wrong("slug", "must be lower case letters, digits and hyphens")
+        }
+        set(slug, \.slug)
+        let isNull = fields.takeNull("redirectURL")
+        let address = try fields.string("redirectURL", max: 1_000)
+        if let address, address.wholeMatch(of: /https?:\/\/[A-Za-z0-9.\[\]:-]+(\/[!-~]*)?/) == nil || address.contains("#") {
+            throw fields.wrong("redirectURL", "must be an http or https address without a fragment")
+        }
+        set(isNull, address, \.redirectURL)
+    }
+
+    private mutating func takePace(_ fields: inout Fields) throws(Problem) {
+        set(try fields.integer("maxConcurrentUsers", in: 1...10_000_000), \.configuration.maxConcurrentUsers)
+        set(try fields.integer("releaseRatePerMinute", in: 0...1_000_000), \.configuration.releaseRatePerMinute)
+        set(try fields.integer("graceSeconds", in: 5...86_400), \.configuration.graceSeconds)
+        set(try fields.integer("admissionTTLSeconds", in: 5...604_800), \.configuration.admissionTTLSeconds)
+        set(fields.takeNull("maxWaiting"), try fields.integer("maxWaiting", in: 0...100_000_000), \.configuration.maxWaiting)
+    }
+
+    private mutating func takeTimes(_ fields: inout Fields) throws(Problem) {
+        set(fields.takeNull("opensAt"), try fields.time("opensAt"), \.configuration.opensAt)
+        set(fields.takeNull("closesAt"), try fields.time("closesAt"), \.configuration.closesAt)
+    }
+
+    private mutating func takeLanes(_ fields: inout Fields, _ before: [PriorityLane]) throws(Problem) {
+        guard let objects = try fields.objects("priorityLanes", max: 8) else { return }
+        var lanes: [PriorityLane] = []
+        for var object in objects {
+            let lane = PriorityLane(
+                name: try object.requiredString("name", max: 64), sharePercent: try object.integer("sharePercent", in: 1...100) ?? 100)
+            try object.finish(known: "name, sharePercent")
+            guard !lanes.contains(where: { $0.name == lane.name }) else { throw fields.wrong("priorityLanes", "must have different names") }
+            lanes.append(lane)
+        }
+        // A lane's place in the list is in its tickets: lanes are added at the end and never taken away.
+        guard lanes.count >= before.count, zip(before, lanes).allSatisfy({ $0.name == $1.name }) else {
+            throw fields.wrong("priorityLanes", "must keep the lanes that there are, in their order")
+        }
+        guard lanes.filter({ $0.sharePercent < 100 }).reduce(0, { $0 + $1.sharePercent }) < 100 else {
+            throw fields.wrong("priorityLanes", "must leave a share for the general lane")
+        }
+        set(lanes, \.configuration.priorityLanes)
+    }
+}
