@@ -113,6 +113,10 @@ let package = Package(
             name: "QueueServiceTests", dependencies: ["QueueService", "Storage", "Fanout", "EventLoop", "TestSupport", logging],
             swiftSettings: tests),
         .testTarget(name: "StorageTests", dependencies: ["Storage", "TestSupport"], swiftSettings: tests),
+        .testTarget(name: "FanoutTests", dependencies: ["Fanout"], swiftSettings: tests),
+        .testTarget(
+            name: "OperationsTests", dependencies: ["Operations", "Server", "Storage", "EventLoop", "TestSupport", logging],
+            swiftSettings: tests),
         .testTarget(name: "ServerTests", dependencies: ["Server", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "AcceptanceTests", dependencies: ["stanchion", "TestSupport"], exclude: ["Python"], swiftSettings: tests),
     ]

@@ -40,17 +40,21 @@ import TestSupport
     @Test func everyDisplayStaysWithinItsBound() throws {
         var random = SeededRandom(seed: TestSeed.value)
         var line = Line(waiting: 2_000, perSecond: 10, &random)
-        var samples = 0
-        var beyond = 0
+        var (samples, beyond, nearHead, nearHeadBeyond) = (0, 0, 0, 0)
         for tick in 1...600 {
             line.tick(tick, &random)
-            for error in line.errors() {
-                samples += 1
+            for (place, excess) in line.excesses().enumerated() {
                 // Beside the bound there is what one tick drains, and the rounding of the number on the screen.
-                if error > 2.5 { beyond += 1 }
+                let isBeyond = excess > 1.5
+                samples += 1
+                if isBeyond { beyond += 1 }
+                guard place < ShownPosition.exactUpTo else { continue }
+                nearHead += 1
+                if isBeyond { nearHeadBeyond += 1 }
             }
         }
         #expect(Double(beyond) / Double(samples) < 0.001)
+        #expect(Double(nearHeadBeyond) / Double(nearHead) < 0.001)
         let exact = line.exactFrames
         #expect(line.frames * 5 < exact, "\(line.frames) frames, \(exact) in exact mode")
     }
@@ -89,11 +93,12 @@ private struct Line {
         }
     }
 
-    /// How far off each display is, in bounds.
-    func errors() -> [Double] {
+    /// By how many positions each display is further off than its bound.
+    func excesses() -> [Double] {
         state.allWaiting.map { ticket in
             let truth = state.position(ticket)!
-            return Double(abs(shown[ticket]!.value(at: milliseconds) - truth)) / max(1, 0.01 * Double(truth))
+            let bound = truth <= ShownPosition.exactUpTo ? 0 : max(1, 0.01 * Double(truth))
+            return Double(abs(shown[ticket]!.value(at: milliseconds) - truth)) - bound
         }
     }
 }
