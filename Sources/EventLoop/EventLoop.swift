@@ -150,21 +150,21 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         for number in 0..<sources.end { (sources[number] as? Connection)?.close() }
     }
 
-    /// One turn: wait, sockets, timers, jobs, the sweep. Returns whether to go on.
+    /// One turn: wait, jobs, sockets, timers, the sweep. Returns whether to go on.
+    ///
+    /// Jobs come before sockets: what another thread told this loop before a peer could have heard of it is known when
+    /// that peer's bytes are read.
     private func iterate(_ reports: UnsafeMutablePointer<clinux_event>) -> Bool {
         let count = clinux_epoll_wait(epoll.number, reports, 256, timeout())
         precondition(count >= 0, "epoll_wait failed: \(-count)")
         now = EventLoop.monotonicNow()
-        for report in UnsafeBufferPointer(start: reports, count: Int(count)) {
-            if report.data == EventLoop.wakeupTag {
-                var value: UInt64 = 0
-                _ = read(wakeup.number, &value, 8)
-            } else {
-                sources.find(report.data)?.ready(Readiness(rawValue: report.events))
-            }
+        let goOn = runInbox()
+        // The wake-up is never read: edge-triggered, each write to it is reported anew (epoll(7)), so none can be lost
+        // between looking into the inbox and reading it.
+        for report in UnsafeBufferPointer(start: reports, count: Int(count)) where report.data != EventLoop.wakeupTag {
+            sources.find(report.data)?.ready(Readiness(rawValue: report.events))
         }
         while let action = timers.popDue(at: now) { action() }
-        let goOn = runInbox()
         let again = deferred
         deferred = []
         for action in again { action() }

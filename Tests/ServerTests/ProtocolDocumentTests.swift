@@ -34,7 +34,7 @@ import Testing
         var state = QueueState()
         var log: [QueueEvent] = []
         state.configure(QueueConfiguration(releaseRatePerMinute: rate), at: at, &log)
-        return LiveFrames.Place(position: 41, waiting: 60, drain: state.drain(at: at), at: at)
+        return LiveFrames.Place(position: 41, waiting: 60, drain: state.drain(at: at), at: Prepared(at))
     }
 
     @Test func theServersFramesAreTheExamples() throws {

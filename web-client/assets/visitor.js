@@ -8,6 +8,8 @@ const queue = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 const title = document.title;
 let client;
 let context = null;
+/** Why nothing moves, by what told so: the queue's status, and a server that cannot write. */
+let still = { queue: "", state: "", error: "" };
 
 const endings = {
   left: "You have left the line.",
@@ -31,12 +33,15 @@ function show(id, visible = true) { $(id).hidden = !visible; }
 function text(id, words) { if ($(id).textContent !== words) $(id).textContent = words; }
 
 function notice(words) {
-  text("notice", words);
-  show("notice", words !== "");
+  Object.assign(still, words);
+  const all = Object.values(still).filter(Boolean).join(" ");
+  text("notice", all);
+  show("notice", all !== "");
 }
 
 function start() {
-  for (const id of ["turn", "over", "notice"]) show(id, false);
+  for (const id of ["turn", "over"]) show(id, false);
+  notice({ queue: "", state: "", error: "" });
   document.title = title;
   client = new QueueClient({ queue });
   $("position").client = client;
@@ -44,22 +49,23 @@ function start() {
   on("connection", (state) => text("connection", connections[state]));
   on("joined", (frame) => {
     text("name", frame.queue.name);
-    notice(frame.queue.status === "open" ? "" : statusWords(frame.queue.status));
+    notice({ queue: statusWords[frame.queue.status] ?? "", state: "", error: "" });
     show("position");
     show("leave");
   });
-  on("queue", (frame) => notice(frame.status === "open" ? "" : frame.message));
-  on("state", (frame) => notice(frame.state === "stale" ? frame.message : ""));
+  on("queue", (frame) => notice({ queue: frame.status === "open" ? "" : frame.message }));
+  on("state", (frame) => notice({ state: frame.state === "stale" ? frame.message : "" }));
   on("announcement", announce);
   on("admitted", admitted);
   on("ended", (frame) => over(endings[frame.reason] ?? "Your place has ended."));
-  on("error", (frame) => notice(frame.message + (frame.retryAfterSeconds ? ` Trying again soon.` : "")));
+  on("error", (frame) => notice({ error: frame.message + (frame.retryAfterSeconds ? ": trying again soon." : ".") }));
   client.start();
 }
 
-function statusWords(status) {
-  return { paused: "The queue is paused. Your place is safe.", scheduled: "The queue has not opened yet. Your place is safe." }[status] ?? "";
-}
+const statusWords = {
+  paused: "The queue is paused. Your place is safe.",
+  scheduled: "The queue has not opened yet. Your place is safe.",
+};
 
 const announced = new Set();
 function announce(frame) {

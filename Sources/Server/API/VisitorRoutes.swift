@@ -95,7 +95,8 @@ extension ServerCore {
         case .waiting(let position, _):
             return .json(status) { bytes in
                 writeSession(who, token, "waiting", snapshot, &bytes)
-                LiveFrames.Place(position: position, waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: now).write(to: &bytes)
+                LiveFrames.Place(position: position, waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: Prepared(now)).write(
+                    to: &bytes)
             }
         case .admitted(let until):
             let admission = try await admissions.sign(session: who.session, user: who.user, queue: snapshot.record, at: now, until: until)

@@ -161,6 +161,19 @@ extension Timestamp: JSONWritable {
     }
 }
 
+/// A value that was written once, to be told to many.
+struct Prepared: JSONWritable {
+    private let bytes: [UInt8]
+
+    init(_ value: some JSONWritable) {
+        var bytes: [UInt8] = []
+        value.write(to: &bytes)
+        self.bytes = bytes
+    }
+
+    func write(to bytes: inout [UInt8]) { bytes.append(contentsOf: self.bytes) }
+}
+
 extension Identifier: JSONWritable {
     func write(to bytes: inout [UInt8]) { description.write(to: &bytes) }
 }

@@ -18,7 +18,7 @@ enum LiveFrames {
         let position: Int
         let waiting: Int
         let drain: DrainRate
-        let at: Timestamp
+        let at: Prepared
 
         func write(to bytes: inout [UInt8]) {
             bytes.member("position", position)

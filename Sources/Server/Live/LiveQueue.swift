@@ -13,7 +13,8 @@ final class LiveQueue {
     private var members: [LiveVisitor] = []
     private var feeds: [EventFeed] = []
     private var goneCount = 0
-    private var isSweepScheduled = false
+    private var nextSweep: (timer: TimerID, due: UInt64)?
+    private var lastSweepTook: UInt64 = 0
     private var sweepsEveryone = false
 
     /// Sweeps are this far apart, and further where one takes long: at most a twentieth of the loop's time.
@@ -109,38 +110,46 @@ final class LiveQueue {
 
     // MARK: Sweeping
 
-    private func scheduleSweep(after delay: UInt64 = LiveQueue.sweepNanoseconds) {
-        guard !isSweepScheduled, !members.isEmpty else { return }
-        isSweepScheduled = true
-        live.loop.schedule(after: delay) { [weak self] in self?.sweep() }
+    /// Sees to it that there is a sweep in `delay` at the latest, and in no less than what sweeps may cost.
+    private func scheduleSweep(after delay: UInt64 = 0) {
+        guard !members.isEmpty else { return }
+        let due = live.loop.now + max(delay, LiveQueue.sweepNanoseconds, lastSweepTook * 20)
+        if let planned = nextSweep {
+            guard due < planned.due else { return }
+            live.loop.cancel(planned.timer)
+        }
+        nextSweep = (live.loop.schedule(after: due - live.loop.now) { [weak self] in self?.sweep() }, due)
     }
 
     /// Asks for each who waits, in ticket order, whether a frame is due. What nobody is told costs a rank and a
     /// comparison.
     private func sweep() {
         let began = EventLoop.monotonicNow()
-        isSweepScheduled = false
+        nextSweep = nil
         compact()
         let now = live.server.clock.now()
         let state = snapshot.state
         let context = LiveVisitor.Sweep(
-            milliseconds: live.milliseconds, at: now, waiting: state.waitingCount, drain: state.drain(at: now),
+            milliseconds: live.milliseconds, at: Prepared(now), waiting: state.waitingCount, drain: state.drain(at: now),
             isForced: sweepsEveryone)
         sweepsEveryone = false
-        var anybodyWaits = false
+        // What is shown moves by itself, so somebody must look again even when nothing happens.
+        var next: UInt32?
+        var frames = 0
         for visitor in members where visitor.isWaiting {
-            anybodyWaits = true
-            guard visitor.isListening(context) else { continue }
+            guard let quiet = visitor.quietMilliseconds(context) else { continue }
+            next = min(next ?? .max, quiet)
+            guard quiet == 0 else { continue }
             if let position = state.position(visitor.ticket) {
-                visitor.consider(position, context)
+                if visitor.consider(position, context) { frames += 1 }
             } else if visitor.ticket.number < state.nextNumber(lane: visitor.ticket.lane) {
                 visitor.settle()
             }
         }
-        let took = EventLoop.monotonicNow() - began
-        live.server.measurements.sweepSeconds.recordNanoseconds(Int64(took))
-        // What is shown moves by itself, so somebody must look even when nothing happens.
-        if anybodyWaits { scheduleSweep(after: max(LiveQueue.sweepNanoseconds, took * 20)) }
+        lastSweepTook = EventLoop.monotonicNow() - began
+        live.server.measurements.positionFrames.increment(by: frames)
+        live.server.measurements.sweepSeconds.recordNanoseconds(Int64(lastSweepTook))
+        if let next { scheduleSweep(after: UInt64(next) * 1_000_000) }
     }
 
     private func compact() {

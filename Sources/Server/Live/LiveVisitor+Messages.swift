@@ -120,7 +120,7 @@ extension LiveVisitor: WebSocketDelegate {
         let standing = snapshot.state.standing(ticket)
         guard standing != .gone else { return settle() }
         let (now, position) = (live.server.clock.now(), snapshot.state.position(ticket) ?? 1)
-        let place = LiveFrames.Place(position: position, waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: now)
+        let place = LiveFrames.Place(position: position, waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: Prepared(now))
         shown = ShownPosition(position: position, rate: snapshot.drain.rate(at: position), at: live.milliseconds)
         lastPosition = Int32(clamping: position)
         lastSent = live.milliseconds
@@ -150,7 +150,9 @@ extension LiveVisitor: WebSocketDelegate {
         let now = live.server.clock.now()
         show(
             position,
-            Sweep(milliseconds: live.milliseconds, at: now, waiting: state.waitingCount, drain: state.drain(at: now), isForced: true),
+            Sweep(
+                milliseconds: live.milliseconds, at: Prepared(now), waiting: state.waitingCount, drain: state.drain(at: now), isForced: true
+            ),
             reason: position > Int(lastPosition) ? "priority_lane" : nil)
     }
 

@@ -130,24 +130,28 @@ final class LiveVisitor: ConnectionHandler {
     /// What a sweep knows of the queue, once for everyone.
     struct Sweep {
         let milliseconds: UInt32
-        let at: Timestamp
+        let at: Prepared
         let waiting: Int
         let drain: DrainRate
         /// The queue was set anew: everyone is told, due or not.
         let isForced: Bool
     }
 
-    /// Whether it can matter now where the visitor stands: looked at before the place is counted.
-    func isListening(_ sweep: Sweep) -> Bool {
-        !isHidden && (!isExact || sweep.isForced || sweep.milliseconds &- lastSent >= live.server.settings.updateMilliseconds)
+    /// In how many milliseconds it can matter where the visitor stands; 0: now; nil: not before something is heard of it.
+    func quietMilliseconds(_ sweep: Sweep) -> UInt32? {
+        if isHidden { return nil }
+        guard isExact, !sweep.isForced else { return 0 }
+        let (passed, interval) = (sweep.milliseconds &- lastSent, live.server.settings.updateMilliseconds)
+        return passed >= interval ? 0 : interval - passed
     }
 
-    /// Sends a position frame where one is due.
-    func consider(_ position: Int, _ sweep: Sweep) {
+    /// Sends a position frame where one is due, and says whether it did.
+    func consider(_ position: Int, _ sweep: Sweep) -> Bool {
         let rose = position > Int(lastPosition)
         let isDue = isExact ? position != Int(lastPosition) : shown.isFrameDue(truth: position, at: sweep.milliseconds)
-        guard rose || isDue || sweep.isForced else { return }
+        guard rose || isDue || sweep.isForced else { return false }
         show(position, sweep, reason: rose ? "priority_lane" : nil)
+        return true
     }
 
     func show(_ position: Int, _ sweep: Sweep, reason: String?) {
@@ -163,7 +167,6 @@ final class LiveVisitor: ConnectionHandler {
         live.encoder.reset()
         LiveFrames.position(place, reason: reason, into: &live.encoder.payload)
         let conflated = live.encoder.finish(.text) { connection.sendReplaceable($0) }
-        live.server.measurements.positionFrames.increment()
         if conflated { live.server.measurements.positionsConflated.increment() }
     }
 
