@@ -93,6 +93,8 @@ final class HTTPConnection: ConnectionHandler {
 
     private func send(_ response: Response, to connection: Connection, head: Bool) {
         isAnswering = false
+        // Gone while the answer was made: a handler set now would never be let go of.
+        guard connection.isOpen else { return }
         live.server.measurements.requests[response.status.code / 100]?.increment()
         var fields = response.fields
         fields[.xContentTypeOptions] = "nosniff"

@@ -23,9 +23,14 @@ extension [UInt8] {
     mutating func key(_ name: StaticString) {
         separate()
         append(0x22)
-        append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+        append(literal: name)
         append(0x22)
         append(0x3A)
+    }
+
+    /// Text that is JSON already, as it stands in the source.
+    mutating func append(literal text: StaticString) {
+        append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
     mutating func member(_ name: StaticString, _ value: some JSONWritable) {
@@ -56,7 +61,7 @@ extension [UInt8] {
             digits[start] = 0x30 + UInt8(rest % 10)
             rest /= 10
         }
-        for index in start..<20 { append(digits[index]) }
+        digits.span.withUnsafeBufferPointer { append(contentsOf: UnsafeBufferPointer(rebasing: $0[start...])) }
     }
 }
 

@@ -4,16 +4,16 @@ import QueueService
 /// The frames that a server sends, as JSON. `docs/protocol.md` is their contract, and a test holds the two together.
 enum LiveFrames {
     private static func frame(_ type: StaticString, _ bytes: inout [UInt8], _ members: (inout [UInt8]) -> Void) {
-        bytes.object { bytes in
-            bytes.key("type")
-            bytes.append(0x22)
-            bytes.append(contentsOf: UnsafeBufferPointer(start: type.utf8Start, count: type.utf8CodeUnitCount))
-            bytes.append(0x22)
-            members(&bytes)
-        }
+        bytes.append(literal: #"{"type":""#)
+        bytes.append(literal: type)
+        bytes.append(0x22)
+        members(&bytes)
+        bytes.append(0x7D)
     }
 
-    /// A place in line, as `joined`, `position` and the REST answers tell it.
+    /// A place in line, as `joined`, `position` and the REST answers tell it, each behind other members.
+    ///
+    /// Spelled out, where all else is written member by member: this is what is written for everybody in a sweep.
     struct Place {
         let position: Int
         let waiting: Int
@@ -21,19 +21,22 @@ enum LiveFrames {
         let at: Prepared
 
         func write(to bytes: inout [UInt8]) {
-            bytes.member("position", position)
-            bytes.member("waiting", waiting)
-            bytes.member("rate", drain.rate(at: position))
-            bytes.key("wait")
+            bytes.append(literal: #","position":"#)
+            position.write(to: &bytes)
+            bytes.append(literal: #","waiting":"#)
+            waiting.write(to: &bytes)
+            bytes.append(literal: #","rate":"#)
+            drain.rate(at: position).write(to: &bytes)
             if let wait = drain.wait(at: position) {
-                bytes.object { bytes in
-                    bytes.member("p50Seconds", wait.p50Seconds)
-                    bytes.member("p90Seconds", wait.p90Seconds)
-                }
+                bytes.append(literal: #","wait":{"p50Seconds":"#)
+                wait.p50Seconds.write(to: &bytes)
+                bytes.append(literal: #","p90Seconds":"#)
+                wait.p90Seconds.write(to: &bytes)
+                bytes.append(literal: #"},"at":"#)
             } else {
-                JSONNull().write(to: &bytes)
+                bytes.append(literal: #","wait":null,"at":"#)
             }
-            bytes.member("at", at)
+            at.write(to: &bytes)
         }
     }
 

@@ -23,7 +23,8 @@ final class LiveVisitor: ConnectionHandler {
     }
 
     unowned let live: LiveLoop
-    unowned let connection: Connection
+    /// The two know each other until the connection closes, which every connection does.
+    let connection: Connection
     var queue: LiveQueue?
     var webSocket: WebSocket
     var ticket = Ticket(rawValue: 0)
