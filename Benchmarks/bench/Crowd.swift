@@ -21,6 +21,7 @@ final class Crowd: @unchecked Sendable {
     private var delays: [Double] = []
     private var places: [Place] = []
     private var samples = 0
+    private var over = 0
     private var beyond = 0
     private var worst = 0.0
 
@@ -96,6 +97,7 @@ final class Crowd: @unchecked Sendable {
             let error = abs(Double(shown.value(at: now) - truth)) / max(1, 0.01 * Double(truth))
             samples += 1
             worst = max(worst, error)
+            if error > 1 { over += 1 }
             // Beside the bound: what the hundred milliseconds between two sweeps drain, and the rounding on the screen.
             if error > 1, abs(Double(shown.value(at: now) - truth)) > max(1, 0.01 * Double(truth)) + 2 { beyond += 1 }
         }
@@ -105,6 +107,7 @@ final class Crowd: @unchecked Sendable {
         let sorted = delays.sorted()
         Bench.report([
             "frames": Double(frames), "admitted": Double(admitted), "closed": Double(closed), "samples": Double(samples),
+            "over": Double(over),
             "beyond": Double(beyond), "worst": worst, "p50": sorted.isEmpty ? 0 : sorted[sorted.count / 2],
             "p99": sorted.isEmpty ? 0 : sorted[sorted.count * 99 / 100],
         ])

@@ -80,11 +80,10 @@ final class LiveVisitor: ConnectionHandler {
     }
 
     func connectionClosed(_ connection: Connection) {
-        let held = queue != nil && (phase == .waiting || phase == .over || phase == .admitted)
         phase = .gone
         live.connectionClosed(connection)
         live.server.measurements.openVisitors.decrement()
-        guard held, let queue else { return }
+        guard let queue else { return }
         live.ticketClosed(queue.snapshot.record.id, ticket)
         queue.remove(self)
     }
