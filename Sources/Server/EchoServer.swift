@@ -34,10 +34,7 @@ private final class EchoHandshake: ConnectionHandler {
             let answer = try Handshake.answer(method: request.request.method.rawValue, supported: []) { name in
                 HTTPField.Name(name).map { request.fields[values: $0] } ?? []
             }
-            connection.send(
-                Array(
-                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: \(answer.accept)\r\n\r\n"
-                        .utf8))
+            connection.send(answer.response)
         } catch {
             connection.send(Array("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".utf8))
             return connection.closeWhenSent()

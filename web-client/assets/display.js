@@ -16,6 +16,11 @@ export class Display {
     this.#at = now;
   }
 
+  /** The connection is lost: what is shown stands still until there is word again. */
+  hold(now) {
+    if (this.#position !== Infinity) this.receive(this.exact(now), 0, now);
+  }
+
   /** Before rounding. */
   exact(now) {
     return Math.max(1, Math.min(this.#ceiling, this.#position - (this.#rate * (now - this.#at)) / 1000));

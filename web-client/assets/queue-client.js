@@ -78,6 +78,7 @@ export class QueueClient extends EventTarget {
     socket.onopen = mine(() => this.#enter());
     socket.onmessage = mine((event) => this.#receive(JSON.parse(event.data)));
     socket.onclose = mine((event) => this.#closed(event.code));
+    this.#expectWord(10_000);
   }
 
   #enter() {
@@ -103,6 +104,7 @@ export class QueueClient extends EventTarget {
   }
 
   #closed(code) {
+    clearTimeout(this.#alive);
     this.#drop();
     if (this.#isOver) return;
     if (code >= FINAL) {
@@ -142,25 +144,32 @@ export class QueueClient extends EventTarget {
   };
 
   #online = () => {
+    clearTimeout(this.#alive);
     this.#drop();
     this.#comeBack(2_000);
   };
 
   #offline = () => {
     this.#drop();
+    clearTimeout(this.#alive);
     clearTimeout(this.#timer);
     this.#tell("connection", "offline");
   };
 
-  /** After a sleep the socket may be dead without knowing it: no answer in five seconds, and it is given up. */
-  #probe() {
+  /** Gives the socket up when nothing is heard in that time; whatever is heard ends the waiting. */
+  #expectWord(milliseconds) {
     clearTimeout(this.#alive);
+    this.#alive = setTimeout(() => {
+      this.#drop();
+      this.#comeBack(5_000);
+    }, milliseconds);
+  }
+
+  /** After a sleep the socket may be dead without knowing it: it is asked. */
+  #probe() {
     if (!this.#socket) return this.#connect();
     if (this.#socket.readyState !== 1) return;
     this.#send({ type: "ping" });
-    this.#alive = setTimeout(() => {
-      this.#drop();
-      this.#comeBack(2_000);
-    }, 5_000);
+    this.#expectWord(5_000);
   }
 }

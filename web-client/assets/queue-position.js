@@ -63,6 +63,9 @@ export class QueuePosition extends HTMLElement {
     for (const type of ["joined", "position"]) {
       client?.addEventListener(type, (event) => this.#receive(event.detail), { signal: this.#abort.signal });
     }
+    client?.addEventListener("connection", (event) => {
+      if (event.detail === "waiting" || event.detail === "offline") this.#display.hold(performance.now());
+    }, { signal: this.#abort.signal });
   }
 
   /** The number that is shown now; null before the first frame. */

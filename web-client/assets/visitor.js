@@ -46,7 +46,11 @@ function start() {
   client = new QueueClient({ queue });
   $("position").client = client;
   const on = (type, handler) => client.addEventListener(type, (event) => handler(event.detail));
-  on("connection", (state) => text("connection", connections[state]));
+  let isLost = false;
+  on("connection", (state) => {
+    if (state !== "connecting") isLost = state === "waiting" || state === "offline";
+    text("connection", connections[state === "connecting" && isLost ? "waiting" : state]);
+  });
   on("joined", (frame) => {
     text("name", frame.queue.name);
     notice({ queue: statusWords[frame.queue.status] ?? "", state: "", error: "" });

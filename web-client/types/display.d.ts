@@ -1,6 +1,7 @@
 /** What is shown of a position between two frames; see docs/protocol.md, "The display model". */
 export declare class Display {
   receive(position: number, rate: number, now: number, reason?: string): void;
+  hold(now: number): void;
   exact(now: number): number;
   value(now: number): number | null;
 }

@@ -51,10 +51,7 @@ final class LiveLoop {
             let answer = try Handshake.answer(method: request.method.rawValue, supported: subprotocols) { name in
                 HTTPField.Name(name).map { request.fields[values: $0] } ?? []
             }
-            var text =
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: \(answer.accept)\r\n"
-            if let subprotocol = answer.subprotocol { text += "Sec-WebSocket-Protocol: \(subprotocol)\r\n" }
-            return Array((text + "\r\n").utf8)
+            return answer.response
         } catch {
             throw Problem(error)
         }

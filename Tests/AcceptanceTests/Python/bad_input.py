@@ -197,6 +197,13 @@ async def live(server):
     frames = await ends([json.dumps({"type": "resume", "token": place["token"]})], 4500)
     assert frames[-1] == {"type": "ended", "reason": "left"}, frames
 
+    # So does one that is full.
+    full = server.queue(maxWaiting=0)["id"]
+    async with websockets.connect(server.live) as socket:
+        await socket.send(json.dumps({"type": "join", "queue": full}))
+        error = json.loads(await socket.recv())
+        assert error["code"] == "queue_full" and error["retryAfterSeconds"] > 0, error
+
     # A queue that is closed says so and when to try again; the connection may stay for that.
     server.good("POST", f"/v1/queues/{queue}/close")
     async with websockets.connect(server.live) as socket:

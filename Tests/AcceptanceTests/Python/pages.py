@@ -1,9 +1,8 @@
 """The pages in a real browser."""
 
 import json
-import os
+import signal
 import sys
-import time
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
@@ -65,6 +64,16 @@ def visitor(server, browser):
     server.start()
     wait_for(lambda: page.locator("#connection").text_content() == "", 45, "the connection after the kill")
     wait_for(lambda: number(page) == 4, what="the place after the kill")
+
+    # The phone slept, and its socket is dead without knowing it: on waking the page asks, and gives it up.
+    server.process.send_signal(signal.SIGSTOP)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#connection")).to_contain_text("place is safe", timeout=15_000)
+    server.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: page.locator("#connection").text_content() == "", 45, "the connection after the sleep")
+    # What fell by itself in the silence may be too low, and waits there for the truth; the place is the same.
+    assert 1 <= number(page) <= 4
+    assert server.good("GET", f"/v1/queues/{queue}")["waiting"] == 4
 
     server.good("POST", f"/v1/queues/{queue}/announcements", {"text": "<b>Ten minutes</b> break", "severity": "warning"})
     expect(page.locator("#words")).to_have_text("<b>Ten minutes</b> break")
