@@ -27,7 +27,7 @@ final class EventSocket: ConnectionHandler, WebSocketDelegate {
             send { entry.write(queue: reader.queue, epoch: epoch, into: &$0) }
         } failed: { [self] problem in
             send { LiveFrames.error(problem, into: &$0) }
-            end(.noSuchQueue)
+            end(problem.code == "no_such_queue" ? .noSuchQueue : .badMessage)
         }
         self.feed = feed
         feed.start()

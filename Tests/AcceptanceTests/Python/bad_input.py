@@ -214,12 +214,17 @@ async def live(server):
         await socket.send(join)
         assert json.loads(await socket.recv())["type"] == "joined"
 
-    # A reader of events over a WebSocket whose place is none is told before the upgrade.
-    try:
-        await websockets.connect(f"ws://127.0.0.1:{server.port}/v1/events?queue={queue}&after=99999", additional_headers={"Authorization": f"Bearer {KEY}"})
-        raise AssertionError("a place in the future was accepted")
-    except websockets.InvalidStatus as refused:
-        assert refused.response.status_code == 409
+    # A reader of events over a WebSocket whose place is none is told in a frame: a browser cannot see a status.
+    for place in ("after=99999", "after=1&epoch=abc"):
+        address = f"ws://127.0.0.1:{server.port}/v1/events?queue={queue}&{place}"
+        async with websockets.connect(address, additional_headers={"Authorization": f"Bearer {KEY}"}) as socket:
+            error = json.loads(await socket.recv())
+            assert error["type"] == "error" and error["code"] == "log_restarted" and error["after"] == 0 and error["head"] > 0, error
+            try:
+                await socket.recv()
+                raise AssertionError("more than an error")
+            except websockets.ConnectionClosed as closed:
+                assert closed.rcvd.code == 4503, closed
 
 
 with Server() as server:
