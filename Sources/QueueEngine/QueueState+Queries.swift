@@ -17,8 +17,6 @@ extension QueueState {
     public var absentCount: Int { absentSince.count }
     /// How many more may be admitted before the cap.
     public var room: Int { max(0, configuration.maxConcurrentUsers - admitted.count) }
-    /// Bytes of the index of who waits.
-    public var indexBytes: Int { lanes.reduce(0) { $0 + $1.waiting.storageBytes } }
     public var laneCount: Int { lanes.count }
 
     /// Whether somebody could be released now, but for the pace.
@@ -60,9 +58,6 @@ extension QueueState {
         guard lane < lanes.count else { return nil }
         return lanes[lane].waiting.select(index).map { Ticket(lane: lane, number: $0) }
     }
-
-    /// How many of the lane wait in front of the ticket, whether or not it waits itself.
-    public func rank(_ ticket: Ticket) -> Int { ticket.lane < lanes.count ? lanes[ticket.lane].waiting.rank(ticket.number) : 0 }
 
     /// Everyone who waits, by lane and number.
     public var allWaiting: [Ticket] {
