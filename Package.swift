@@ -37,10 +37,11 @@ let package = Package(
     targets: [
         // System libraries and shims.
         .target(name: "CLinux"),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         // The cores: no I/O, no clock, no task.
-        .target(name: "WebSocketProtocol", dependencies: ["COpenSSL"], swiftSettings: strict),
+        .target(name: "WebSocketProtocol", dependencies: ["COpenSSL", "CZlib"], swiftSettings: strict),
         .target(name: "HTTPProtocol", dependencies: [httpTypes], swiftSettings: strict),
         .target(
             name: "QueueEngine",
@@ -66,7 +67,7 @@ let package = Package(
             swiftSettings: strict),
 
         // Shells around the cores.
-        .target(name: "EventLoop", dependencies: ["CLinux", logging], swiftSettings: strict),
+        .target(name: "EventLoop", dependencies: ["CLinux", "COpenSSL", logging], swiftSettings: strict),
         .target(
             name: "Storage",
             dependencies: ["QueueService", .product(name: "GRDB", package: "GRDB.swift"), logging],

@@ -1,7 +1,7 @@
 public import EventLoop
 import HTTPProtocol
 import HTTPTypes
-public import WebSocketProtocol
+import WebSocketProtocol
 
 /// A visitor's side of the line: connects, upgrades, joins or resumes, and tells what it hears. A client like any
 /// other; it knows nothing of the server's inside.
@@ -66,8 +66,8 @@ public final class LineClient: ConnectionHandler {
 
     /// Begins the closing handshake.
     public func close() {
-        guard stage == .open else { return }
-        webSocket.close(.normal, "", self, mask: UInt32.random(in: 1...UInt32.max))
+        guard stage == .open, let frame = webSocket.close(.normal, mask: UInt32.random(in: 1...UInt32.max)) else { return }
+        connection?.sendLast(frame)
     }
 
     private func ended() {
@@ -77,9 +77,7 @@ public final class LineClient: ConnectionHandler {
     }
 
     public func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
-        guard stage == .handshake else {
-            return webSocket.receive(&bytes, self, mask: UInt32.random(in: 1...UInt32.max))
-        }
+        guard stage == .handshake else { return take(&bytes, connection) }
         response.receive(bytes.bytes)
         do {
             guard let answer = try response.next() else { return }
@@ -89,19 +87,25 @@ public final class LineClient: ConnectionHandler {
         }
         stage = .open
         send(first)
-        var rest = response.takeRest()
-        rest.withUnsafeMutableBytes { raw in
-            var span = MutableRawSpan(_unsafeBytes: raw)
-            webSocket.receive(&span, self)
+        connection.receive(rest: response.takeRest())
+    }
+
+    private func take(_ bytes: inout MutableRawSpan, _ connection: Connection) {
+        var position = 0
+        while let event = webSocket.next(&bytes, &position, mask: UInt32.random(in: 1...UInt32.max)) {
+            switch event {
+            case .message(let payload, _): payload.withUnsafeBytes(in: bytes) { tell(RawSpan(_unsafeBytes: $0)) }
+            case .ping(let pong): connection.send(pong)
+            case .pong: break
+            case .ended(let code, let reply, _):
+                closeCode = code.rawValue
+                if let reply { connection.sendLast(reply) }
+                connection.closeWhenSent()
+            }
         }
     }
 
-    public func connectionTimedOut(_ connection: Connection) { connection.close() }
-    public func connectionClosed(_ connection: Connection) { ended() }
-}
-
-extension LineClient: WebSocketDelegate {
-    public func webSocket(received payload: RawSpan, isText: Bool) {
+    private func tell(_ payload: RawSpan) {
         switch LineClient.type(of: payload) {
         case "position": heard(self, .position, payload)
         case "joined": heard(self, .joined, payload)
@@ -116,10 +120,6 @@ extension LineClient: WebSocketDelegate {
         payload.withUnsafeBytes { String(decoding: $0.dropFirst(#"{"type":""#.utf8.count).prefix { $0 != 0x22 }, as: UTF8.self) }
     }
 
-    public func webSocket(send bytes: [UInt8]) { connection?.send(bytes) }
-    public func webSocketReceivedPong() {}
-    public func webSocketEnded(_ code: CloseCode, error: WebSocketError?) {
-        closeCode = code.rawValue
-        connection?.closeWhenSent()
-    }
+    public func connectionTimedOut(_ connection: Connection) { connection.close() }
+    public func connectionClosed(_ connection: Connection) { ended() }
 }

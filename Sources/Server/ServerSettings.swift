@@ -1,5 +1,6 @@
 public import EventLoop
 public import HTTPProtocol
+public import WebSocketProtocol
 
 /// What a server can be told. Every limit is here, with a default that is safe.
 public struct ServerSettings: Sendable {
@@ -32,6 +33,8 @@ public struct ServerSettings: Sendable {
     public var closeSeconds: UInt32 = 5
     /// Between two comments on a quiet event stream, in seconds.
     public var keepAliveCommentSeconds: UInt32 = 15
+    /// How WebSocket messages are compressed; nil: not at all.
+    public var deflate: DeflatePolicy? = DeflatePolicy()
     /// Bytes of a visitor's message.
     public var messageBytes = 4_096
     /// Messages of a visitor in one second.

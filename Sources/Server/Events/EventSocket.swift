@@ -3,17 +3,18 @@ import QueueService
 import WebSocketProtocol
 
 /// A queue's log over a WebSocket: one event a message.
-final class EventSocket: ConnectionHandler, WebSocketDelegate {
+final class EventSocket: ConnectionHandler {
     private let live: LiveLoop
     private let connection: Connection
     private let reader: EventReader
-    private var webSocket = WebSocket()
+    private var webSocket: WebSocket
     private var feed: EventFeed?
     private var awaitsPong = false
     private var isOver = false
 
-    init(live: LiveLoop, connection: Connection, reader: EventReader) {
+    init(live: LiveLoop, connection: Connection, reader: EventReader, deflate: PermessageDeflate?) {
         self.live = live
+        webSocket = WebSocket(deflate: deflate)
         self.connection = connection
         self.reader = reader
     }
@@ -36,7 +37,7 @@ final class EventSocket: ConnectionHandler, WebSocketDelegate {
     private func send(_ write: (inout [UInt8]) -> Void) {
         live.encoder.reset()
         write(&live.encoder.payload)
-        live.encoder.finish(.text) { _ = connection.send($0) }
+        live.encoder.finish(.text, deflate: webSocket.deflate) { _ = connection.send($0) }
     }
 
     private func end(_ close: LiveClose) {
@@ -44,7 +45,7 @@ final class EventSocket: ConnectionHandler, WebSocketDelegate {
         isOver = true
         feed?.stop()
         connection.deadline = live.loop.second + live.server.settings.closeSeconds
-        live.loop.defer { [self] in webSocket.close(close.code, close.reason, self) }
+        if let frame = webSocket.close(close.code, close.reason) { connection.sendLast(frame) }
     }
 
     func drain() { end(.restarting) }
@@ -54,7 +55,20 @@ final class EventSocket: ConnectionHandler, WebSocketDelegate {
     func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
         awaitsPong = false
         if !isOver { connection.deadline = live.loop.second + live.server.settings.pingSeconds }
-        webSocket.receive(&bytes, self)
+        var position = 0
+        while let event = webSocket.next(&bytes, &position) {
+            switch event {
+            // A reader has nothing to say.
+            case .message: end(.badMessage)
+            case .ping(let pong): connection.send(pong)
+            case .pong: break
+            case .ended(_, let reply, _):
+                isOver = true
+                feed?.stop()
+                if let reply { connection.sendLast(reply) }
+                connection.closeWhenSent()
+            }
+        }
     }
 
     func connectionDrained(_ connection: Connection) { feed?.read() }
@@ -71,17 +85,5 @@ final class EventSocket: ConnectionHandler, WebSocketDelegate {
         feed?.stop()
         feed = nil
         live.connectionClosed(connection)
-    }
-
-    // MARK: The socket
-
-    /// A reader has nothing to say.
-    func webSocket(received payload: RawSpan, isText: Bool) { end(.badMessage) }
-    func webSocket(send bytes: [UInt8]) { connection.sendLast(bytes) }
-    func webSocketReceivedPong() {}
-    func webSocketEnded(_ code: CloseCode, error: WebSocketError?) {
-        isOver = true
-        feed?.stop()
-        connection.closeWhenSent()
     }
 }

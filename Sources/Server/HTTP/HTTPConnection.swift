@@ -14,7 +14,7 @@ final class HTTPConnection: ConnectionHandler {
     private var hasBegun = false
     private var closesAfterAnswer = false
     /// The answer to a WebSocket handshake, while the request that asked for it is with the routes.
-    private var handshake: [UInt8]?
+    private var handshake: Upgrade?
 
     init(live: LiveLoop, peer: SocketAddress) {
         self.live = live
@@ -111,8 +111,8 @@ final class HTTPConnection: ConnectionHandler {
     /// has no length and ends when the connection does (RFC 9112 §6.3).
     private func stream(_ reader: EventReader, _ fields: HTTPFields, to connection: Connection, head: Bool) {
         if let handshake {
-            connection.send(handshake)
-            return EventSocket(live: live, connection: connection, reader: reader).start()
+            connection.send(handshake.response)
+            return EventSocket(live: live, connection: connection, reader: reader, deflate: handshake.deflate).start()
         }
         var text = "HTTP/1.1 200 OK\r\n"
         for field in fields { text += "\(field.name): \(field.value)\r\n" }
@@ -151,15 +151,10 @@ final class HTTPConnection: ConnectionHandler {
 
     /// Becomes a visitor's WebSocket; what came behind the request is its first bytes.
     private func upgrade(_ request: Request, _ connection: Connection) throws(Problem) {
-        connection.send(try live.handshake(request, subprotocols: ["stanchion.v1"]))
-        let visitor = LiveVisitor(live: live, connection: connection)
-        connection.handler = visitor
-        var rest = parser.takeRest()
-        guard !rest.isEmpty else { return }
-        rest.withUnsafeMutableBytes { raw in
-            var span = MutableRawSpan(_unsafeBytes: raw)
-            visitor.connection(connection, received: &span)
-        }
+        let handshake = try live.handshake(request, subprotocols: ["stanchion.v1"])
+        connection.send(handshake.response)
+        connection.handler = LiveVisitor(live: live, connection: connection, deflate: handshake.deflate)
+        connection.receive(rest: parser.takeRest())
     }
 
     private static func code(_ refusal: HTTPRefusal) -> String {

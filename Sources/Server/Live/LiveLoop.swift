@@ -17,12 +17,14 @@ final class LiveLoop {
     private(set) var staleSince: Timestamp?
     /// One for all connections: a frame is written here and sent from here.
     var encoder = FrameEncoder()
+    private var pool: DeflatePool
     private var closedTickets: [QueueID: [Ticket]] = [:]
 
     init(loop: EventLoop, server: ServerCore, router: Router) {
         self.loop = loop
         self.server = server
         self.router = router
+        pool = DeflatePool(minimumBytes: server.settings.deflate?.minimumBytes ?? .max)
     }
 
     /// Milliseconds of the loop's clock, which wraps: what displays are timed by.
@@ -43,15 +45,16 @@ final class LiveLoop {
 
     func connectionClosed(_ connection: Connection) { server.measurements.openConnections.decrement() }
 
-    /// The 101 for a request that may become a WebSocket.
-    func handshake(_ request: Request, subprotocols: [String]) throws(Problem) -> [UInt8] {
+    /// The 101 for a request that may become a WebSocket, and how that compresses.
+    func handshake(_ request: Request, subprotocols: [String]) throws(Problem) -> Upgrade {
         guard isOriginAllowed(request) else { throw Problem(.forbidden, "origin_not_allowed", "this origin may not connect") }
         guard !isDraining else { throw Problem(.serviceUnavailable, "restarting", "the server restarts", retryAfterSeconds: 1) }
         do throws(HandshakeRefusal) {
-            let answer = try Handshake.answer(method: request.method.rawValue, supported: subprotocols) { name in
+            let answer = try Handshake.answer(method: request.method.rawValue, supported: subprotocols, deflate: server.settings.deflate) {
+                name in
                 HTTPField.Name(name).map { request.fields[values: $0] } ?? []
             }
-            return answer.response
+            return Upgrade(response: answer.response, deflate: answer.deflate.map { pool.deflate($0) })
         } catch {
             throw Problem(error)
         }
@@ -124,6 +127,12 @@ final class LiveLoop {
         loop.forEachConnection { _ in count += 1 }
         return count
     }
+}
+
+/// A WebSocket about to begin.
+struct Upgrade {
+    let response: [UInt8]
+    let deflate: PermessageDeflate?
 }
 
 extension Problem {

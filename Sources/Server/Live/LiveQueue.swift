@@ -98,14 +98,13 @@ final class LiveQueue {
         for feed in feeds { feed.end() }
     }
 
-    /// Encodes a frame once and sends the same bytes to everyone.
+    /// Encodes a message once and sends the same bytes to everyone who compresses alike.
     func broadcast(_ write: (inout [UInt8]) -> Void) {
         guard !members.isEmpty else { return }
         live.encoder.reset()
         write(&live.encoder.payload)
-        live.encoder.finish(.text) { frame in
-            for visitor in members { visitor.send(frame) }
-        }
+        var message = SharedMessage(.text, &live.encoder)
+        for visitor in members { message.withFrame(for: visitor.webSocket.deflate) { visitor.send($0) } }
     }
 
     // MARK: Sweeping

@@ -6,29 +6,38 @@ import QueueService
 import Telemetry
 import WebSocketProtocol
 
-extension LiveVisitor: WebSocketDelegate {
-    func webSocket(received payload: RawSpan, isText: Bool) {
+extension LiveVisitor {
+    func read(_ bytes: inout MutableRawSpan) {
+        var position = 0
+        while let event = webSocket.next(&bytes, &position) {
+            switch event {
+            case .message(let payload, let isText): payload.withUnsafeBytes(in: bytes) { take($0, isText: isText) }
+            case .ping(let pong): connection.sendLast(pong)
+            case .pong: break
+            case .ended(_, let reply, let error): ended(reply, error)
+            }
+        }
+    }
+
+    private func ended(_ reply: [UInt8]?, _ error: WebSocketError?) {
+        if error != nil { live.server.measurements.protocolErrors.increment() }
+        if phase != .gone { phase = .over }
+        if let reply { connection.sendLast(reply) }
+        connection.closeWhenSent()
+    }
+
+    private func take(_ message: UnsafeRawBufferPointer, isText: Bool) {
         guard phase != .over, phase != .gone else { return }
         guard messages.take(at: live.loop.second, perSecond: live.server.settings.messagesPerSecond) else {
             return refuse(Problem(.tooManyRequests, "rate_limited", "too many messages", retryAfterSeconds: 5), .rateLimited)
         }
         do throws(Problem) {
             guard isText else { throw Problem(.badRequest, "not_text", "messages are JSON text") }
-            var fields = try payload.withUnsafeBytes { raw throws(Problem) in try Fields(raw) }
+            var fields = try Fields(message)
             try take(try fields.requiredString("type"), &fields)
         } catch {
             refuse(error, error.code == "no_such_queue" ? .noSuchQueue : .badMessage)
         }
-    }
-
-    func webSocket(send bytes: [UInt8]) { connection.sendLast(bytes) }
-
-    func webSocketReceivedPong() {}
-
-    func webSocketEnded(_ code: CloseCode, error: WebSocketError?) {
-        if error != nil { live.server.measurements.protocolErrors.increment() }
-        if phase != .gone { phase = .over }
-        connection.closeWhenSent()
     }
 
     private func take(_ type: String, _ fields: inout Fields) throws(Problem) {

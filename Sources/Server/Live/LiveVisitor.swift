@@ -42,10 +42,10 @@ final class LiveVisitor: ConnectionHandler {
     private var awaitsPong = false
     var messages = MessageRate()
 
-    init(live: LiveLoop, connection: Connection) {
+    init(live: LiveLoop, connection: Connection, deflate: PermessageDeflate?) {
         self.live = live
         self.connection = connection
-        webSocket = WebSocket(messageLimit: live.server.settings.messageBytes)
+        webSocket = WebSocket(messageLimit: live.server.settings.messageBytes, deflate: deflate)
         connection.outboxLimit = Int32(live.server.settings.visitorOutboxBytes)
         connection.deadline = live.loop.second + live.server.settings.firstFrameSeconds
         live.server.measurements.openVisitors.increment()
@@ -61,7 +61,7 @@ final class LiveVisitor: ConnectionHandler {
             awaitsPong = false
             connection.deadline = live.loop.second + live.server.settings.pingSeconds
         }
-        webSocket.receive(&bytes, self)
+        read(&bytes)
     }
 
     func connectionTimedOut(_ connection: Connection) {
@@ -102,20 +102,16 @@ final class LiveVisitor: ConnectionHandler {
     func send(_ write: (inout [UInt8]) -> Void) {
         live.encoder.reset()
         write(&live.encoder.payload)
-        live.encoder.finish(.text) { send($0) }
+        live.encoder.finish(.text, deflate: webSocket.deflate) { send($0) }
     }
 
-    /// Ends the connection with a close frame. It may be called while a message of this connection is being read, so
-    /// the frame goes at the end of the iteration.
+    /// Ends the connection with a close frame.
     func end(_ close: LiveClose) {
         guard phase != .over, phase != .gone else { return }
         phase = .over
         connection.dropReplaceable()
         connection.deadline = live.loop.second + live.server.settings.closeSeconds
-        live.loop.defer { [self] in
-            guard phase == .over else { return }
-            webSocket.close(close.code, close.reason, self)
-        }
+        if let frame = webSocket.close(close.code, close.reason) { connection.sendLast(frame) }
     }
 
     func refuse(_ problem: Problem, _ close: LiveClose) {
@@ -166,7 +162,7 @@ final class LiveVisitor: ConnectionHandler {
         let place = LiveFrames.Place(position: position, waiting: sweep.waiting, drain: sweep.drain, at: sweep.at)
         live.encoder.reset()
         LiveFrames.position(place, reason: reason, into: &live.encoder.payload)
-        let conflated = live.encoder.finish(.text) { connection.sendReplaceable($0) }
+        let conflated = live.encoder.finish(.text, deflate: webSocket.deflate) { connection.sendReplaceable($0) }
         if conflated { live.server.measurements.positionsConflated.increment() }
     }
 

@@ -19,14 +19,30 @@ public struct FrameEncoder: Sendable {
         _modify { yield &bytes }
     }
 
+    var payloadCount: Int { bytes.count - FrameEncoder.headerRoom }
+
     /// Completes the frame around the payload that was appended, and lends its bytes.
     ///
-    /// - Parameter mask: a fresh, unpredictable key where this side is the client (RFC 6455 §5.3); nil for a server.
-    public mutating func finish<R>(_ opcode: Opcode, mask: UInt32? = nil, _ body: (UnsafeRawBufferPointer) -> R) -> R {
-        let length = bytes.count - FrameEncoder.headerRoom
+    /// - Parameters:
+    ///   - deflate: compresses the payload where it is worth it; nil where that was not negotiated.
+    ///   - mask: a fresh, unpredictable key where this side is the client (RFC 6455 §5.3); nil for a server.
+    public mutating func finish<R>(
+        _ opcode: Opcode, deflate: PermessageDeflate? = nil, mask: UInt32? = nil, _ body: (UnsafeRawBufferPointer) -> R
+    ) -> R {
+        if let deflate {
+            let result = bytes.withUnsafeBytes {
+                deflate.frame(opcode, UnsafeRawBufferPointer(rebasing: $0[FrameEncoder.headerRoom...]), mask: mask, body)
+            }
+            if let result { return result }
+        }
+        return finish(opcode, isCompressed: false, mask: mask, body)
+    }
+
+    mutating func finish<R>(_ opcode: Opcode, isCompressed: Bool, mask: UInt32?, _ body: (UnsafeRawBufferPointer) -> R) -> R {
+        let length = payloadCount
         let start = FrameEncoder.headerRoom - FrameHeader.size(FrameEncoder.shortLength(length) | (mask == nil ? 0 : 0x80))
         return bytes.withUnsafeMutableBytes { raw in
-            raw[start] = 0x80 | opcode.rawValue
+            raw[start] = 0x80 | (isCompressed ? 0x40 : 0) | opcode.rawValue
             raw[start + 1] = FrameEncoder.shortLength(length) | (mask == nil ? 0 : 0x80)
             if length > 0xFFFF {
                 raw.storeBytes(of: UInt64(length).bigEndian, toByteOffset: start + 2, as: UInt64.self)

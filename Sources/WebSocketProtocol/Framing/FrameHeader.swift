@@ -11,11 +11,13 @@ struct FrameHeader {
     static let maximumSize = 14
 
     let isFinal: Bool
+    /// RSV1: the message that begins here is compressed (RFC 7692 §6).
+    let isCompressed: Bool
     let opcode: Opcode
-    let length: Int
+    let isMasked: Bool
     /// The masking key as it lies in memory; 0 where there is none.
     let mask: UInt32
-    let isMasked: Bool
+    let length: Int
 
     /// How many bytes the header has, from its first two.
     static func size(_ second: UInt8) -> Int {
@@ -32,8 +34,9 @@ struct FrameHeader {
     init(_ bytes: UnsafeRawBufferPointer) throws(WebSocketError) {
         let (first, second) = (bytes[0], bytes[1])
         isFinal = first & 0x80 != 0
+        isCompressed = first & 0x40 != 0
         // §5.2: MUST be 0 unless an extension is negotiated that defines meanings for non-zero values.
-        guard first & 0x70 == 0 else { throw WebSocketError(.protocolError, "a reserved bit is set") }
+        guard first & 0x30 == 0 else { throw WebSocketError(.protocolError, "a reserved bit is set") }
         guard let opcode = Opcode(rawValue: first & 0x0F) else { throw WebSocketError(.protocolError, "a reserved opcode") }
         self.opcode = opcode
         let extended: Int

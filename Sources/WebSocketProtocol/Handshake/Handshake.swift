@@ -30,6 +30,8 @@ public enum Handshake {
         public let accept: String
         /// `Sec-WebSocket-Protocol`, where the client asked for one.
         public let subprotocol: String?
+        /// `Sec-WebSocket-Extensions`, where the client offered what is spoken here.
+        public let deflate: DeflateParameters?
     }
 
     /// Checks a client's request.
@@ -38,8 +40,9 @@ public enum Handshake {
     ///   - values: all values of the fields with that name, in order; names are case-insensitive.
     ///   - supported: subprotocols that are spoken here; the first one that the client offers is chosen. A client that
     ///     offers none is accepted without one.
+    ///   - deflate: how messages may be compressed; nil: not at all. Extensions that are not known here are declined.
     public static func answer(
-        method: String, supported: [String], values: (String) -> [String]
+        method: String, supported: [String], deflate: DeflatePolicy? = nil, values: (String) -> [String]
     ) throws(HandshakeRefusal) -> Answer {
         guard method == "GET" else { throw .method }
         guard tokens(values("Upgrade")).contains("websocket"), tokens(values("Connection")).contains("upgrade") else {
@@ -51,7 +54,8 @@ public enum Handshake {
         let offered = values("Sec-WebSocket-Protocol").flatMap { $0.split(separator: ",") }.map(trimmed)
         let chosen = offered.first(where: supported.contains)
         guard chosen != nil || offered.isEmpty || supported.isEmpty else { throw .subprotocol }
-        return Answer(accept: accept(key: keys[0]), subprotocol: chosen)
+        return Answer(
+            accept: accept(key: keys[0]), subprotocol: chosen, deflate: deflate?.accept(values("Sec-WebSocket-Extensions")))
     }
 
     /// `Sec-WebSocket-Key` from 16 random bytes (RFC 6455 §4.1).

@@ -28,6 +28,8 @@ struct Readiness: OptionSet {
     static let peerClosed = Readiness(rawValue: UInt32(CLINUX_RDHUP))
     static let hangup = Readiness(rawValue: UInt32(CLINUX_HUP))
     static let failed = Readiness(rawValue: UInt32(CLINUX_ERR))
+    /// What a stream socket waits for.
+    static let connection: Readiness = [.readable, .writable, .peerClosed]
 }
 
 /// The sources of a loop, by descriptor number.

@@ -35,7 +35,11 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
 
     /// What all connections of this loop receive into, one after the other.
     let receiveBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: EventLoop.receiveBufferSize, alignment: 64)
-    static let receiveBufferSize = 256 * 1024
+    static let receiveBufferSize = 128 * 1024
+    /// Where the connection that is being read collects what it says.
+    var cork = Cork()
+    /// Through which all TLS connections of this loop read and write.
+    private(set) lazy var tlsTransport = TLSTransport()
 
     /// Monotonic time in nanoseconds, read once an iteration.
     public private(set) var now: UInt64
@@ -48,7 +52,10 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         _ = try checked("epoll_ctl", clinux_epoll_add(epoll.number, wakeup.number, UInt32(CLINUX_IN), EventLoop.wakeupTag))
     }
 
-    deinit { receiveBuffer.deallocate() }
+    deinit {
+        receiveBuffer.deallocate()
+        cork.deallocate()
+    }
 
     private static let wakeupTag = UInt64.max
 

@@ -1,0 +1,94 @@
+import Glibc
+
+extension Connection {
+    /// Stops reading; the kernel's window then stops the peer.
+    public func pauseReading() { isReading = false }
+
+    public func resumeReading() {
+        guard !isReading else { return }
+        isReading = true
+        if hasUnread { loop.defer { [self] in receive() } }
+    }
+
+    private enum Received { case bytes(Int), nothing, end, failure }
+
+    /// Reads what there is, one buffer of the loop at most: who has more to say gives the others a turn.
+    ///
+    /// A buffer that was not filled has emptied the socket, and what comes later is reported anew (epoll(7)); only an
+    /// end that was reported together with the last bytes must be looked for.
+    func receive(toTheEnd: Bool = true) {
+        var room = EventLoop.receiveBufferSize
+        while room > 0 {
+            guard phase != .closed else { return }
+            guard isReading || phase == .lingering else {
+                hasUnread = true
+                return
+            }
+            let buffer = UnsafeMutableRawBufferPointer(rebasing: loop.receiveBuffer[..<room])
+            switch read(into: buffer, toTheEnd: toTheEnd) {
+            case .nothing:
+                hasUnread = false
+                return
+            case .failure: return close()
+            case .end: return receiveEnd()
+            case .bytes(let count):
+                deliver(UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]))
+                if count < room, !toTheEnd, tls == nil {
+                    hasUnread = false
+                    return
+                }
+                room -= count
+            }
+        }
+        hasUnread = true
+        loop.defer { [self] in if hasUnread { receive() } }
+    }
+
+    /// Hands the handler what came behind the request that made it the handler.
+    public func receive(rest bytes: [UInt8]) {
+        guard !bytes.isEmpty, let handler else { return }
+        var bytes = bytes
+        bytes.withUnsafeMutableBytes { raw in
+            var span = MutableRawSpan(_unsafeBytes: raw)
+            handler.connection(self, received: &span)
+        }
+    }
+
+    private func deliver(_ bytes: UnsafeMutableRawBufferPointer) {
+        guard phase == .open, let handler else { return }
+        cork()
+        var span = MutableRawSpan(_unsafeBytes: bytes)
+        handler.connection(self, received: &span)
+        uncork()
+    }
+
+    private func read(into buffer: UnsafeMutableRawBufferPointer, toTheEnd: Bool) -> Received {
+        // What follows a closed TLS stream is the end of the socket beneath it.
+        if let tls, phase == .open {
+            switch tls.read(into: buffer, on: number, toTheEnd: toTheEnd) {
+            case .bytes(let count): return .bytes(count)
+            case .nothing: return .nothing
+            case .end: return .end
+            case .failure: return .failure
+            }
+        }
+        while true {
+            let count = recv(number, buffer.baseAddress!, buffer.count, 0)
+            if count > 0 { return .bytes(count) }
+            if count == 0 { return .end }
+            if errno == EAGAIN { return .nothing }
+            if errno != EINTR { return .failure }
+        }
+    }
+
+    private func receiveEnd() {
+        switch phase {
+        case .open:
+            isReading = false
+            hasUnread = false
+            handler?.connectionPeerClosed(self)
+        case .closing, .closed: break
+        case .lingering: close()
+        }
+    }
+}

@@ -1,0 +1,132 @@
+import Glibc
+
+extension Connection {
+    /// Sends in order. Returns false where more than `outboxLimit` would wait: the peer does not read.
+    @discardableResult
+    public func send(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard phase == .open else { return true }
+        if loop.cork.owner === self {
+            if loop.cork.append(bytes) { return true }
+            return sendCorked(then: bytes)
+        }
+        if let outbox {
+            guard outbox.orderedCount + bytes.count <= Int(outboxLimit) else { return false }
+            outbox.append(bytes)
+            return true
+        }
+        keep(bytes, from: trySend(bytes))
+        return true
+    }
+
+    @discardableResult
+    public func send(_ bytes: [UInt8]) -> Bool { bytes.withUnsafeBytes { send($0) } }
+
+    /// Sends what must still be said to a peer that is being sent away, whatever waits already: a close frame.
+    public func sendLast(_ bytes: [UInt8]) {
+        let limit = outboxLimit
+        outboxLimit = .max
+        send(bytes)
+        outboxLimit = limit
+    }
+
+    /// Sends, or takes the place of what was given here before and has not been sent.
+    /// Returns whether older bytes were replaced.
+    @discardableResult
+    public func sendReplaceable(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard phase == .open else { return false }
+        if let outbox {
+            let before = outbox.conflated
+            outbox.replace(bytes)
+            return outbox.conflated > before
+        }
+        send(bytes)
+        return false
+    }
+
+    /// Forgets an unsent replaceable message: what follows says more.
+    public func dropReplaceable() { outbox?.dropReplaceable() }
+
+    // MARK: Together
+
+    /// From here on until `uncork` what is sent is collected.
+    func cork() {
+        guard outbox == nil, phase == .open else { return }
+        loop.cork.owner = self
+    }
+
+    /// Sends what was collected.
+    func uncork() {
+        guard loop.cork.owner === self else { return }
+        loop.cork.owner = nil
+        guard loop.cork.count > 0 else { return }
+        let bytes = loop.cork.bytes
+        loop.cork.empty()
+        if phase == .open { keep(bytes, from: trySend(bytes)) }
+    }
+
+    /// What was collected and what does not fit in behind it, in one call.
+    private func sendCorked(then bytes: UnsafeRawBufferPointer) -> Bool {
+        let first = loop.cork.bytes
+        guard tls == nil, !first.isEmpty else {
+            uncork()
+            let isTaken = send(bytes)
+            cork()
+            return isTaken
+        }
+        loop.cork.empty()
+        let sent = trySend(first, then: bytes)
+        if sent < first.count { keep(first, from: sent) }
+        keep(bytes, from: max(0, sent - first.count))
+        if outbox != nil { loop.cork.owner = nil }
+        return true
+    }
+
+    private func keep(_ bytes: UnsafeRawBufferPointer, from taken: Int) {
+        guard taken < bytes.count, phase == .open else { return }
+        let kept = outbox ?? Outbox()
+        kept.append(UnsafeRawBufferPointer(rebasing: bytes[taken...]))
+        outbox = kept
+    }
+
+    // MARK: To the kernel
+
+    private func trySend(_ bytes: UnsafeRawBufferPointer) -> Int {
+        var taken = 0
+        while taken < bytes.count {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
+            let sent = tls?.write(rest, on: number) ?? Glibc.send(number, rest.baseAddress!, rest.count, Int32(MSG_NOSIGNAL))
+            if sent >= 0 {
+                taken += sent
+            } else if errno != EINTR {
+                if errno != EAGAIN { loop.defer { [self] in close() } }
+                break
+            }
+        }
+        return taken
+    }
+
+    private func trySend(_ first: UnsafeRawBufferPointer, then second: UnsafeRawBufferPointer) -> Int {
+        withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { parts in
+            parts.initializeElement(at: 0, to: iovec(iov_base: UnsafeMutableRawPointer(mutating: first.baseAddress), iov_len: first.count))
+            parts.initializeElement(
+                at: 1, to: iovec(iov_base: UnsafeMutableRawPointer(mutating: second.baseAddress), iov_len: second.count))
+            var message = msghdr()
+            message.msg_iov = parts.baseAddress
+            message.msg_iovlen = 2
+            let sent = sendmsg(number, &message, Int32(MSG_NOSIGNAL))
+            // What made it fail is met by the next call.
+            return max(0, sent)
+        }
+    }
+
+    func drain() {
+        guard let outbox else {
+            if phase == .closing { shutDown() }
+            return
+        }
+        outbox.drain { trySend($0) }
+        guard outbox.isEmpty else { return }
+        self.outbox = nil
+        if phase == .closing { shutDown() } else { handler?.connectionDrained(self) }
+    }
+}

@@ -1,0 +1,116 @@
+import CLinux
+import Glibc
+
+/// What serves a connection's bytes. Called on the connection's loop only.
+public protocol ConnectionHandler: AnyObject {
+    /// Bytes from the peer, in the loop's shared buffer: they are gone when this returns, and may be changed in place.
+    func connection(_ connection: Connection, received bytes: inout MutableRawSpan)
+    /// The peer will send nothing more.
+    func connectionPeerClosed(_ connection: Connection)
+    /// `deadline` has come.
+    func connectionTimedOut(_ connection: Connection)
+    /// All that could not be sent at first has been sent.
+    func connectionDrained(_ connection: Connection)
+    /// The connection is gone; nothing more is called.
+    func connectionClosed(_ connection: Connection)
+}
+
+extension ConnectionHandler {
+    public func connectionPeerClosed(_ connection: Connection) { connection.closeWhenSent() }
+    public func connectionDrained(_ connection: Connection) {}
+    public func connectionClosed(_ connection: Connection) {}
+}
+
+/// A stream socket on its loop, with or without TLS. While idle it is this record and nothing else: no task, no timer,
+/// no buffer.
+public final class Connection: Source {
+    enum Phase: UInt8 { case open, closing, lingering, closed }
+
+    private var descriptor: Descriptor?
+    let tls: TLSStream?
+    var outbox: Outbox?
+    public var handler: (any ConnectionHandler)?
+    /// The loop's second at which the handler is told that time is up; 0: never.
+    public var deadline: UInt32 = 0
+    /// Most bytes that may wait in order; one more and `send` refuses.
+    public var outboxLimit: Int32 = 64 * 1024
+    var phase = Phase.open
+    var isReading = true
+    var hasUnread = false
+
+    /// Takes over a connected, non-blocking socket.
+    public convenience init(loop: EventLoop, owning descriptor: consuming Descriptor) {
+        self.init(loop: loop, owning: descriptor, tls: nil)
+    }
+
+    /// - Parameter tls: whose handshake is done.
+    init(loop: EventLoop, owning descriptor: consuming Descriptor, tls: TLSStream?) {
+        let number = descriptor.number
+        self.descriptor = consume descriptor
+        self.tls = tls
+        super.init(loop: loop, number: number)
+    }
+
+    /// Begins to serve; the handler must be set.
+    public func start() throws(SystemError) {
+        if tls == nil { Socket.setOption(number, Int32(IPPROTO_TCP), TCP_NODELAY) }
+        try loop.add(self, for: .connection)
+        // What came with the end of the TLS handshake lies in its buffers, and no event will tell of it.
+        if tls != nil { loop.defer { [self] in receive() } }
+    }
+
+    public var isOpen: Bool { phase == .open }
+    public var isSecure: Bool { tls != nil }
+    /// Bytes that wait in order because the kernel had no room for them.
+    public var unsentBytes: Int { outbox?.orderedCount ?? 0 }
+
+    override func ready(_ readiness: Readiness) {
+        if readiness.contains(.writable) { drain() }
+        // After an error or a hang-up `recv` says which it was.
+        let ending = !readiness.isDisjoint(with: [.peerClosed, .hangup, .failed])
+        if ending || readiness.contains(.readable) { receive(toTheEnd: ending) }
+    }
+
+    // MARK: Ending
+
+    override func sweep(at second: UInt32) {
+        guard deadline != 0, second >= deadline else { return }
+        deadline = 0
+        if phase == .open { handler?.connectionTimedOut(self) } else { close() }
+    }
+
+    /// Sends what waits, then says FIN (over TLS `close_notify` first, RFC 8446 §6.1) and waits at most `seconds` for
+    /// the peer's, so that the last bytes are not lost to a reset.
+    public func closeWhenSent(within seconds: UInt32 = 5) {
+        guard phase == .open else { return }
+        uncork()
+        guard phase == .open else { return }
+        phase = .closing
+        deadline = loop.second + seconds + 1
+        outbox?.dropReplaceable()
+        if outbox?.isEmpty ?? true { shutDown() }
+    }
+
+    func shutDown() {
+        outbox = nil
+        // The kernel may have no room just now for those last bytes; then it says when it has.
+        if let tls, !tls.sendClosing(on: number) { return }
+        phase = .lingering
+        isReading = true
+        Glibc.shutdown(number, Int32(SHUT_WR))
+        loop.defer { [self] in if phase == .lingering { receive() } }
+    }
+
+    /// Closes at once. What was not sent is lost.
+    public func close() {
+        guard phase != .closed else { return }
+        uncork()
+        phase = .closed
+        if generation != 0 { loop.remove(self) }
+        descriptor = nil
+        outbox = nil
+        let handler = handler
+        self.handler = nil
+        handler?.connectionClosed(self)
+    }
+}

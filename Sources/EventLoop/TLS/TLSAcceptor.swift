@@ -1,0 +1,71 @@
+import Glibc
+
+/// A connection until its TLS handshake is done. Ends in exactly one call of `completed`.
+///
+/// A peer that says nothing costs this record: OpenSSL is asked only when the first byte is one of TLS.
+public final class TLSAcceptor: Source {
+    public enum Outcome {
+        case secured(Connection)
+        /// The first byte is none of TLS; it has not been read. Probably plain HTTP.
+        case plain(Connection)
+        /// The peer broke the protocol, or went.
+        case failed
+        case timedOut
+    }
+
+    private var descriptor: Descriptor?
+    private let context: TLSContext
+    private let completed: (Outcome) -> Void
+    private var stream: TLSStream?
+    private let deadline: UInt32
+
+    /// - Parameter seconds: the handshake must be done within this.
+    public init(
+        loop: EventLoop, owning descriptor: consuming Descriptor, context: TLSContext, seconds: UInt32,
+        completed: @escaping (Outcome) -> Void
+    ) throws(SystemError) {
+        let number = descriptor.number
+        self.descriptor = consume descriptor
+        self.context = context
+        self.completed = completed
+        deadline = loop.second + seconds + 1
+        super.init(loop: loop, number: number)
+        Socket.setOption(number, Int32(IPPROTO_TCP), TCP_NODELAY)
+        try loop.add(self, for: .connection)
+    }
+
+    override func ready(_ readiness: Readiness) {
+        guard descriptor != nil else { return }
+        if stream == nil {
+            var first: UInt8 = 0
+            let count = recv(number, &first, 1, Int32(MSG_PEEK))
+            if count < 0, errno == EAGAIN || errno == EINTR { return }
+            guard count == 1 else { return end(.failed) }
+            // RFC 8446 §5.1: every first record is of type handshake (22).
+            guard first == 22 else { return handOver { .plain($0) } }
+            stream = TLSStream(context, transport: loop.tlsTransport)
+        }
+        switch stream!.handshake(on: number) {
+        case .waiting: if !readiness.isDisjoint(with: [.hangup, .failed]) { end(.failed) }
+        case .failed: end(.failed)
+        case .done: handOver { .secured($0) }
+        }
+    }
+
+    override func sweep(at second: UInt32) {
+        if second >= deadline { end(.timedOut) }
+    }
+
+    private func handOver(_ outcome: (Connection) -> Outcome) {
+        loop.remove(self)
+        guard let owned = descriptor.take() else { return }
+        completed(outcome(Connection(loop: loop, owning: owned, tls: stream)))
+    }
+
+    private func end(_ outcome: Outcome) {
+        guard descriptor != nil else { return }
+        loop.remove(self)
+        descriptor = nil
+        completed(outcome)
+    }
+}

@@ -1,0 +1,65 @@
+import COpenSSL
+import Glibc
+
+/// Between OpenSSL and the sockets of a loop. One a loop: each call says on which socket it is.
+final class TLSTransport {
+    let bio: OpaquePointer
+    /// The socket of the call that is under way.
+    fileprivate var descriptor: Int32 = -1
+    /// The last read has emptied the socket, so the next one need not ask: what comes later is reported anew.
+    fileprivate var isEmpty = false
+
+    init() {
+        bio = BIO_new(TLSTransport.method)
+        BIO_set_data(bio, Unmanaged.passUnretained(self).toOpaque())
+        BIO_set_init(bio, 1)
+    }
+
+    deinit { BIO_free(bio) }
+
+    /// Makes `number` the socket of the calls that follow.
+    func use(_ number: Int32) {
+        descriptor = number
+        isEmpty = false
+        ERR_clear_error()
+    }
+
+    /// Lets the socket be asked once more; false where it was asked and had nothing.
+    func ask() -> Bool {
+        defer { isEmpty = false }
+        return isEmpty
+    }
+
+    /// Never a SIGPIPE, and no system call that must come back empty.
+    // Unsafe only for the compiler: it is made once and never changed.
+    private nonisolated(unsafe) static let method: OpaquePointer = {
+        let method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "loop")!
+        BIO_meth_set_write(method) { bio, bytes, count in
+            let transport = TLSTransport.of(bio)
+            BIO_clear_flags(bio, TLSTransport.retryFlags)
+            let sent = send(transport.descriptor, bytes, Int(count), Int32(MSG_NOSIGNAL))
+            if sent < 0, errno == EAGAIN || errno == EINTR { BIO_set_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY) }
+            return Int32(sent)
+        }
+        BIO_meth_set_read(method) { bio, bytes, count in
+            let transport = TLSTransport.of(bio)
+            BIO_clear_flags(bio, TLSTransport.retryFlags)
+            if transport.isEmpty {
+                BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
+                return -1
+            }
+            let received = recv(transport.descriptor, bytes, Int(count), 0)
+            if received < 0, errno == EAGAIN || errno == EINTR { BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY) }
+            transport.isEmpty = received > 0 && received < Int(count)
+            return Int32(received)
+        }
+        BIO_meth_set_ctrl(method) { _, command, _, _ in command == BIO_CTRL_FLUSH ? 1 : 0 }
+        return method
+    }()
+
+    private static let retryFlags = BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY
+
+    private static func of(_ bio: OpaquePointer?) -> TLSTransport {
+        Unmanaged<TLSTransport>.fromOpaque(BIO_get_data(bio)!).takeUnretainedValue()
+    }
+}

@@ -1,0 +1,25 @@
+/// One message for many connections: framed once, and compressed once for each distinct set of parameters.
+public struct SharedMessage: ~Copyable {
+    private let opcode: Opcode
+    private let plain: [UInt8]
+    private let headerSize: Int
+    private var compressed: [ObjectIdentifier: [UInt8]] = [:]
+
+    /// Takes the payload that was appended to `encoder`.
+    public init(_ opcode: Opcode, _ encoder: inout FrameEncoder) {
+        self.opcode = opcode
+        plain = encoder.finish(opcode) { Array($0) }
+        headerSize = FrameHeader.size(plain[1])
+    }
+
+    /// Lends the frame for a connection that compresses by `deflate`, or not at all.
+    public mutating func withFrame<R>(for deflate: PermessageDeflate?, _ body: (UnsafeRawBufferPointer) -> R) -> R {
+        guard let deflate, plain.count - headerSize >= deflate.minimumBytes else { return plain.withUnsafeBytes(body) }
+        if let known = compressed[ObjectIdentifier(deflate)] { return known.withUnsafeBytes(body) }
+        let made = plain.withUnsafeBytes { raw in
+            deflate.frame(opcode, UnsafeRawBufferPointer(rebasing: raw[headerSize...]), mask: nil) { Array($0) }
+        }
+        if deflate.isShared { compressed[ObjectIdentifier(deflate)] = made ?? plain }
+        return (made ?? plain).withUnsafeBytes(body)
+    }
+}

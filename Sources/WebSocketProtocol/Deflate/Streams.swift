@@ -1,0 +1,110 @@
+import CZlib
+
+// zlib remembers where its stream lies, so each has a place of its own that does not move.
+
+/// A raw DEFLATE compressor whose output ends on a byte after each message (RFC 7692 §7.2.1). About 260 kB.
+struct Deflater: ~Copyable {
+    private let stream: UnsafeMutablePointer<z_stream>
+
+    init(windowBits: UInt8) {
+        stream = .allocate(capacity: 1)
+        stream.initialize(to: z_stream())
+        // zlib has no window of 256 bytes. What is compressed without looking back needs none.
+        let strategy = windowBits == 8 ? Z_HUFFMAN_ONLY : Z_DEFAULT_STRATEGY
+        let result = deflateInit2_(
+            stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -Int32(max(9, windowBits)), 8, strategy, ZLIB_VERSION,
+            Int32(MemoryLayout<z_stream>.size))
+        precondition(result == Z_OK, "deflateInit2: \(result)")
+    }
+
+    deinit {
+        deflateEnd(stream)
+        stream.deallocate()
+    }
+
+    func reset() { deflateReset(stream) }
+
+    /// Appends the compressed message without the four bytes that every flush ends with.
+    func deflate(_ message: UnsafeRawBufferPointer, into output: inout [UInt8]) {
+        stream.pointee.next_in = UnsafeMutablePointer(mutating: message.bindMemory(to: UInt8.self).baseAddress)
+        stream.pointee.avail_in = UInt32(message.count)
+        repeat {
+            let start = output.count
+            let room = max(256, message.count / 2)
+            output.append(contentsOf: repeatElement(0, count: room))
+            output.withUnsafeMutableBufferPointer { raw in
+                stream.pointee.next_out = raw.baseAddress! + start
+                stream.pointee.avail_out = UInt32(room)
+                CZlib.deflate(stream, Z_SYNC_FLUSH)
+            }
+            output.removeLast(Int(stream.pointee.avail_out))
+        } while stream.pointee.avail_out == 0
+        output.removeLast(4)
+        // An empty message is one empty block, of which a byte is left (§7.2.3.6).
+    }
+}
+
+/// A raw DEFLATE decompressor with the largest window, which reads what any smaller one wrote. About 40 kB.
+struct Inflater: ~Copyable {
+    private let stream: UnsafeMutablePointer<z_stream>
+    private static let chunk = 16_384
+
+    init() {
+        stream = .allocate(capacity: 1)
+        stream.initialize(to: z_stream())
+        let result = inflateInit2_(stream, -15, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
+        precondition(result == Z_OK, "inflateInit2: \(result)")
+    }
+
+    deinit {
+        inflateEnd(stream)
+        stream.deallocate()
+    }
+
+    func reset() { inflateReset(stream) }
+
+    func inflate(_ message: UnsafeRawBufferPointer, limit: Int) throws(WebSocketError) -> [UInt8] {
+        var output: [UInt8] = []
+        try take(message, into: &output, limit: limit)
+        // The four bytes that the sender left out (§7.2.2).
+        let tail: InlineArray<4, UInt8> = [0x00, 0x00, 0xFF, 0xFF]
+        try tail.span.withUnsafeBytes { raw throws(WebSocketError) in try take(raw, into: &output, limit: limit) }
+        // zlib.h, inflate(): 128 stands for the end of a block.
+        guard stream.pointee.data_type & 128 != 0 else { throw WebSocketError(.invalidData, "compressed data that ends inside a block") }
+        return output
+    }
+
+    private func take(_ input: UnsafeRawBufferPointer, into output: inout [UInt8], limit: Int) throws(WebSocketError) {
+        stream.pointee.next_in = UnsafeMutablePointer(mutating: input.bindMemory(to: UInt8.self).baseAddress)
+        stream.pointee.avail_in = UInt32(input.count)
+        while true {
+            let start = output.count
+            // One byte more than allowed is room enough to see that there is more.
+            let room = min(Inflater.chunk, limit + 1 - start)
+            output.append(contentsOf: repeatElement(0, count: room))
+            let result = output.withUnsafeMutableBufferPointer { raw in
+                stream.pointee.next_out = raw.baseAddress! + start
+                stream.pointee.avail_out = UInt32(room)
+                return CZlib.inflate(stream, Z_SYNC_FLUSH)
+            }
+            let left = Int(stream.pointee.avail_out)
+            output.removeLast(left)
+            guard output.count <= limit else { throw .tooBig(limit) }
+            switch result {
+            case Z_STREAM_END: try beginAnew()
+            case Z_OK, Z_BUF_ERROR: if left > 0 { return }
+            default: throw WebSocketError(.invalidData, "compressed data that is broken")
+            }
+        }
+    }
+
+    /// A block that says that it is the last ends a stream for zlib, and nothing for a WebSocket (§7.2.3.4): what
+    /// follows goes on with the same window.
+    private func beginAnew() throws(WebSocketError) {
+        var window = [UInt8](repeating: 0, count: 32_768)
+        var length: UInt32 = 0
+        inflateGetDictionary(stream, &window, &length)
+        inflateReset(stream)
+        if length > 0 { inflateSetDictionary(stream, window, length) }
+    }
+}
