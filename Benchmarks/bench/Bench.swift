@@ -16,6 +16,7 @@ struct Bench {
             uniquingKeysWith: { $1 })
         switch arguments.first {
         case "engine": EngineBench.run()
+        case "protocol": ProtocolBench.run()
         case "crowd": Crowd(options).run()
         case "joins": JoinLoad(options).run()
         case "readers": Readers(options).run()

@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 _Static_assert(CLINUX_IN == EPOLLIN && CLINUX_OUT == EPOLLOUT && CLINUX_RDHUP == EPOLLRDHUP, "epoll bits");
@@ -23,12 +24,17 @@ int clinux_epoll_add(int epoll, int fd, uint32_t events, uint64_t data) {
     return checked(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
 }
 
+int clinux_epoll_modify(int epoll, int fd, uint32_t events, uint64_t data) {
+    struct epoll_event event = {.events = events | EPOLLET, .data.u64 = data};
+    return checked(epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event));
+}
+
 int clinux_epoll_remove(int epoll, int fd) { return checked(epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL)); }
 
 int clinux_epoll_wait(int epoll, clinux_event *events, int capacity, int milliseconds) {
     struct epoll_event raw[256];
     if (capacity > 256) capacity = 256;
-    int count = epoll_wait(epoll, raw, capacity, milliseconds);
+    int count = (int)syscall(SYS_epoll_pwait, epoll, raw, capacity, milliseconds, NULL, 0);
     if (count < 0) return errno == EINTR ? 0 : -errno;
     for (int i = 0; i < count; i++) events[i] = (clinux_event){.data = raw[i].data.u64, .events = raw[i].events};
     return count;
@@ -37,8 +43,24 @@ int clinux_epoll_wait(int epoll, clinux_event *events, int capacity, int millise
 int clinux_eventfd(void) { return checked(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
 int clinux_accept(int listener, struct sockaddr *address, socklen_t *length) {
-    return checked(accept4(listener, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    return checked((int)syscall(SYS_accept4, listener, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
+
+static ssize_t counted(long result) { return result < 0 ? -errno : result; }
+
+ssize_t clinux_receive(int fd, void *buffer, size_t count) { return counted(syscall(SYS_recvfrom, fd, buffer, count, 0, NULL, NULL)); }
+
+ssize_t clinux_send(int fd, const void *bytes, size_t count) {
+    return counted(syscall(SYS_sendto, fd, bytes, count, MSG_NOSIGNAL, NULL, 0));
+}
+
+ssize_t clinux_send_two(int fd, const void *first, size_t first_count, const void *second, size_t second_count) {
+    struct iovec parts[2] = {{(void *)first, first_count}, {(void *)second, second_count}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    return counted(syscall(SYS_sendmsg, fd, &message, MSG_NOSIGNAL));
+}
+
+void clinux_close(int fd) { syscall(SYS_close, fd); }
 
 static int signal_pipe[2] = {-1, -1};
 

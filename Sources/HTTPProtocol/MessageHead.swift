@@ -5,16 +5,21 @@ struct MessageHead {
     let startLine: [UInt8]
     let fields: HTTPFields
 
-    /// Reads a header section that `HeadScanner` has found the end of.
+    /// Reads a header section that `HeadScanner` has found the end of: lines that end in CRLF, the last one empty.
     init(_ bytes: ArraySlice<UInt8>, limits: HTTPLimits) throws(HTTPRefusal) {
-        var lines = bytes.split(separator: 0x0A, omittingEmptySubsequences: false).map { $0.dropLast() }[...]
-        lines.removeLast(2)  // The empty line, and what split makes behind it.
-        guard let first = lines.popFirst() else { throw .malformed("an empty start line") }
-        startLine = Array(first)
-        guard lines.count <= limits.fields else { throw .fieldsTooLarge }
+        var lineStart = bytes.startIndex
+        func nextLine() -> ArraySlice<UInt8> {
+            let end = bytes[lineStart...].firstIndex(of: 0x0D)!
+            defer { lineStart = end + 2 }
+            return bytes[lineStart..<end]
+        }
+        startLine = Array(nextLine())
         var fields = HTTPFields()
-        fields.reserveCapacity(lines.count)
-        for line in lines { fields.append(try MessageHead.field(line)) }
+        fields.reserveCapacity(16)
+        while case let line = nextLine(), !line.isEmpty {
+            guard fields.count < limits.fields else { throw .fieldsTooLarge }
+            fields.append(try MessageHead.field(line))
+        }
         self.fields = fields
     }
 
@@ -22,7 +27,7 @@ struct MessageHead {
     private static func field(_ line: ArraySlice<UInt8>) throws(HTTPRefusal) -> HTTPField {
         if line.first == 0x20 || line.first == 0x09 { throw .malformed("a folded header line") }
         guard let colon = line.firstIndex(of: 0x3A) else { throw .malformed("a header line without a colon") }
-        guard let name = HTTPField.Name(String(decoding: line[..<colon], as: UTF8.self)) else {
+        guard let name = FieldNames.name(line[..<colon]) else {
             throw .malformed("a header name that is not a token")
         }
         let value = trim(line[(colon + 1)...])
@@ -45,17 +50,27 @@ extension HTTPFields {
     /// The members of a comma-separated list over all fields of that name, trimmed, lower case, without empty ones
     /// (RFC 9110 §5.6.1).
     public func tokens(_ name: HTTPField.Name) -> [String] {
-        self[values: name].flatMap { $0.split(separator: ",") }
-            .map { $0.trimmingSpaces().lowercased() }
-            .filter { !$0.isEmpty }
+        var tokens: [String] = []
+        for value in self[values: name] {
+            // Most often there is one, and nothing around it.
+            guard value.utf8.contains(where: { $0 == 0x2C || $0 == 0x20 || $0 == 0x09 }) else {
+                if !value.isEmpty { tokens.append(value.lowercased()) }
+                continue
+            }
+            for part in value.utf8.split(separator: 0x2C) {
+                let token = part.trimmingSpaces()
+                if !token.isEmpty { tokens.append(String(Substring(token)).lowercased()) }
+            }
+        }
+        return tokens
     }
 }
 
-extension Substring {
-    func trimmingSpaces() -> Substring {
-        var text = self
-        while let first = text.first, first == " " || first == "\t" { text.removeFirst() }
-        while let last = text.last, last == " " || last == "\t" { text.removeLast() }
-        return text
+extension Substring.UTF8View {
+    func trimmingSpaces() -> Substring.UTF8View {
+        var bytes = self
+        while let first = bytes.first, first == 0x20 || first == 0x09 { bytes.removeFirst() }
+        while let last = bytes.last, last == 0x20 || last == 0x09 { bytes.removeLast() }
+        return bytes
     }
 }

@@ -118,28 +118,35 @@ struct RequestLine {
     let minorVersion: Int
 
     init(_ bytes: [UInt8]) throws(HTTPRefusal) {
-        let parts = bytes.split(separator: 0x20, maxSplits: 3, omittingEmptySubsequences: false)
-        guard parts.count == 3 else { throw .malformed("a request line that is not three words") }
-        guard let method = HTTPRequest.Method(String(decoding: parts[0], as: UTF8.self)) else {
-            throw .malformed("a method that is not a token")
-        }
+        guard let first = bytes.firstIndex(of: 0x20), let last = bytes.lastIndex(of: 0x20), first < last,
+            case let target = bytes[(first + 1)..<last], !target.contains(0x20)
+        else { throw .malformed("a request line that is not three words") }
+        guard let method = RequestLine.method(bytes[..<first]) else { throw .malformed("a method that is not a token") }
         self.method = method
-        minorVersion = try RequestLine.minorVersion(parts[2])
+        minorVersion = try RequestLine.minorVersion(bytes[(last + 1)...])
         // A target is visible ASCII without a fragment (RFC 3986 §3); other bytes must be percent-encoded.
-        guard parts[1].allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x23 }) else {
+        guard target.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x23 }) else {
             throw .malformed("a request target with a forbidden character")
         }
-        let target = String(decoding: parts[1], as: UTF8.self)
-        if target.hasPrefix("/") || (target == "*" && method == .options) {
-            (path, authority) = (target, nil)
-        } else if let rest = RequestLine.afterScheme(target) {
+        (path, authority) = try RequestLine.parts(String(decoding: target, as: UTF8.self), method)
+    }
+
+    private static func method(_ bytes: ArraySlice<UInt8>) -> HTTPRequest.Method? {
+        if bytes.elementsEqual("GET".utf8) { return .get }
+        if bytes.elementsEqual("POST".utf8) { return .post }
+        return HTTPRequest.Method(String(decoding: bytes, as: UTF8.self))
+    }
+
+    /// The four forms of RFC 9112 §3.2, but for the authority form, which is for proxies.
+    private static func parts(_ target: String, _ method: HTTPRequest.Method) throws(HTTPRefusal) -> (path: String, authority: String?) {
+        if target.utf8.first == 0x2F { return (target, nil) }
+        if let rest = afterScheme(target) {
             let end = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
             guard end != rest.startIndex else { throw .malformed("a request target without a host") }
-            authority = String(rest[..<end])
-            path = rest[end...].hasPrefix("/") ? String(rest[end...]) : "/" + rest[end...]
-        } else {
-            throw .malformed("a request target that is no path")
+            return (rest[end...].hasPrefix("/") ? String(rest[end...]) : "/" + rest[end...], String(rest[..<end]))
         }
+        guard target == "*", method == .options else { throw .malformed("a request target that is no path") }
+        return (target, nil)
     }
 
     private static func afterScheme(_ target: String) -> Substring? {
@@ -148,12 +155,12 @@ struct RequestLine {
         return nil
     }
 
-    static func minorVersion(_ bytes: ArraySlice<UInt8>) throws(HTTPRefusal) -> Int {
-        let text = Array(bytes)
-        guard text.count == 8, text.starts(with: Array("HTTP/".utf8)), text[6] == 0x2E,
-            (0x30...0x39).contains(text[5]), (0x30...0x39).contains(text[7])
+    static func minorVersion(_ text: ArraySlice<UInt8>) throws(HTTPRefusal) -> Int {
+        let major = text.startIndex + 5
+        guard text.count == 8, text.starts(with: "HTTP/".utf8), text[major + 1] == 0x2E,
+            (0x30...0x39).contains(text[major]), (0x30...0x39).contains(text[major + 2])
         else { throw .malformed("no HTTP version") }
-        guard text[5] == 0x31, text[7] <= 0x31 else { throw .unknownVersion }
-        return Int(text[7] - 0x30)
+        guard text[major] == 0x31, text[major + 2] <= 0x31 else { throw .unknownVersion }
+        return Int(text[major + 2] - 0x30)
     }
 }

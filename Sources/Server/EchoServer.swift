@@ -48,8 +48,8 @@ private final class EchoLoop {
 
     /// What a request is answered with, and the WebSocket that it becomes.
     func answer(_ request: ParsedRequest) throws(HandshakeRefusal) -> ([UInt8], PermessageDeflate?) {
-        let answer = try Handshake.answer(method: request.request.method.rawValue, supported: [], deflate: policy) { name in
-            HTTPField.Name(name).map { request.fields[values: $0] } ?? []
+        let answer = try Handshake.answer(method: request.request.method.rawValue, supported: [], deflate: policy) {
+            request.fields.handshakeValues($0)
         }
         return (answer.response, answer.deflate.map { pool.deflate($0) })
     }
@@ -100,9 +100,8 @@ private final class EchoSession: ConnectionHandler {
                 payload.withUnsafeBytes(in: bytes) { send($0, isText ? .text : .binary, to: connection) }
             case .ping(let pong): connection.send(pong)
             case .pong: break
-            case .ended(_, let reply, _):
-                if let reply { connection.sendLast(reply) }
-                connection.closeWhenSent()
+            case .ended(_, let reply, let error):
+                connection.end(reply, error)
             }
         }
     }

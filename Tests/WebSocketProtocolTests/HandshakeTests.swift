@@ -10,7 +10,7 @@ import WebSocketProtocol
     static func answer(_ change: (inout [String: [String]]) -> Void, method: String = "GET") throws(HandshakeRefusal) -> Handshake.Answer {
         var fields = good
         change(&fields)
-        return try Handshake.answer(method: method, supported: ["stanchion.v1"]) { fields[$0.lowercased()] ?? [] }
+        return try Handshake.answer(method: method, supported: ["stanchion.v1"]) { fields[$0.rawValue.lowercased()] ?? [] }
     }
 
     /// The example of RFC 6455 §1.3.

@@ -22,12 +22,21 @@ enum {
 int clinux_epoll_create(void);
 /// Registers `fd` edge-triggered.
 int clinux_epoll_add(int epoll, int fd, uint32_t events, uint64_t data);
+int clinux_epoll_modify(int epoll, int fd, uint32_t events, uint64_t data);
 int clinux_epoll_remove(int epoll, int fd);
 /// Waits at most `milliseconds` (-1: for ever); an interruption by a signal counts as no event.
 int clinux_epoll_wait(int epoll, clinux_event *events, int capacity, int milliseconds);
 
 int clinux_eventfd(void);
+
+// The calls of every message, straight to the kernel: Glibc's own are cancellation points, which no thread here needs
+// and each call would pay for (pthreads(7)). None raises SIGPIPE.
 int clinux_accept(int listener, struct sockaddr *address, socklen_t *length);
+ssize_t clinux_receive(int fd, void *buffer, size_t count);
+ssize_t clinux_send(int fd, const void *bytes, size_t count);
+/// Two pieces in one call.
+ssize_t clinux_send_two(int fd, const void *first, size_t first_count, const void *second, size_t second_count);
+void clinux_close(int fd);
 
 /// A descriptor from which the named signals are read, as long as the process lives. One a process.
 int clinux_signal_pipe(const int *signals, int count);

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 extension Connection {
@@ -73,11 +74,11 @@ extension Connection {
             }
         }
         while true {
-            let count = recv(number, buffer.baseAddress!, buffer.count, 0)
+            let count = clinux_receive(number, buffer.baseAddress!, buffer.count)
             if count > 0 { return .bytes(count) }
             if count == 0 { return .end }
-            if errno == EAGAIN { return .nothing }
-            if errno != EINTR { return .failure }
+            if count == -Int(EAGAIN) { return .nothing }
+            if count != -Int(EINTR) { return .failure }
         }
     }
 
@@ -87,7 +88,7 @@ extension Connection {
             isReading = false
             hasUnread = false
             handler?.connectionPeerClosed(self)
-        case .closing, .closed: break
+        case .closing, .finishing, .closed: break
         case .lingering: close()
         }
     }

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 extension Connection {
@@ -86,6 +87,13 @@ extension Connection {
         let kept = outbox ?? Outbox()
         kept.append(UnsafeRawBufferPointer(rebasing: bytes[taken...]))
         outbox = kept
+        awaitRoom()
+    }
+
+    func awaitRoom() {
+        guard !awaitsRoom else { return }
+        awaitsRoom = true
+        loop.change(self, to: .incomingAndRoom)
     }
 
     // MARK: To the kernel
@@ -94,11 +102,11 @@ extension Connection {
         var taken = 0
         while taken < bytes.count {
             let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
-            let sent = tls?.write(rest, on: number) ?? Glibc.send(number, rest.baseAddress!, rest.count, Int32(MSG_NOSIGNAL))
+            let sent = tls?.write(rest, on: number) ?? clinux_send(number, rest.baseAddress!, rest.count)
             if sent >= 0 {
                 taken += sent
-            } else if errno != EINTR {
-                if errno != EAGAIN { loop.defer { [self] in close() } }
+            } else if sent != -Int(EINTR) {
+                if sent != -Int(EAGAIN) { loop.defer { [self] in close() } }
                 break
             }
         }
@@ -106,17 +114,8 @@ extension Connection {
     }
 
     private func trySend(_ first: UnsafeRawBufferPointer, then second: UnsafeRawBufferPointer) -> Int {
-        withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { parts in
-            parts.initializeElement(at: 0, to: iovec(iov_base: UnsafeMutableRawPointer(mutating: first.baseAddress), iov_len: first.count))
-            parts.initializeElement(
-                at: 1, to: iovec(iov_base: UnsafeMutableRawPointer(mutating: second.baseAddress), iov_len: second.count))
-            var message = msghdr()
-            message.msg_iov = parts.baseAddress
-            message.msg_iovlen = 2
-            let sent = sendmsg(number, &message, Int32(MSG_NOSIGNAL))
-            // What made it fail is met by the next call.
-            return max(0, sent)
-        }
+        // What makes it fail is met by the next call.
+        max(0, clinux_send_two(number, first.baseAddress!, first.count, second.baseAddress!, second.count))
     }
 
     func drain() {
@@ -127,6 +126,11 @@ extension Connection {
         outbox.drain { trySend($0) }
         guard outbox.isEmpty else { return }
         self.outbox = nil
-        if phase == .closing { shutDown() } else { handler?.connectionDrained(self) }
+        switch phase {
+        case .open: handler?.connectionDrained(self)
+        case .closing: shutDown()
+        case .finishing: close()
+        case .lingering, .closed: break
+        }
     }
 }

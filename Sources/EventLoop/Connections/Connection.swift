@@ -24,7 +24,16 @@ extension ConnectionHandler {
 /// A stream socket on its loop, with or without TLS. While idle it is this record and nothing else: no task, no timer,
 /// no buffer.
 public final class Connection: Source {
-    enum Phase: UInt8 { case open, closing, lingering, closed }
+    enum Phase: UInt8 {
+        case open
+        /// What waits is still sent; then FIN.
+        case closing
+        /// What waits is still sent; then it is over.
+        case finishing
+        /// FIN has gone, the peer's is awaited.
+        case lingering
+        case closed
+    }
 
     private var descriptor: Descriptor?
     let tls: TLSStream?
@@ -37,6 +46,8 @@ public final class Connection: Source {
     var phase = Phase.open
     var isReading = true
     var hasUnread = false
+    /// Whether the loop tells when the kernel has room again: only from the first time on that it had none.
+    var awaitsRoom = false
 
     /// Takes over a connected, non-blocking socket.
     public convenience init(loop: EventLoop, owning descriptor: consuming Descriptor) {
@@ -53,8 +64,7 @@ public final class Connection: Source {
 
     /// Begins to serve; the handler must be set.
     public func start() throws(SystemError) {
-        if tls == nil { Socket.setOption(number, Int32(IPPROTO_TCP), TCP_NODELAY) }
-        try loop.add(self, for: .connection)
+        try loop.add(self, for: awaitsRoom ? .incomingAndRoom : .incoming)
         // What came with the end of the TLS handshake lies in its buffers, and no event will tell of it.
         if tls != nil { loop.defer { [self] in receive() } }
     }
@@ -91,10 +101,22 @@ public final class Connection: Source {
         if outbox?.isEmpty ?? true { shutDown() }
     }
 
+    /// Sends what waits and then closes. For a peer that has said its last: nothing can be on its way that a closed
+    /// socket would answer with a reset, which could destroy what was sent.
+    public func finish() {
+        guard phase == .open, tls == nil else { return closeWhenSent() }
+        uncork()
+        guard phase == .open else { return }
+        if outbox == nil { return close() }
+        phase = .finishing
+        deadline = loop.second + 6
+        outbox?.dropReplaceable()
+    }
+
     func shutDown() {
         outbox = nil
         // The kernel may have no room just now for those last bytes; then it says when it has.
-        if let tls, !tls.sendClosing(on: number) { return }
+        if let tls, !tls.sendClosing(on: number) { return awaitRoom() }
         phase = .lingering
         isReading = true
         Glibc.shutdown(number, Int32(SHUT_WR))
@@ -106,7 +128,7 @@ public final class Connection: Source {
         guard phase != .closed else { return }
         uncork()
         phase = .closed
-        if generation != 0 { loop.remove(self) }
+        if generation != 0 { loop.remove(self, isClosing: true) }
         descriptor = nil
         outbox = nil
         let handler = handler

@@ -122,9 +122,16 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         }
     }
 
-    /// Forgets a source whose descriptor is about to be closed.
-    func remove(_ source: Source) {
-        _ = clinux_epoll_remove(epoll.number, source.number)
+    /// Watches for something else from here on; what is ready already is reported.
+    func change(_ source: Source, to readiness: Readiness) {
+        _ = clinux_epoll_modify(epoll.number, source.number, readiness.rawValue, SourceTable.tag(source))
+    }
+
+    /// Forgets a source.
+    ///
+    /// - Parameter isClosing: its descriptor is closed next, and with that epoll forgets it too (epoll(7)).
+    func remove(_ source: Source, isClosing: Bool = false) {
+        if !isClosing { _ = clinux_epoll_remove(epoll.number, source.number) }
         sources.remove(source)
     }
 
@@ -155,6 +162,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         defer { reports.deallocate() }
         while iterate(reports) {}
         for number in 0..<sources.end { (sources[number] as? Connection)?.close() }
+        sources.removeAll()
     }
 
     /// One turn: wait, jobs, sockets, timers, the sweep. Returns whether to go on.

@@ -4,7 +4,8 @@ import CLinux
 ///
 /// A class, not a protocol: the loop calls it for every readiness report, through one pointer.
 open class Source {
-    public unowned let loop: EventLoop
+    // Strong, and so never counted on the way: the loop lets go of its sources when it ends.
+    public let loop: EventLoop
     /// Told apart from an older source with the same descriptor number: a report that was fetched before the old one
     /// was closed must not reach the new one.
     fileprivate(set) var generation: UInt32 = 0
@@ -28,8 +29,9 @@ struct Readiness: OptionSet {
     static let peerClosed = Readiness(rawValue: UInt32(CLINUX_RDHUP))
     static let hangup = Readiness(rawValue: UInt32(CLINUX_HUP))
     static let failed = Readiness(rawValue: UInt32(CLINUX_ERR))
-    /// What a stream socket waits for.
-    static let connection: Readiness = [.readable, .writable, .peerClosed]
+    /// What an idle stream socket waits for, and what one whose peer reads too slowly.
+    static let incoming: Readiness = [.readable, .peerClosed]
+    static let incomingAndRoom: Readiness = [.readable, .peerClosed, .writable]
 }
 
 /// The sources of a loop, by descriptor number.
@@ -47,8 +49,12 @@ struct SourceTable {
         source.generation = generation
         slots[index] = source
         count += 1
-        return UInt64(generation) << 32 | UInt64(index)
+        return SourceTable.tag(source)
     }
+
+    static func tag(_ source: Source) -> UInt64 { UInt64(source.generation) << 32 | UInt64(source.number) }
+
+    mutating func removeAll() { slots = [] }
 
     mutating func remove(_ source: Source) {
         let index = Int(source.number)

@@ -1,4 +1,4 @@
-import Glibc
+import CLinux
 
 /// The one owner of a file descriptor: it cannot be copied, and it closes what it owns exactly once, when it goes.
 public struct Descriptor: ~Copyable, Sendable {
@@ -18,5 +18,5 @@ public struct Descriptor: ~Copyable, Sendable {
     }
 
     // A close that fails has closed nevertheless on Linux (close(2), "Dealing with error returns").
-    deinit { _ = Glibc.close(number) }
+    deinit { clinux_close(number) }
 }

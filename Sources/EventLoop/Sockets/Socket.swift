@@ -14,6 +14,8 @@ enum Socket {
         let socket = try make(for: address)
         setOption(socket.number, SOL_SOCKET, SO_REUSEADDR)
         setOption(socket.number, SOL_SOCKET, SO_REUSEPORT)
+        // Inherited by what is accepted (tcp(7)).
+        setOption(socket.number, Int32(IPPROTO_TCP), TCP_NODELAY)
         let bound = address.withSystemAddress { Glibc.bind(socket.number, $0, $1) }
         guard bound == 0 else { throw .last("bind") }
         guard Glibc.listen(socket.number, backlog) == 0 else { throw .last("listen") }

@@ -2,14 +2,29 @@ import Glibc
 
 /// An IPv4 or IPv6 address with a port, as `bind`, `connect` and `accept` take it.
 public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
-    /// 4 or 16 bytes in network order.
-    public let host: [UInt8]
+    /// The host's bits; an IPv4 address has the lowest 32.
+    private let high: UInt64
+    private let low: UInt64
+    public let isIPv6: Bool
     public var port: UInt16
 
+    /// - Parameter host: 4 or 16 bytes in network order.
     public init(host: [UInt8], port: UInt16) {
         precondition(host.count == 4 || host.count == 16)
-        self.host = host
+        isIPv6 = host.count == 16
+        high = isIPv6 ? host[..<8].reduce(0) { $0 << 8 | UInt64($1) } : 0
+        low = host.suffix(8).reduce(0) { $0 << 8 | UInt64($1) }
         self.port = port
+    }
+
+    private init(high: UInt64, low: UInt64, isIPv6: Bool, port: UInt16) {
+        (self.high, self.low, self.isIPv6, self.port) = (high, low, isIPv6, port)
+    }
+
+    /// 4 or 16 bytes in network order.
+    public var host: [UInt8] {
+        let all = (0..<16).map { UInt8(truncatingIfNeeded: ($0 < 8 ? high : low) >> UInt64(56 - $0 % 8 * 8)) }
+        return isIPv6 ? all : Array(all.suffix(4))
     }
 
     /// Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or `*:8080` (every IPv4 interface).
@@ -38,22 +53,22 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
 
     /// 127.0.0.0/8 and ::1, where a reverse proxy or a load test stands.
     public var isLoopback: Bool {
-        host.count == 4 ? host[0] == 127 : host == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+        isIPv6 ? high == 0 && low == 1 : low >> 24 == 127
     }
 
     public var description: String {
         var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
         inet_ntop(family, host, &text, socklen_t(text.count))
         let name = String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-        return host.count == 4 ? "\(name):\(port)" : "[\(name)]:\(port)"
+        return isIPv6 ? "[\(name)]:\(port)" : "\(name):\(port)"
     }
 
-    var family: Int32 { host.count == 4 ? AF_INET : AF_INET6 }
+    var family: Int32 { isIPv6 ? AF_INET6 : AF_INET }
 
     func withSystemAddress<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
         var storage = sockaddr_storage()
         let size = withUnsafeMutableBytes(of: &storage) { raw in
-            if host.count == 4 {
+            if !isIPv6 {
                 var address = sockaddr_in()
                 address.sin_family = sa_family_t(AF_INET)
                 address.sin_port = port.bigEndian
@@ -88,10 +103,17 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         switch Int32(storage.ss_family) {
         case AF_INET:
             let address = withUnsafeBytes(of: storage) { $0.loadUnaligned(as: sockaddr_in.self) }
-            self.init(host: withUnsafeBytes(of: address.sin_addr) { Array($0) }, port: UInt16(bigEndian: address.sin_port))
+            self.init(
+                high: 0, low: UInt64(UInt32(bigEndian: address.sin_addr.s_addr)), isIPv6: false, port: UInt16(bigEndian: address.sin_port))
         case AF_INET6:
             let address = withUnsafeBytes(of: storage) { $0.loadUnaligned(as: sockaddr_in6.self) }
-            self.init(host: withUnsafeBytes(of: address.sin6_addr) { Array($0) }, port: UInt16(bigEndian: address.sin6_port))
+            let (high, low) = withUnsafeBytes(of: address.sin6_addr) {
+                (
+                    UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self)),
+                    UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+                )
+            }
+            self.init(high: high, low: low, isIPv6: true, port: UInt16(bigEndian: address.sin6_port))
         default: return nil
         }
     }

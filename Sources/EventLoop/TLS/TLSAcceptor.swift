@@ -30,8 +30,7 @@ public final class TLSAcceptor: Source {
         self.completed = completed
         deadline = loop.second + seconds + 1
         super.init(loop: loop, number: number)
-        Socket.setOption(number, Int32(IPPROTO_TCP), TCP_NODELAY)
-        try loop.add(self, for: .connection)
+        try loop.add(self, for: .incomingAndRoom)
     }
 
     override func ready(_ readiness: Readiness) {

@@ -47,13 +47,12 @@ final class TLSStream {
         }
     }
 
-    /// Like `send`: the bytes that were taken, or -1 with `errno`. After EAGAIN the same bytes must come first again.
+    /// The bytes that were taken, or a negative error number. After EAGAIN the same bytes must come first again.
     func write(_ bytes: UnsafeRawBufferPointer, on number: Int32) -> Int {
         transport.use(number)
         let taken = SSL_write(ssl, bytes.baseAddress, Int32(clamping: bytes.count))
         if taken > 0 { return Int(taken) }
-        errno = SSL_get_error(ssl, taken) == SSL_ERROR_WANT_WRITE ? EAGAIN : EPIPE
-        return -1
+        return -Int(SSL_get_error(ssl, taken) == SSL_ERROR_WANT_WRITE ? EAGAIN : EPIPE)
     }
 
     /// Sends close_notify; false where the kernel has no room for it now.

@@ -1,3 +1,4 @@
+import CLinux
 import COpenSSL
 import Glibc
 
@@ -37,9 +38,9 @@ final class TLSTransport {
         BIO_meth_set_write(method) { bio, bytes, count in
             let transport = TLSTransport.of(bio)
             BIO_clear_flags(bio, TLSTransport.retryFlags)
-            let sent = send(transport.descriptor, bytes, Int(count), Int32(MSG_NOSIGNAL))
-            if sent < 0, errno == EAGAIN || errno == EINTR { BIO_set_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY) }
-            return Int32(sent)
+            let sent = clinux_send(transport.descriptor, bytes, Int(count))
+            if TLSTransport.isTransient(sent) { BIO_set_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY) }
+            return Int32(max(-1, sent))
         }
         BIO_meth_set_read(method) { bio, bytes, count in
             let transport = TLSTransport.of(bio)
@@ -48,14 +49,16 @@ final class TLSTransport {
                 BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
                 return -1
             }
-            let received = recv(transport.descriptor, bytes, Int(count), 0)
-            if received < 0, errno == EAGAIN || errno == EINTR { BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY) }
+            let received = clinux_receive(transport.descriptor, bytes, Int(count))
+            if TLSTransport.isTransient(received) { BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY) }
             transport.isEmpty = received > 0 && received < Int(count)
-            return Int32(received)
+            return Int32(max(-1, received))
         }
         BIO_meth_set_ctrl(method) { _, command, _, _ in command == BIO_CTRL_FLUSH ? 1 : 0 }
         return method
     }()
+
+    private static func isTransient(_ result: Int) -> Bool { result == -Int(EAGAIN) || result == -Int(EINTR) }
 
     private static let retryFlags = BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY
 

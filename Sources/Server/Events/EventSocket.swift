@@ -62,11 +62,10 @@ final class EventSocket: ConnectionHandler {
             case .message: end(.badMessage)
             case .ping(let pong): connection.send(pong)
             case .pong: break
-            case .ended(_, let reply, _):
+            case .ended(_, let reply, let error):
                 isOver = true
                 feed?.stop()
-                if let reply { connection.sendLast(reply) }
-                connection.closeWhenSent()
+                connection.end(reply, error)
             }
         }
     }

@@ -51,8 +51,7 @@ final class LiveLoop {
         guard !isDraining else { throw Problem(.serviceUnavailable, "restarting", "the server restarts", retryAfterSeconds: 1) }
         do throws(HandshakeRefusal) {
             let answer = try Handshake.answer(method: request.method.rawValue, supported: subprotocols, deflate: server.settings.deflate) {
-                name in
-                HTTPField.Name(name).map { request.fields[values: $0] } ?? []
+                request.fields.handshakeValues($0)
             }
             return Upgrade(response: answer.response, deflate: answer.deflate.map { pool.deflate($0) })
         } catch {
@@ -153,8 +152,4 @@ extension Problem {
         case .subprotocol: self.init(.badRequest, "websocket_subprotocol", "stanchion.v1 is spoken here")
         }
     }
-}
-
-extension HTTPField.Name {
-    static let secWebSocketVersion = HTTPField.Name("Sec-WebSocket-Version")!
 }

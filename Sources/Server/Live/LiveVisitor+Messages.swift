@@ -22,8 +22,7 @@ extension LiveVisitor {
     private func ended(_ reply: [UInt8]?, _ error: WebSocketError?) {
         if error != nil { live.server.measurements.protocolErrors.increment() }
         if phase != .gone { phase = .over }
-        if let reply { connection.sendLast(reply) }
-        connection.closeWhenSent()
+        connection.end(reply, error)
     }
 
     private func take(_ message: UnsafeRawBufferPointer, isText: Bool) {

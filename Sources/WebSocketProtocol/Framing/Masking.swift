@@ -5,24 +5,25 @@
 ///   - phase: how many bytes of the payload came before these.
 func applyMask(_ mask: UInt32, to bytes: UnsafeMutableRawBufferPointer, phase: Int) {
     guard mask != 0, let base = bytes.baseAddress else { return }
-    let turn = UInt32(phase & 3) * 8
     let key = UInt32(littleEndian: mask)
-    let turned = turn == 0 ? key : key >> turn | key << (32 - turn)
-    let wide = SIMD32<UInt8>(repeatingWord: turned)
-    var offset = 0
-    while offset + 32 <= bytes.count {
-        let block = base.loadUnaligned(fromByteOffset: offset, as: SIMD32<UInt8>.self)
-        base.storeBytes(of: block ^ wide, toByteOffset: offset, as: SIMD32<UInt8>.self)
-        offset += 32
-    }
-    while offset < bytes.count {
-        bytes[offset] ^= UInt8(truncatingIfNeeded: turned >> (UInt32(offset & 3) * 8))
-        offset += 1
-    }
+    // Bytes up to a word's border, whole words, and the bytes behind them.
+    let head = min(bytes.count, -Int(bitPattern: base) & 7)
+    maskBytes(base, 0..<head, key, phase)
+    let words = (bytes.count - head) / 8
+    let turned = UInt64(rotated(key, by: phase + head))
+    let wide = (turned | turned << 32).littleEndian
+    let aligned = (base + head).assumingMemoryBound(to: UInt64.self)
+    for index in 0..<words { aligned[index] ^= wide }
+    maskBytes(base, head + words * 8..<bytes.count, key, phase)
 }
 
-extension SIMD32<UInt8> {
-    fileprivate init(repeatingWord word: UInt32) {
-        self = unsafeBitCast(SIMD8<UInt32>(repeating: word.littleEndian), to: SIMD32<UInt8>.self)
-    }
+private func maskBytes(_ base: UnsafeMutableRawPointer, _ range: Range<Int>, _ key: UInt32, _ phase: Int) {
+    let bytes = base.assumingMemoryBound(to: UInt8.self)
+    for offset in range { bytes[offset] ^= UInt8(truncatingIfNeeded: key >> ((UInt32(truncatingIfNeeded: phase + offset) & 3) * 8)) }
+}
+
+/// The key as it applies from byte `phase` on.
+private func rotated(_ key: UInt32, by phase: Int) -> UInt32 {
+    let turn = UInt32(truncatingIfNeeded: phase & 3) * 8
+    return turn == 0 ? key : key >> turn | key << (32 - turn)
 }

@@ -34,74 +34,77 @@ public enum Handshake {
         public let deflate: DeflateParameters?
     }
 
+    /// The fields that a request is judged by, by their names.
+    public enum Field: String, Sendable {
+        case upgrade = "Upgrade"
+        case connection = "Connection"
+        case version = "Sec-WebSocket-Version"
+        case key = "Sec-WebSocket-Key"
+        case subprotocol = "Sec-WebSocket-Protocol"
+        case extensions = "Sec-WebSocket-Extensions"
+    }
+
     /// Checks a client's request.
     ///
     /// - Parameters:
-    ///   - values: all values of the fields with that name, in order; names are case-insensitive.
+    ///   - values: all values of the fields with that name, in order.
     ///   - supported: subprotocols that are spoken here; the first one that the client offers is chosen. A client that
     ///     offers none is accepted without one.
     ///   - deflate: how messages may be compressed; nil: not at all. Extensions that are not known here are declined.
     public static func answer(
-        method: String, supported: [String], deflate: DeflatePolicy? = nil, values: (String) -> [String]
+        method: String, supported: [String], deflate: DeflatePolicy? = nil, values: (Field) -> [String]
     ) throws(HandshakeRefusal) -> Answer {
         guard method == "GET" else { throw .method }
-        guard tokens(values("Upgrade")).contains("websocket"), tokens(values("Connection")).contains("upgrade") else {
+        guard FieldList(values(.upgrade)).contains("websocket"), FieldList(values(.connection)).contains("upgrade") else {
             throw .notAnUpgrade
         }
-        guard values("Sec-WebSocket-Version") == ["13"] else { throw .version }
-        let keys = values("Sec-WebSocket-Key")
+        guard values(.version) == ["13"] else { throw .version }
+        let keys = values(.key)
         guard keys.count == 1, isKey(keys[0]) else { throw .key }
-        let offered = values("Sec-WebSocket-Protocol").flatMap { $0.split(separator: ",") }.map(trimmed)
-        let chosen = offered.first(where: supported.contains)
-        guard chosen != nil || offered.isEmpty || supported.isEmpty else { throw .subprotocol }
+        let chosen = try subprotocol(values(.subprotocol), supported)
         return Answer(
-            accept: accept(key: keys[0]), subprotocol: chosen, deflate: deflate?.accept(values("Sec-WebSocket-Extensions")))
+            accept: accept(key: keys[0]), subprotocol: chosen, deflate: deflate.flatMap { $0.accept(values(.extensions)) })
+    }
+
+    /// The first that the client offers and that is spoken here; none where it offers none, or none is spoken at all.
+    private static func subprotocol(_ values: [String], _ supported: [String]) throws(HandshakeRefusal) -> String? {
+        var chosen: String?
+        var isOffering = false
+        _ = FieldList(values).contains { element in
+            isOffering = true
+            chosen = supported.first { $0.utf8.elementsEqual(element) }
+            return chosen != nil
+        }
+        guard chosen != nil || !isOffering || supported.isEmpty else { throw .subprotocol }
+        return chosen
     }
 
     /// `Sec-WebSocket-Key` from 16 random bytes (RFC 6455 §4.1).
     public static func key(_ random: [UInt8]) -> String {
         precondition(random.count == 16)
-        return base64(random)
+        return Base64.encode(random)
     }
 
     /// What a server proves with that it has read the key (RFC 6455 §4.2.2, step 5.4).
     public static func accept(key: String) -> String {
         let text = Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)
         var digest = [UInt8](repeating: 0, count: 20)
-        SHA1(text, text.count, &digest)
-        return base64(digest)
+        precondition(EVP_Digest(text, text.count, &digest, nil, sha1, nil) == 1, "no SHA-1")
+        return Base64.encode(digest)
     }
+
+    /// Looked for once: OpenSSL's `SHA1` looks for it at every call. Unsafe only for the compiler: never changed.
+    private nonisolated(unsafe) static let sha1 = EVP_MD_fetch(nil, "SHA1", nil)
 
     /// 24 characters that are 16 bytes: 22 of the alphabet, the last with its low four bits zero, and two `=`.
     private static func isKey(_ key: String) -> Bool {
-        let bytes = Array(key.utf8)
-        guard bytes.count == 24, bytes[22] == 0x3D, bytes[23] == 0x3D else { return false }
-        guard bytes[..<22].allSatisfy({ alphabet.contains($0) }) else { return false }
-        return alphabet.firstIndex(of: bytes[21])! & 0x0F == 0
-    }
-
-    private static func tokens(_ values: [String]) -> [String] {
-        values.flatMap { $0.split(separator: ",") }.map { trimmed($0).lowercased() }
-    }
-
-    private static func trimmed(_ text: Substring) -> String {
-        String(text.drop { $0 == " " || $0 == "\t" }.reversed().drop { $0 == " " || $0 == "\t" }.reversed())
-    }
-
-    private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-
-    private static func base64(_ bytes: [UInt8]) -> String {
-        var text: [UInt8] = []
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let group = bytes[start..<min(start + 3, bytes.count)]
-            var bits = group.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } << UInt32(8 * (3 - group.count))
-            var four: [UInt8] = []
-            for _ in 0..<4 {
-                four.insert(alphabet[Int(bits & 0x3F)], at: 0)
-                bits >>= 6
-            }
-            for index in 0..<4 { text.append(index <= group.count ? four[index] : 0x3D) }
+        let bytes = key.utf8
+        guard bytes.count == 24, bytes.suffix(2).allSatisfy({ $0 == 0x3D }) else { return false }
+        var last: UInt8?
+        for byte in bytes.prefix(22) {
+            last = Base64.value(byte)
+            if last == nil { return false }
         }
-        return String(decoding: text, as: UTF8.self)
+        return last! & 0x0F == 0
     }
 }

@@ -1,0 +1,42 @@
+import EventLoop
+import HTTPProtocol
+import HTTPTypes
+import WebSocketProtocol
+
+/// The protocols alone: a request with its answer, a masked message, beside the machine's own speed of copying.
+enum ProtocolBench {
+    static func run() {
+        let request = Array(
+            """
+            GET / HTTP/1.1\r\nHost: 127.0.0.1:9000\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n
+            """.utf8)
+        let rounds = 200_000
+        let names = Dictionary(
+            uniqueKeysWithValues: [.upgrade, .connection, .version, .key, .subprotocol, .extensions].map { (field: Handshake.Field) in
+                (field, HTTPField.Name(field.rawValue)!)
+            })
+        var parser = RequestParser()
+        let parse = nanoseconds {
+            for _ in 0..<rounds {
+                parser = RequestParser()
+                parser.receive(request.span.bytes)
+                guard case .request = try! parser.next() else { preconditionFailure() }
+            }
+        }
+        parser.receive(request.span.bytes)
+        guard case .request(let parsed) = try! parser.next() else { preconditionFailure() }
+        let answer = nanoseconds {
+            for _ in 0..<rounds {
+                _ = try! Handshake.answer(method: "GET", supported: []) { parsed.fields[values: names[$0]!] }
+            }
+        }
+        Bench.report(["parseNanoseconds": parse / Double(rounds), "answerNanoseconds": answer / Double(rounds)])
+    }
+
+    private static func nanoseconds(_ body: () -> Void) -> Double {
+        let began = EventLoop.monotonicNow()
+        body()
+        return Double(EventLoop.monotonicNow() - began)
+    }
+}
