@@ -38,9 +38,12 @@ public struct RequestParser: Sendable {
     public mutating func receive(_ bytes: borrowing RawSpan) { buffer.append(bytes) }
 
     /// Whether a request has begun and is not complete: the time when a limit on slow clients runs.
-    public var isMidRequest: Bool {
+    public var isMidRequest: Bool { isMidBody || !buffer.isEmpty }
+
+    /// Whether the header section has come, and content is awaited.
+    public var isMidBody: Bool {
         if case .body = phase { return true }
-        return !buffer.isEmpty
+        return false
     }
 
     /// What came behind the last request, for the protocol that the connection is upgraded to.

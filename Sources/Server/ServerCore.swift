@@ -13,9 +13,14 @@ final class ServerCore: Sendable {
     let clock: SystemClock
     let random = SystemRandom()
     let keys: KeyRing
+    let limits: AddressLimits
+    let memory = MemoryGuard()
     let measurements = Measurements()
     let log: Logger
     private let secrets: Mutex<(tokens: SessionTokens, admissions: AdmissionSigner)>
+    /// What TLS connections begin with from here on; nil: plain.
+    private let certificates: Mutex<TLSContext?>
+    private let tickets: TLSTicketKeys
     private let loops = Mutex<[LiveHandle]>([])
     private let serials = Atomic<UInt64>(1)
 
@@ -28,13 +33,17 @@ final class ServerCore: Sendable {
     init(
         settings: ServerSettings, store: any QueueStore, service: QueueService, clock: SystemClock,
         tokens: SessionTokens, admissions: AdmissionSigner, log: Logger
-    ) {
+    ) throws(TLSError) {
         self.settings = settings
         self.store = store
         self.service = service
         self.clock = clock
         self.log = log
         keys = KeyRing(store: store)
+        limits = AddressLimits(settings.limits)
+        let tickets = TLSTicketKeys()
+        self.tickets = tickets
+        certificates = Mutex(try settings.tls.map { files throws(TLSError) in try TLSContext(files, tickets: tickets) })
         secrets = Mutex((tokens, admissions))
     }
 
@@ -43,6 +52,17 @@ final class ServerCore: Sendable {
 
     /// Takes newly rotated keys into use.
     func renew(tokens: SessionTokens, admissions: AdmissionSigner) { secrets.withLock { $0 = (tokens, admissions) } }
+
+    var tls: TLSContext? { certificates.withLock { $0 } }
+
+    /// Reads the certificates anew. Connections keep those that they began with.
+    ///
+    /// - Throws: where they are bad; then the old ones stay.
+    func renewCertificates() throws(TLSError) {
+        guard let files = settings.tls else { return }
+        let context = try TLSContext(files, tickets: tickets)
+        certificates.withLock { $0 = context }
+    }
 
     func makeRouter() -> Router {
         var router = Router(allowedOrigins: settings.allowedOrigins, log: log)

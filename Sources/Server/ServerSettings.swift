@@ -16,6 +16,10 @@ public struct ServerSettings: Sendable {
     /// How long a drain may take, in seconds.
     public var drainSeconds = 10
 
+    /// Certificates with their keys; nil: plain HTTP.
+    public var tls: [TLSContext.Files]?
+
+    public var limits = LimitSettings()
     /// Limits on a request.
     public var http = HTTPLimits()
     /// A whole request must come within this, from its first byte, in seconds.
@@ -37,8 +41,6 @@ public struct ServerSettings: Sendable {
     public var deflate: DeflatePolicy? = DeflatePolicy()
     /// Bytes of a visitor's message.
     public var messageBytes = 4_096
-    /// Messages of a visitor in one second.
-    public var messagesPerSecond = 20
     /// Bytes that may wait for a visitor who does not read, positions not counted.
     public var visitorOutboxBytes = 16_384
     /// Between two frames of a visitor who asked for `exact`, in milliseconds.

@@ -22,6 +22,9 @@ public struct Measurements: Sendable {
     public let slowConsumersClosed: Counter
     public let deadPeersClosed: Counter
     public let protocolErrors: Counter
+    public let secureHandshakesFailed: Counter
+    private let slowClients: [SlowClient: Counter]
+    private let refusals: [Refusal: Counter]
     /// From the release's place in the log to its frame's place in the socket.
     public let admissionDelaySeconds: Metrics.Timer
     public let sweepSeconds: Metrics.Timer
@@ -48,7 +51,48 @@ public struct Measurements: Sendable {
         slowConsumersClosed = counter("slow_consumers_closed")
         deadPeersClosed = counter("dead_peers_closed")
         protocolErrors = counter("protocol_errors")
+        secureHandshakesFailed = counter("tls_handshakes_failed")
+        slowClients = Dictionary(
+            uniqueKeysWithValues: SlowClient.allCases.map { kind in
+                (kind, Counter(label: "stanchion_slow_clients_total", dimensions: [("kind", kind.rawValue)], factory: registry))
+            })
+        refusals = Dictionary(
+            uniqueKeysWithValues: Refusal.allCases.map { reason in
+                (reason, Counter(label: "stanchion_refused_total", dimensions: [("reason", reason.rawValue)], factory: registry))
+            })
         admissionDelaySeconds = timer("admission_delay")
         sweepSeconds = timer("sweep")
     }
+
+    public func slow(_ kind: SlowClient) { slowClients[kind]!.increment() }
+    public func refused(_ reason: Refusal) { refusals[reason]!.increment() }
+}
+
+/// What a client was waited for, for as long as it may take, and did not do.
+public enum SlowClient: String, CaseIterable, Sendable {
+    /// A PROXY header, a TLS handshake, the header section of a request, its body.
+    case proxyHeader = "proxy_header"
+    case secureHandshake = "tls_handshake"
+    case requestHead = "request_head"
+    case requestBody = "request_body"
+    /// Anything at all, on a new connection.
+    case silent
+    /// The first frame of a visitor, a sign of life, the answer to a close frame.
+    case firstFrame = "first_frame"
+    case pong
+    case close
+    /// Reading what it is sent.
+    case reading
+}
+
+/// Why something was refused that somebody else would have been granted.
+public enum Refusal: String, CaseIterable, Sendable {
+    case connections
+    case address
+    case memory
+    case secureHandshakes = "tls_handshakes"
+    case handshakes
+    case joins
+    /// A visitor was closed with 4008.
+    case messages
 }

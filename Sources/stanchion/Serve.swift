@@ -21,15 +21,17 @@ struct Serve: AsyncParsableCommand {
     var demo = false
 
     func run() async throws {
-        let settings = try await flags.read()
+        var settings = try await flags.read()
         let signals = try await Signals()
         let log = settings.makeLog()
         let descriptors = EventLoopGroup.raiseDescriptorLimit()
+        // Some are for the store and the loops, and some for those that are told that there are no more.
+        settings.server.limits.connections = min(settings.server.limits.connections, max(16, descriptors - 256))
         let store = try settings.openStore(exclusively: true)
         let server = try await start(settings.server, store, log)
         log.info(
             "serving", metadata: ["address": "\(server.address)", "database": "\(settings.databasePath)", "descriptors": "\(descriptors)"])
-        say("Serving http://\(server.address)/")
+        say("Serving \(settings.server.tls == nil ? "http" : "https")://\(server.address)/")
         if let key = server.newAdminKey { say("Admin key, shown only now: \(key)") }
         let crowd = demo ? try DemoCrowd(address: server.address, queue: "demo") : nil
         await signals.untilEnd { await server.reload() }
@@ -51,6 +53,8 @@ struct Serve: AsyncParsableCommand {
             return try await Server.start(settings, store: store, log: log)
         } catch let error as SystemError {
             throw Failure.unavailable("\(settings.listen) cannot be listened on (\(error)): choose another --listen, or end who has it")
+        } catch let error as TLSError {
+            throw Failure.setting("tls-cert cannot be used: \(error)")
         } catch let error as StoreError {
             throw Failure.unavailable("the database cannot be used (\(error)): restore it from a backup, or make room on its disk")
         }

@@ -3,6 +3,7 @@ import EventLoop
 import Logging
 import Server
 import Storage
+import WebSocketProtocol
 
 /// The flags of `serve`. Numbers are taken as text, so that a wrong one is answered like a wrong one in the file.
 struct SettingFlags: ParsableArguments {
@@ -32,6 +33,26 @@ struct SettingFlags: ParsableArguments {
 
     @Option(help: "How long SIGTERM may take, 1 to 600 seconds. Default 10. [STANCHION_DRAIN_SECONDS]")
     var drainSeconds: String?
+
+    @Option(
+        help: """
+            Serve TLS with these certificate chains in PEM, with commas between them; the first is for clients that name no server. \
+            [STANCHION_TLS_CERT]
+            """)
+    var tlsCert: String?
+
+    @Option(help: "Their private keys, in the same order. [STANCHION_TLS_KEY]")
+    var tlsKey: String?
+
+    @Option(
+        help: """
+            How WebSocket messages are compressed: on (nothing is kept for an idle connection), keep (windows are kept: smaller messages, \
+            up to 300 kB a connection) or off. Default on. [STANCHION_COMPRESSION]
+            """)
+    var compression: String?
+
+    @OptionGroup(title: "Limits") var limits: LimitFlags
+    @OptionGroup(title: "Time limits") var times: TimeFlags
 
     @Option(help: "How the log is written: text or json. Default text. [STANCHION_LOG_FORMAT]")
     var logFormat: String?
@@ -65,6 +86,16 @@ struct SettingFlags: ParsableArguments {
         }
         settings.server.issuer = sources.text("issuer", flag: issuer) ?? settings.server.issuer
         settings.server.drainSeconds = try sources.integer("drain-seconds", flag: drainSeconds, in: 1...600) ?? settings.server.drainSeconds
+        settings.server.tls = try TLSContext.Files.pairs(
+            certificates: sources.text("tls-cert", flag: tlsCert), keys: sources.text("tls-key", flag: tlsKey))
+        switch sources.text("compression", flag: compression) ?? "on" {
+        case "on": break
+        case "keep": settings.server.deflate?.keepsContext = true
+        case "off": settings.server.deflate = nil
+        case let other: throw Failure.setting("compression is \(other), and must be on, keep or off")
+        }
+        try limits.read(sources, into: &settings.server.limits)
+        try times.read(sources, into: &settings.server)
         let format = sources.text("log-format", flag: logFormat) ?? "text"
         guard let known = LogFormat(rawValue: format) else { throw Failure.setting("log-format is \(format), and must be text or json") }
         settings.logFormat = known

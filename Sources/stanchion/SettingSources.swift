@@ -11,7 +11,14 @@ struct SettingSources {
     private static let known: [(flag: String, variable: String)] = [
         ("listen", "LISTEN"), ("database", "DATABASE_URL"), ("admin-key", "ADMIN_KEY"), ("loops", "LOOPS"),
         ("allow-origin", "ALLOW_ORIGIN"), ("issuer", "ISSUER"), ("drain-seconds", "DRAIN_SECONDS"), ("log-format", "LOG_FORMAT"),
-        ("log-level", "LOG_LEVEL"),
+        ("log-level", "LOG_LEVEL"), ("tls-cert", "TLS_CERT"), ("tls-key", "TLS_KEY"), ("compression", "COMPRESSION"),
+        ("max-connections", "MAX_CONNECTIONS"), ("connections-per-address", "CONNECTIONS_PER_ADDRESS"), ("handshakes", "HANDSHAKES"),
+        ("handshakes-per-address", "HANDSHAKES_PER_ADDRESS"), ("joins-per-address", "JOINS_PER_ADDRESS"),
+        ("joins-per-queue", "JOINS_PER_QUEUE"), ("message-rate", "MESSAGE_RATE"), ("byte-rate", "BYTE_RATE"), ("ping-rate", "PING_RATE"),
+        ("error-rate", "ERROR_RATE"), ("limit-loopback", "LIMIT_LOOPBACK"), ("trusted-proxies", "TRUSTED_PROXIES"),
+        ("proxy-protocol", "PROXY_PROTOCOL"), ("request-seconds", "REQUEST_SECONDS"), ("keep-alive-seconds", "KEEP_ALIVE_SECONDS"),
+        ("handshake-seconds", "HANDSHAKE_SECONDS"), ("first-frame-seconds", "FIRST_FRAME_SECONDS"), ("ping-seconds", "PING_SECONDS"),
+        ("pong-seconds", "PONG_SECONDS"), ("close-seconds", "CLOSE_SECONDS"),
     ]
 
     init(config path: String?) async throws {
@@ -53,6 +60,7 @@ struct SettingSources {
         guard let file else { return nil }
         let key = ConfigKey(name)
         return file.string(forKey: key, isSecret: name == "admin-key") ?? file.int(forKey: key).map(String.init)
+            ?? file.bool(forKey: key).map(String.init)
     }
 
     func integer(_ name: String, flag: String?, in range: ClosedRange<Int>) throws -> Int? {

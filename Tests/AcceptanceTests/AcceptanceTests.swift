@@ -6,7 +6,7 @@ import TestSupport
 /// servers of its own and ends with a status other than 0 when something is not as it should be.
 @Suite(.serialized) struct AcceptanceTests {
     @Test(arguments: [
-        "startup", "bad_input", "line", "events", "kill9", "descriptors", "disk_full", "http_clients", "slow_reader", "protocol", "pages",
+        "startup", "tls", "limits", "hostile", "bad_input", "line", "events", "kill9", "descriptors", "disk_full", "http_clients", "slow_reader", "protocol", "pages",
         "tour",
     ])
     func script(_ name: String) throws {

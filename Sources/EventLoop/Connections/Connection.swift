@@ -43,6 +43,8 @@ public final class Connection: Source {
     public var deadline: UInt32 = 0
     /// Most bytes that may wait in order; one more and `send` refuses.
     public var outboxLimit: Int32 = 64 * 1024
+    /// What its owner wants to find again when it closes.
+    public var tag: UInt64 = 0
     var phase = Phase.open
     var isReading = true
     var hasUnread = false

@@ -3,8 +3,8 @@ import Glibc
 /// An IPv4 or IPv6 address with a port, as `bind`, `connect` and `accept` take it.
 public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     /// The host's bits; an IPv4 address has the lowest 32.
-    private let high: UInt64
-    private let low: UInt64
+    public let high: UInt64
+    public let low: UInt64
     public let isIPv6: Bool
     public var port: UInt16
 
@@ -39,6 +39,11 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         } else {
             self.init(host: SocketAddress.parse(host, family: AF_INET, size: 4), port: port)
         }
+    }
+
+    /// Reads an address without a port and without a name.
+    init?(numeric text: String, isIPv6: Bool, _ port: UInt16) {
+        self.init(host: SocketAddress.parse(text, family: isIPv6 ? AF_INET6 : AF_INET, size: isIPv6 ? 16 : 4), port: port)
     }
 
     private init?(host: [UInt8]?, port: UInt16) {

@@ -64,16 +64,21 @@ public final class TLSTicketKeys: Sendable {
 }
 
 extension TLSTicketKeys.Key {
+    /// Sets the key of an HMAC with SHA-256. The parameters only point at what they say, so all of it must live on.
     fileprivate func begin(_ context: OpaquePointer?) -> Bool {
         var key = mac
-        var digest = Array("SHA256".utf8CString)
-        return key.withUnsafeMutableBytes { key in
-            digest.withUnsafeMutableBufferPointer { digest in
-                let parameters = [
-                    OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key.baseAddress, key.count),
-                    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.baseAddress, 0), OSSL_PARAM_construct_end(),
-                ]
-                return EVP_MAC_CTX_set_params(context, parameters) == 1
+        return OSSL_MAC_PARAM_KEY.withCString { keyName in
+            OSSL_MAC_PARAM_DIGEST.withCString { digestName in
+                "SHA256".withCString { digest in
+                    key.withUnsafeMutableBytes { key in
+                        let parameters = [
+                            OSSL_PARAM_construct_octet_string(keyName, key.baseAddress, key.count),
+                            OSSL_PARAM_construct_utf8_string(digestName, UnsafeMutablePointer(mutating: digest), 0),
+                            OSSL_PARAM_construct_end(),
+                        ]
+                        return EVP_MAC_CTX_set_params(context, parameters) == 1
+                    }
+                }
             }
         }
     }

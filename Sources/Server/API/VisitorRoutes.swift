@@ -56,6 +56,10 @@ extension ServerCore {
             // The receipt of a stranger's write would hand out that stranger's session.
             throw Problem(.badRequest, "idempotency_needs_key", "Idempotency-Key needs an Authorization")
         }
+        if key == nil, case .refused(let seconds) = limits.join(limits.group(request.peer), id) {
+            measurements.refused(.joins)
+            throw Problem.tooManyJoins(seconds)
+        }
         let joined = try await service.join(
             id, lane: lane, visitor: visitor, holder: .polls, once: try key.flatMap { try request.once($0) })
         measurements.joins.increment()

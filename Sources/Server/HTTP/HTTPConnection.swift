@@ -10,6 +10,8 @@ final class HTTPConnection: ConnectionHandler {
     private let peer: SocketAddress
     private var parser: RequestParser
     private var isAnswering = false
+    /// No request has come yet.
+    private var isFirst = true
     /// Bytes of a request that is not complete have come.
     private var hasBegun = false
     private var closesAfterAnswer = false
@@ -65,12 +67,14 @@ final class HTTPConnection: ConnectionHandler {
 
     private func take(_ parsed: ParsedRequest, _ connection: Connection) {
         hasBegun = false
+        isFirst = false
         closesAfterAnswer = !parsed.keepsAlive || live.isDraining
         do throws(Problem) {
-            let request = try Request(parsed, peer: peer)
+            let request = try Request(
+                parsed, peer: ClientAddress.find(parsed.fields, peer: peer, trusted: live.server.settings.limits.trustedProxies))
             if request.segments == ["v1", "live"] { return try upgrade(request, connection) }
             // Events need a look at the keys first; whether this can become a WebSocket at all is known now.
-            handshake = request.wantsUpgrade ? try live.handshake(request, subprotocols: []) : nil
+            handshake = request.wantsUpgrade ? try live.handshake(request, subprotocols: [], on: connection) : nil
             isAnswering = true
             connection.pauseReading()
             connection.deadline = 0
@@ -135,7 +139,11 @@ final class HTTPConnection: ConnectionHandler {
     }
 
     func connectionTimedOut(_ connection: Connection) {
-        guard parser.isMidRequest else { return connection.closeWhenSent() }
+        guard parser.isMidRequest else {
+            if isFirst { live.server.measurements.slow(.silent) }
+            return connection.closeWhenSent()
+        }
+        live.server.measurements.slow(parser.isMidBody ? .requestBody : .requestHead)
         refuse(Problem(.requestTimeout, "request_timeout", "the request did not come in time"), connection)
     }
 
@@ -151,7 +159,7 @@ final class HTTPConnection: ConnectionHandler {
 
     /// Becomes a visitor's WebSocket; what came behind the request is its first bytes.
     private func upgrade(_ request: Request, _ connection: Connection) throws(Problem) {
-        let handshake = try live.handshake(request, subprotocols: ["stanchion.v1"])
+        let handshake = try live.handshake(request, subprotocols: ["stanchion.v1"], on: connection)
         connection.send(handshake.response)
         connection.handler = LiveVisitor(live: live, connection: connection, deflate: handshake.deflate)
         connection.receive(rest: parser.takeRest())

@@ -28,7 +28,7 @@ public final class Server: Sendable {
         let newAdminKey = try await bootstrap.adminKey(settings.adminKey, tenant: tenant)
         let service = QueueService(
             executor: serviceLoop.loops[0], store: store, bus: InProcessBus(), clock: clock, random: random, log: log)
-        let core = ServerCore(
+        let core = try ServerCore(
             settings: settings, store: store, service: service, clock: clock, tokens: try await bootstrap.sessionTokens(),
             admissions: try await bootstrap.admissions(issuer: settings.issuer), log: log)
         try await core.keys.read()
@@ -57,6 +57,7 @@ public final class Server: Sendable {
         let router = core.makeRouter()
         handles = group.loops.map { core.attach($0, router) }
         for handle in handles { await core.service.observe(LoopObserver(handle: handle)) }
+        Server.watchMemory(core, on: serviceLoop.loops[0])
         let log = core.log
         let measurements = core.measurements
         address = try group.listen(on: core.settings.listen) { event in
@@ -69,12 +70,28 @@ public final class Server: Sendable {
         } started: { [listeners] loop, listener in
             listeners.add(LoopBound(listener, to: loop), on: loop)
         } accepted: { [handles] loop, descriptor, peer in
-            handles[loop.index].live.onLoop.accept(descriptor, from: peer)
+            handles[loop.index].live.onLoop.intake.accept(descriptor, from: peer)
         }
     }
 
-    /// Takes newly rotated secrets and new keys into use.
+    private static func watchMemory(_ core: ServerCore, on loop: EventLoop) {
+        loop.execute {
+            if core.memory.look() {
+                core.log.error(
+                    core.memory.isShort ? "short of memory: no new connections" : "memory enough again: new connections are taken")
+            }
+            loop.schedule(after: 1_000_000_000) { watchMemory(core, on: loop) }
+        }
+    }
+
+    /// Takes newly rotated secrets, new keys and new certificates into use. What cannot be read stays as it was.
     public func reload() async {
+        do {
+            try core.renewCertificates()
+            if core.settings.tls != nil { core.log.notice("certificates were read anew") }
+        } catch {
+            core.log.error("certificates could not be read anew; the old ones stay", metadata: ["error": "\(error)"])
+        }
         do {
             let bootstrap = Bootstrap(store: core.store, random: core.random, now: core.clock.now())
             core.renew(

@@ -32,21 +32,24 @@ final class LiveLoop {
 
     // MARK: Connections
 
-    func accept(_ descriptor: consuming Descriptor, from peer: SocketAddress) {
-        let connection = Connection(loop: loop, owning: descriptor)
-        server.measurements.connectionsAccepted.increment()
-        server.measurements.openConnections.increment()
-        do {
-            try HTTPConnection(live: self, peer: peer).start(connection)
-        } catch {
-            connection.close()
-        }
+    private(set) lazy var intake = Intake(live: self)
+
+    /// Counts a connection for an address; false where that has as many as it may have.
+    func count(_ connection: Connection, _ group: AddressGroup) -> Bool {
+        guard server.limits.connect(group) == .granted else { return false }
+        connection.tag = group.rawValue
+        return true
     }
 
-    func connectionClosed(_ connection: Connection) { server.measurements.openConnections.decrement() }
+    func connectionClosed(_ connection: Connection) {
+        server.limits.disconnect(AddressGroup(rawValue: connection.tag))
+        server.limits.close()
+        server.measurements.openConnections.decrement()
+    }
 
     /// The 101 for a request that may become a WebSocket, and how that compresses.
-    func handshake(_ request: Request, subprotocols: [String]) throws(Problem) -> Upgrade {
+    func handshake(_ request: Request, subprotocols: [String], on connection: Connection) throws(Problem) -> Upgrade {
+        try count(request, connection)
         guard isOriginAllowed(request) else { throw Problem(.forbidden, "origin_not_allowed", "this origin may not connect") }
         guard !isDraining else { throw Problem(.serviceUnavailable, "restarting", "the server restarts", retryAfterSeconds: 1) }
         do throws(HandshakeRefusal) {
@@ -56,6 +59,20 @@ final class LiveLoop {
             return Upgrade(response: answer.response, deflate: answer.deflate.map { pool.deflate($0) })
         } catch {
             throw Problem(error)
+        }
+    }
+
+    /// Whether the client, who may stand behind a proxy, may begin one more WebSocket.
+    private func count(_ request: Request, _ connection: Connection) throws(Problem) {
+        let group = server.limits.group(request.peer)
+        if case .refused(let seconds) = server.limits.handshake(group) {
+            server.measurements.refused(.handshakes)
+            throw Problem(.tooManyRequests, "rate_limited", "too many connection attempts", retryAfterSeconds: seconds)
+        }
+        guard connection.tag != group.rawValue else { return }
+        guard count(connection, group) else {
+            server.measurements.refused(.address)
+            throw .tooManyConnections
         }
     }
 
@@ -125,6 +142,12 @@ final class LiveLoop {
         var count = 0
         loop.forEachConnection { _ in count += 1 }
         return count
+    }
+}
+
+extension Problem {
+    static func tooManyJoins(_ seconds: Int) -> Problem {
+        Problem(.tooManyRequests, "rate_limited", "too many people are joining just now", retryAfterSeconds: seconds)
     }
 }
 

@@ -12,11 +12,20 @@ extension LiveVisitor {
         while let event = webSocket.next(&bytes, &position) {
             switch event {
             case .message(let payload, let isText): payload.withUnsafeBytes(in: bytes) { take($0, isText: isText) }
-            case .ping(let pong): connection.sendLast(pong)
-            case .pong: break
+            case .ping(let pong):
+                guard takesControl() else { continue }
+                connection.sendLast(pong)
+            case .pong: _ = takesControl()
             case .ended(_, let reply, let error): ended(reply, error)
             }
         }
+    }
+
+    private func takesControl() -> Bool {
+        guard phase != .over, phase != .gone else { return false }
+        if controls.take(at: live.milliseconds, live.server.settings.limits.controls) { return true }
+        refuseFlood("pings")
+        return false
     }
 
     private func ended(_ reply: [UInt8]?, _ error: WebSocketError?) {
@@ -27,9 +36,7 @@ extension LiveVisitor {
 
     private func take(_ message: UnsafeRawBufferPointer, isText: Bool) {
         guard phase != .over, phase != .gone else { return }
-        guard messages.take(at: live.loop.second, perSecond: live.server.settings.messagesPerSecond) else {
-            return refuse(Problem(.tooManyRequests, "rate_limited", "too many messages", retryAfterSeconds: 5), .rateLimited)
-        }
+        guard messages.take(at: live.milliseconds, live.server.settings.limits.messages) else { return refuseFlood("messages") }
         do throws(Problem) {
             guard isText else { throw Problem(.badRequest, "not_text", "messages are JSON text") }
             var fields = try Fields(message)
@@ -73,6 +80,10 @@ extension LiveVisitor {
         try fields.finish(known: "type, queue, user, displayName, metadata, updates")
         try enter()
         guard let queue = live.queue(named: name) else { throw .noSuchQueue }
+        if case .refused(let seconds) = live.server.limits.join(AddressGroup(rawValue: connection.tag), queue.snapshot.record.id) {
+            live.server.measurements.refused(.joins)
+            return turnedAway(.tooManyJoins(seconds))
+        }
         let (server, id, person) = (live.server, queue.snapshot.record.id, visitor)
         let bound = LoopBound(self, to: live.loop)
         Task(executorPreference: live.loop) {
@@ -81,7 +92,7 @@ extension LiveVisitor {
                 server.measurements.joins.increment()
                 bound.onLoop.entered(joined.session.id, joined.session.ticket, user: nil, joined.snapshot)
             } catch {
-                bound.onLoop.turnedAway(error)
+                bound.onLoop.turnedAway(Problem(error))
             }
         }
     }
@@ -141,9 +152,9 @@ extension LiveVisitor {
         if case .admitted(let until) = standing { admit(until: until) }
     }
 
-    private func turnedAway(_ error: ServiceError) {
+    private func turnedAway(_ problem: Problem) {
         guard phase == .entering else { return }
-        let problem = Problem(error)
+        guard errors.take(at: live.milliseconds, live.server.settings.limits.errors) else { return refuseFlood("errors") }
         send { LiveFrames.error(problem, into: &$0) }
         if problem.code == "no_such_queue" { return end(.noSuchQueue) }
         // The client is told when to try again, on this connection or a new one.

@@ -40,7 +40,10 @@ final class LiveVisitor: ConnectionHandler {
     var isHidden = false
     var isExact = false
     private var awaitsPong = false
-    var messages = MessageRate()
+    var messages = TokenBucket()
+    private var bytes = TokenBucket()
+    var controls = TokenBucket()
+    var errors = TokenBucket()
 
     init(live: LiveLoop, connection: Connection, deflate: PermessageDeflate?) {
         self.live = live
@@ -61,16 +64,24 @@ final class LiveVisitor: ConnectionHandler {
             awaitsPong = false
             connection.deadline = live.loop.second + live.server.settings.pingSeconds
         }
+        guard self.bytes.take(bytes.byteCount, at: live.milliseconds, live.server.settings.limits.bytes) else {
+            return refuseFlood("bytes")
+        }
         read(&bytes)
     }
 
     func connectionTimedOut(_ connection: Connection) {
         switch phase {
-        case .new: end(.noFirstFrame)
-        case .over, .gone: connection.close()
+        case .new:
+            live.server.measurements.slow(.firstFrame)
+            end(.noFirstFrame)
+        case .over, .gone:
+            live.server.measurements.slow(.close)
+            connection.close()
         case .entering, .waiting, .admitted:
             guard !awaitsPong else {
                 live.server.measurements.deadPeersClosed.increment()
+                live.server.measurements.slow(.pong)
                 return connection.close()
             }
             awaitsPong = true
@@ -95,6 +106,7 @@ final class LiveVisitor: ConnectionHandler {
         guard phase == .waiting || phase == .admitted || phase == .entering || phase == .new else { return }
         if !connection.send(frame) {
             live.server.measurements.slowConsumersClosed.increment()
+            live.server.measurements.slow(.reading)
             end(.slowConsumer)
         }
     }
@@ -119,6 +131,13 @@ final class LiveVisitor: ConnectionHandler {
         live.server.measurements.protocolErrors.increment()
         send { LiveFrames.error(problem, into: &$0) }
         end(close)
+    }
+
+    /// Too much of something: 4008, and for a little while the address is not let in again.
+    func refuseFlood(_ what: String) {
+        live.server.measurements.refused(.messages)
+        live.server.limits.refuse(AddressGroup(rawValue: connection.tag))
+        refuse(Problem(.tooManyRequests, "rate_limited", "too many \(what)", retryAfterSeconds: 5), .rateLimited)
     }
 
     // MARK: Positions

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -17,6 +18,30 @@ PROJECT = os.environ["PROJECT"]
 SEED = int(os.environ.get("TEST_SEED", "1"))
 KEY = "test-admin-key-" + "0123456789" * 3
 rng = random.Random(SEED)
+
+
+def exchange(server, *pieces, wait=5, pause=0.0, source="127.0.0.1"):
+    """Sends pieces as they are, with pauses between; returns what comes, and whether the other side closed."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=wait, source_address=(source, 0)) as connection:
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+                if pause:
+                    time.sleep(pause)
+            while part := connection.recv(65536):
+                answer += part
+        except (TimeoutError, ConnectionError) as problem:
+            return answer, not isinstance(problem, TimeoutError)
+    return answer, True
+
+
+def until(condition, seconds=10, what="it"):
+    """Waits for a condition with a deadline."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds} s"
+        time.sleep(0.02)
 
 
 def clean_environment():
@@ -42,7 +67,7 @@ class Server:
         self.output = []
         for line in self.process.stdout:
             self.output.append(line)
-            found = re.match(r"Serving http://127\.0\.0\.1:(\d+)/", line)
+            found = re.match(r"Serving https?://127\.0\.0\.1:(\d+)/", line)
             if found:
                 self.port = int(found[1])
                 break
@@ -81,9 +106,10 @@ class Server:
     def live(self):
         return f"ws://127.0.0.1:{self.port}/v1/live"
 
-    def call(self, method, path, body=None, key=KEY, headers=None, timeout=10):
+    def call(self, method, path, body=None, key=KEY, headers=None, timeout=10, tls=None):
         """A request. Returns status, headers and the body, as JSON where it is JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=tls) if tls else \
+            http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             fields = dict(headers or {})
             if key:
@@ -100,6 +126,12 @@ class Server:
             return response.status, response.headers, data
         finally:
             connection.close()
+
+    def metric(self, name, **more):
+        """A figure of /metrics; 0 where it has none yet."""
+        text = self.call("GET", "/metrics", **more)[2].decode()
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.M)
+        return float(found[1]) if found else 0.0
 
     def good(self, method, path, body=None, **more):
         status, _, data = self.call(method, path, body, **more)

@@ -1,0 +1,122 @@
+import EventLoop
+import QueueService
+import Synchronization
+
+/// What each address, and all together, may do. One for all loops: it is asked once a connection, a handshake and a
+/// join, never for a message.
+final class AddressLimits: Sendable {
+    enum Verdict: Equatable {
+        case granted
+        /// Refused, and how long it makes sense to wait.
+        case refused(seconds: Int)
+    }
+
+    private struct Entry {
+        var connections: UInt32 = 0
+        var handshakes = TokenBucket()
+        var joins = TokenBucket()
+        var refusedUntil: UInt32 = 0
+
+        func isIdle(at now: UInt32, _ limits: LimitSettings) -> Bool {
+            connections == 0 && handshakes.isFull(at: now, limits.handshakesPerAddress) && joins.isFull(at: now, limits.joinsPerAddress)
+                && Int32(bitPattern: refusedUntil &- now) <= 0
+        }
+    }
+
+    private struct State {
+        var addresses: [AddressGroup: Entry] = [:]
+        var queues: [QueueID: TokenBucket] = [:]
+        var handshakes = TokenBucket()
+        var total = 0
+        var sweepAt = 4_096
+    }
+
+    private let state = Mutex(State())
+    private let limits: LimitSettings
+
+    init(_ limits: LimitSettings) { self.limits = limits }
+
+    /// Who is counted behind `address`: loopback peers only by a setting, since proxies and load tests stand there.
+    func group(_ address: SocketAddress) -> AddressGroup {
+        address.isLoopback && !limits.countsLoopback ? .none : AddressGroup(address)
+    }
+
+    var connectionCount: Int { state.withLock { $0.total } }
+
+    // MARK: Connections
+
+    /// Counts a connection in all; false where there are as many as may be.
+    func open() -> Bool {
+        state.withLock { state in
+            guard state.total < limits.connections else { return false }
+            state.total += 1
+            return true
+        }
+    }
+
+    func close() { state.withLock { $0.total -= 1 } }
+
+    /// Counts a connection of an address.
+    func connect(_ group: AddressGroup) -> Verdict {
+        change(group) { entry, _ in
+            guard entry.connections < limits.connectionsPerAddress else { return .refused(seconds: 30) }
+            entry.connections += 1
+            return .granted
+        }
+    }
+
+    func disconnect(_ group: AddressGroup) {
+        guard group != .none else { return }
+        state.withLock { state in
+            guard let index = state.addresses.index(forKey: group), state.addresses.values[index].connections > 0 else { return }
+            state.addresses.values[index].connections -= 1
+        }
+    }
+
+    // MARK: What they do
+
+    func handshake(_ group: AddressGroup) -> Verdict {
+        let now = AddressLimits.now()
+        let isRoom = state.withLock { $0.handshakes.take(at: now, limits.handshakes) }
+        guard isRoom else { return .refused(seconds: 2) }
+        return change(group) { entry, now in
+            let pause = Int32(bitPattern: entry.refusedUntil &- now)
+            // No longer than a refusal ever is: another number is one that the clock has lapped.
+            if pause > 0, pause <= limits.refusalSeconds * 1_000 { return .refused(seconds: Int(pause) / 1_000 + 1) }
+            return entry.handshakes.take(at: now, limits.handshakesPerAddress) ? .granted : .refused(seconds: 5)
+        }
+    }
+
+    func join(_ group: AddressGroup, _ queue: QueueID) -> Verdict {
+        let now = AddressLimits.now()
+        let isRoom = state.withLock { $0.queues[queue, default: TokenBucket()].take(at: now, limits.joinsPerQueue) }
+        guard isRoom else { return .refused(seconds: 2) }
+        return change(group) { entry, now in entry.joins.take(at: now, limits.joinsPerAddress) ? .granted : .refused(seconds: 5) }
+    }
+
+    /// Takes no handshake from the address for a little while: it was closed for being too loud.
+    func refuse(_ group: AddressGroup) {
+        _ = change(group) { entry, now in
+            entry.refusedUntil = now &+ UInt32(limits.refusalSeconds) * 1_000
+            return .granted
+        }
+    }
+
+    private func change(_ group: AddressGroup, _ body: (inout Entry, UInt32) -> Verdict) -> Verdict {
+        guard group != .none else { return .granted }
+        let now = AddressLimits.now()
+        return state.withLock { state in
+            forgetIdle(&state, now)
+            return body(&state.addresses[group, default: Entry()], now)
+        }
+    }
+
+    /// Addresses that nothing is known of any more are forgotten, all at once whenever there are twice as many as last time.
+    private func forgetIdle(_ state: inout State, _ now: UInt32) {
+        guard state.addresses.count >= state.sweepAt else { return }
+        state.addresses = state.addresses.filter { !$0.value.isIdle(at: now, limits) }
+        state.sweepAt = max(4_096, state.addresses.count * 2)
+    }
+
+    private static func now() -> UInt32 { UInt32(truncatingIfNeeded: EventLoop.monotonicNow() / 1_000_000) }
+}

@@ -1,0 +1,54 @@
+import EventLoop
+import Foundation
+import HTTPTypes
+
+/// Who stands behind a request, by the word of the proxies that are trusted and of nobody else.
+///
+/// Read from the right: each proxy appends whom it heard from, so the first that is no trusted proxy is the client, and
+/// whatever it claimed itself stands further left (RFC 7239 §4, §8.1).
+enum ClientAddress {
+    static func find(_ fields: HTTPFields, peer: SocketAddress, trusted: [Network]) -> SocketAddress {
+        guard trusted.contains(where: { $0.contains(peer) }) else { return peer }
+        let forwarded = fields[values: .forwarded]
+        let hops = forwarded.isEmpty ? list(fields[values: .xForwardedFor]) : list(forwarded).map(node)
+        var client = peer
+        for hop in hops.reversed() {
+            // A name that is hidden or unknown ends what is known.
+            guard let address = address(hop) else { return client }
+            client = address
+            if !trusted.contains(where: { $0.contains(address) }) { return client }
+        }
+        return client
+    }
+
+    private static func list(_ values: [String]) -> [String] {
+        values.flatMap { $0.split(separator: ",") }.map { $0.trimmingCharacters(in: .whitespaces) }
+    }
+
+    /// The `for` of one element: `for="[2001:db8::1]:4711";proto=https` (RFC 7239 §4).
+    private static func node(_ element: String) -> String {
+        for pair in element.split(separator: ";") {
+            let parts = pair.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
+            if parts.count == 2, parts[0].lowercased() == "for" { return parts[1].trimmingCharacters(in: ["\""]) }
+        }
+        return ""
+    }
+
+    /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+    private static func address(_ text: String) -> SocketAddress? {
+        if text.hasPrefix("[") { return SocketAddress(text.hasSuffix("]") ? text + ":0" : text) }
+        switch text.count(where: { $0 == ":" }) {
+        case 0: return numeric(text + ":0")
+        case 1: return numeric(text)
+        default: return SocketAddress("[\(text)]:0")
+        }
+    }
+
+    /// `SocketAddress` reads names for this machine too, which are none here.
+    private static func numeric(_ text: String) -> SocketAddress? { text.first?.isNumber == true ? SocketAddress(text) : nil }
+}
+
+extension HTTPField.Name {
+    static let forwarded = HTTPField.Name("Forwarded")!
+    static let xForwardedFor = HTTPField.Name("X-Forwarded-For")!
+}

@@ -1,0 +1,40 @@
+import ArgumentParser
+import Server
+
+/// The flags of `serve` that say how long a client is waited for.
+struct TimeFlags: ParsableArguments {
+    @Option(help: "A whole request must come within this, from its first byte, in seconds. Default 15. [STANCHION_REQUEST_SECONDS]")
+    var requestSeconds: String?
+
+    @Option(help: "How long an idle HTTP connection is kept, in seconds. Default 75. [STANCHION_KEEP_ALIVE_SECONDS]")
+    var keepAliveSeconds: String?
+
+    @Option(help: "A TLS handshake or a PROXY header must come within this, in seconds. Default 10. [STANCHION_HANDSHAKE_SECONDS]")
+    var handshakeSeconds: String?
+
+    @Option(help: "A visitor's first frame must come within this, in seconds. Default 5. [STANCHION_FIRST_FRAME_SECONDS]")
+    var firstFrameSeconds: String?
+
+    @Option(help: "A quiet visitor is asked for a sign of life after this, in seconds. Default 30. [STANCHION_PING_SECONDS]")
+    var pingSeconds: String?
+
+    @Option(help: "And is gone when none comes within this, in seconds. Default 15. [STANCHION_PONG_SECONDS]")
+    var pongSeconds: String?
+
+    @Option(help: "A closing handshake may take this long, in seconds. Default 5. [STANCHION_CLOSE_SECONDS]")
+    var closeSeconds: String?
+
+    func read(_ sources: SettingSources, into settings: inout ServerSettings) throws {
+        try seconds(sources, "request-seconds", requestSeconds, &settings.requestSeconds)
+        try seconds(sources, "keep-alive-seconds", keepAliveSeconds, &settings.keepAliveSeconds)
+        try seconds(sources, "handshake-seconds", handshakeSeconds, &settings.limits.secureHandshakeSeconds)
+        try seconds(sources, "first-frame-seconds", firstFrameSeconds, &settings.firstFrameSeconds)
+        try seconds(sources, "ping-seconds", pingSeconds, &settings.pingSeconds)
+        try seconds(sources, "pong-seconds", pongSeconds, &settings.pongSeconds)
+        try seconds(sources, "close-seconds", closeSeconds, &settings.closeSeconds)
+    }
+
+    private func seconds(_ sources: SettingSources, _ name: String, _ flag: String?, _ value: inout UInt32) throws {
+        if let given = try sources.integer(name, flag: flag, in: 1...3_600) { value = UInt32(given) }
+    }
+}

@@ -1,0 +1,210 @@
+"""Floods: limits by connection, by address and in all, whose address it is, and what is counted of it."""
+
+import re
+import socket
+import struct
+
+from harness import Server, exchange, until
+
+UPGRADE = (b"GET /v1/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+           b"Sec-WebSocket-Protocol: stanchion.v1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
+
+
+def masked(opcode, payload, first=0x80):
+    length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + struct.pack(">H", len(payload))
+    return bytes([first | opcode]) + length + b"\0\0\0\0" + payload
+
+
+def status(answer):
+    return int(answer.split(b" ")[1]) if answer else None
+
+
+def upgrade(server, fields=b"", source="127.0.0.1", before=b""):
+    """One handshake. Returns its status, and the connection where it is 101."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=5, source_address=(source, 0))
+    connection.sendall(before + UPGRADE + fields + b"\r\n")
+    answer = connection.recv(4096)
+    if status(answer) != 101:
+        connection.close()
+        return status(answer), None
+    return 101, connection
+
+
+def closed_with(connection):
+    """The code of the close frame that comes, which is the last."""
+    data = b""
+    try:
+        while part := connection.recv(65536):
+            data += part
+            found = re.search(rb"\x88[\x02-\x7d]([\x03-\x12].)", data, re.S)
+            if found:
+                return struct.unpack(">H", found[1])[0]
+    except OSError:
+        pass
+    return None
+
+
+def by_connection(server):
+    queue = server.queue()["id"]
+    join = b'{"type":"join","queue":"%s"}' % queue.encode()
+    floods = {
+        "messages": masked(1, join) + masked(1, b'{"type":"ping"}') * 200,
+        "pings": masked(9, b"x") * 200,
+        "pongs": masked(10, b"") * 200,
+        "bytes": masked(1, b'{"type":"ping","x":"%s"}' % (b"x" * 3000)) * 40,
+        # A million empty frames of one message cost their bytes.
+        "empty frames": masked(1, b"", first=0) + masked(0, b"", first=0) * 20_000,
+    }
+    for name, flood in floods.items():
+        _, connection = upgrade(server)
+        try:
+            connection.sendall(flood)
+        except OSError:
+            pass
+        code = closed_with(connection)
+        # Bytes that are no message are refused as such before there are too many of them.
+        assert code == 4008 or (name == "bytes" and code == 4503), (name, code)
+        connection.close()
+    # Errors that leave the connection open are counted too.
+    closed = server.queue()["id"]
+    server.good("POST", f"/v1/queues/{closed}/close")
+    _, connection = upgrade(server)
+    for _ in range(5):
+        connection.sendall(masked(1, b'{"type":"join","queue":"%s"}' % closed.encode()))
+        assert b'"error"' in connection.recv(4096)
+    connection.sendall(masked(1, b'{"type":"join","queue":"%s"}' % closed.encode()))
+    assert closed_with(connection) == 4008
+    assert server.metric('stanchion_refused_total{reason="messages"}') >= 5
+
+
+def by_address():
+    flags = ["--limit-loopback", "true", "--connections-per-address", "3", "--handshakes-per-address", "0.2:5", "--joins-per-address", "0.1:2"]
+    with Server(*flags) as server:
+        queue = server.good("POST", "/v1/queues", {"name": "Test", "releaseRatePerMinute": 0})["id"]
+        opened = [upgrade(server, source="127.0.0.2")[1] for _ in range(3)]
+        assert None not in opened
+        answer, closed = exchange(server, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n", source="127.0.0.2")
+        assert status(answer) == 429 and b"Retry-After: 30" in answer and b"too_many_connections" in answer and closed, answer
+        # Another address is another matter; and who leaves makes room.
+        assert upgrade(server, source="127.0.0.3")[0] == 101
+        opened.pop().close()
+        until(lambda: status(exchange(server, b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", source="127.0.0.2")[0]) == 200)
+        for connection in opened:
+            connection.close()
+        until(lambda: upgrade(server, source="127.0.0.2")[0] in (101, 429))
+        answers = [upgrade(server, source="127.0.0.4") for _ in range(3)]
+        for _, connection in answers:
+            connection.close()
+        until(lambda: upgrade(server, source="127.0.0.4")[0] == 429, what="a refusal for too many handshakes")
+        # Joins over REST and over WebSocket are one budget.
+        post = f'POST /v1/queues/{queue}/join HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}'.encode()
+        assert [status(exchange(server, post, source="127.0.0.5")[0]) for _ in range(3)] == [201, 201, 429]
+        _, connection = upgrade(server, source="127.0.0.5")
+        connection.sendall(masked(1, b'{"type":"join","queue":"%s"}' % queue.encode()))
+        answer = connection.recv(4096)
+        assert b'"rate_limited"' in answer and b'"retryAfterSeconds"' in answer, answer
+        # Too loud: closed with 4008, and for a moment not let in again.
+        _, loud = upgrade(server, source="127.0.0.6")
+        loud.sendall(masked(9, b"") * 100)
+        assert closed_with(loud) == 4008
+        loud.close()
+        assert upgrade(server, source="127.0.0.6")[0] == 429
+        assert upgrade(server, source="127.0.0.7")[0] == 101
+        for reason in ("address", "handshakes", "joins", "messages"):
+            assert server.metric(f'stanchion_refused_total{{reason="{reason}"}}') >= 1, reason
+
+
+def in_all():
+    with Server("--max-connections", "20") as server:
+        held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+        until(lambda: status(exchange(server, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")[0]) == 503, what="a full server")
+        answer, closed = exchange(server, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"Retry-After: 10" in answer and b"this server is full" in answer and closed, answer
+        # Those that it has are served, and there is room again as soon as one goes.
+        held[0].sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert status(held[0].recv(4096)) == 200
+        for connection in held:
+            connection.close()
+        until(lambda: server.call("GET", "/health")[0] == 200)
+        assert server.metric('stanchion_refused_total{reason="connections"}') >= 2
+
+
+def proxied(server, fields):
+    """How often an address may shake hands before it is refused, at most 4 times."""
+    count = 0
+    while count < 4:
+        got, connection = upgrade(server, fields, source="127.0.0.9")
+        if got == 429:
+            return count
+        assert got == 101, got
+        connection.close()
+        count += 1
+    return count
+
+
+def behind_proxies():
+    limits = ["--handshakes-per-address", "0.01:2"]
+    with Server(*limits, "--trusted-proxies", "127.0.0.9,10.0.0.0/8") as server:
+        for name, fields in {
+            "X-Forwarded-For": b"X-Forwarded-For: 192.0.2.1\r\n",
+            "with what the client claims": b"X-Forwarded-For: 203.0.113.9, 192.0.2.2, 10.1.2.3\r\n",
+            "Forwarded": b'Forwarded: for=192.0.2.3;proto=https, for="10.0.0.1:99"\r\n',
+            "IPv6": b'Forwarded: for="[2001:db8:1:2:3::4]:4711"\r\n',
+        }.items():
+            assert proxied(server, fields) == 2, name
+        # The same network of 64 bits, and another one.
+        assert proxied(server, b'X-Forwarded-For: 2001:db8:1:2:ffff::1\r\n') == 0
+        assert proxied(server, b'X-Forwarded-For: 2001:db8:1:3::1\r\n') == 2
+        # The client cannot choose: what stands left of the first that is not trusted is only claimed.
+        assert proxied(server, b"X-Forwarded-For: 198.51.100.1, 192.0.2.1\r\n") == 0
+        # Who is not trusted is not believed: a loopback peer that is nobody's proxy is not limited here.
+        for _ in range(4):
+            assert upgrade(server, b"X-Forwarded-For: 192.0.2.1\r\n", source="127.0.0.8")[0] == 101
+    with Server(*limits, "--trusted-proxies", "127.0.0.9/32", "--proxy-protocol", "true", "--handshake-seconds", "1") as server:
+        def knock(before):
+            got, connection = upgrade(server, source="127.0.0.9", before=before)
+            if connection:
+                connection.close()
+            return got
+
+        def version2(command, family, addresses):
+            return b"\r\n\r\n\0\r\nQUIT\n" + bytes([0x20 | command, family]) + struct.pack(">H", len(addresses)) + addresses
+
+        one = b"PROXY TCP4 192.0.2.1 127.0.0.1 4711 443\r\n"
+        assert [knock(one) for _ in range(3)] == [101, 101, 429]
+        assert [knock(b"PROXY TCP6 2001:db8::1 ::1 4711 443\r\n") for _ in range(3)] == [101, 101, 429]
+        two = version2(1, 0x11, socket.inet_aton("192.0.2.2") + socket.inet_aton("127.0.0.1") + struct.pack(">HH", 4711, 443))
+        assert [knock(two) for _ in range(3)] == [101, 101, 429]
+        six = socket.inet_pton(socket.AF_INET6, "2001:db8:5::1") * 2 + struct.pack(">HH", 1, 2) + b"\x04\x00\x03abc"  # With a TLV.
+        assert [knock(version2(1, 0x21, six)) for _ in range(3)] == [101, 101, 429]
+        # The proxy for itself is nobody.
+        assert [knock(version2(0, 0, b"")) for _ in range(4)] == [101] * 4
+        assert knock(b"PROXY UNKNOWN\r\n") == 101
+        # In pieces it is the same; what is none, or late, is hung up on.
+        answer, _ = exchange(server, *[bytes([byte]) for byte in b"PROXY UNKNOWN\r\nGET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"],
+                             pause=0.001, source="127.0.0.9")
+        assert status(answer) == 200, answer
+        for wrong in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"PROXY TCP4 1.2.3.4 5.6.7.8 080 443\r\n", b"PROXY TCP4 a b 1 2\r\n", b"PROXY " + b"x" * 200,
+                      b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c" + b"x" * 12, version2(1, 0x11, b"short")):
+            assert exchange(server, wrong, source="127.0.0.9") == (b"", True), wrong
+        assert exchange(server, b"PROXY TCP4", source="127.0.0.9", wait=8) == (b"", True)
+        assert server.metric('stanchion_slow_clients_total{kind="proxy_header"}') == 1
+        # Others on the same port are taken without one.
+        assert server.call("GET", "/health")[0] == 200
+
+
+def origins():
+    with Server("--allow-origin", "https://shop.example") as server:
+        for origin, expected in [
+            (b"http://a", 101), (b"https://shop.example", 101), (b"null", 403), (b"http://evil.example", 403), (b"https://shop.example.evil", 403),
+            (b"https://shop.example:444", 403), (b"file://", 403),
+        ]:
+            assert upgrade(server, b"Origin: " + origin + b"\r\n")[0] == expected, origin
+
+
+with Server() as server:
+    by_connection(server)
+by_address()
+in_all()
+behind_proxies()
+origins()

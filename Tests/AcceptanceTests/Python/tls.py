@@ -1,0 +1,163 @@
+"""TLS: versions, ALPN, names, tickets, bad and silent peers, new certificates under way, and an end that is said."""
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+
+import websockets
+
+from harness import Server, exchange, until
+
+folder = tempfile.mkdtemp(prefix="stanchion-tls-")
+
+
+def certificate(name, file=None):
+    file = f"{folder}/{file or name}"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{file}.key",
+                    "-out", f"{file}.pem", "-days", "30", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},DNS:*.{name},IP:127.0.0.1"],
+                   check=True, capture_output=True)
+    return f"{file}.pem", f"{file}.key"
+
+
+def context(**options):
+    made = ssl.create_default_context(cadata="".join(open(f"{folder}/{name}.pem").read() for name in ("one.test", "two.test")))
+    for name, value in options.items():
+        setattr(made, name, value)
+    return made
+
+
+def connect(server, name="one.test", tls=None, session=None):
+    plain = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+    return (tls or context()).wrap_socket(plain, server_hostname=name, session=session)
+
+
+def get(connection, path="/health"):
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    return connection.recv(65536)
+
+
+def subject(connection):
+    return dict(part[0] for part in connection.getpeercert()["subject"])["commonName"]
+
+
+def openssl(server, *arguments, text=b""):
+    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", *arguments], input=text, capture_output=True, timeout=20)
+    return (done.stdout + done.stderr).decode(errors="replace")
+
+
+def versions_and_names(server):
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        with connect(server, tls=context(minimum_version=version, maximum_version=version)) as connection:
+            assert connection.version() == version.name.replace("_", "."), connection.version()
+            assert b'{"status":"ok"}' in get(connection)
+    old = openssl(server, "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0")
+    assert "Cipher is (NONE)" in old or "no protocols available" in old, old
+    for name, expected in [("one.test", "one.test"), ("a.one.test", "one.test"), ("two.test", "two.test"), ("b.two.test", "two.test")]:
+        with connect(server, name) as connection:
+            assert subject(connection) == expected, (name, subject(connection))
+    nobody = context(check_hostname=False)
+    with connect(server, "three.test", tls=nobody) as connection:
+        assert subject(connection) == "one.test"
+    speaks = context()
+    speaks.set_alpn_protocols(["h2", "http/1.1"])
+    with connect(server, tls=speaks) as connection:
+        assert connection.selected_alpn_protocol() == "http/1.1"
+    assert "no application protocol" in openssl(server, "-alpn", "h2")
+    # A client that asks for renegotiation is answered with nothing that it could go on with.
+    assert "RENEGOTIATING" in (text := openssl(server, "-tls1_2", text=b"R\n")) and "no renegotiation" in text, text
+
+
+def tickets(server):
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        tls = context(minimum_version=version, maximum_version=version)
+        with connect(server, tls=tls) as connection:
+            get(connection)
+            session = connection.session
+            assert session and not connection.session_reused
+        with connect(server, tls=tls, session=session) as connection:
+            assert connection.session_reused, version
+            # Their keys outlive a reload.
+        yield tls, session
+
+
+async def a_line_goes_on(server, reload):
+    """A visitor stays through a reload, and newcomers see the new certificate."""
+    queue = server.good("POST", "/v1/queues", {"name": "Test", "releaseRatePerMinute": 0}, tls=context())["id"]
+    async with websockets.connect(f"wss://one.test:{server.port}/v1/live", host="127.0.0.1", ssl=context(), subprotocols=["stanchion.v1"]) as visitor:
+        await visitor.send('{"type":"join","queue":"%s"}' % queue)
+        assert '"joined"' in await visitor.recv()
+        await asyncio.to_thread(reload)
+        await visitor.send('{"type":"ping"}')
+        assert '"state"' in await visitor.recv()
+        await visitor.send("x" * 3000)  # No JSON: an error, and the end of it.
+        assert '"error"' in await visitor.recv()
+        try:
+            await visitor.recv()
+        except websockets.ConnectionClosed as closed:
+            assert closed.rcvd.code == 4503, closed
+
+
+one, two = certificate("one.test"), certificate("two.test")
+flags = ["--tls-cert", f"{one[0]},{two[0]}", "--tls-key", f"{one[1]},{two[1]}", "--handshake-seconds", "1"]
+with Server(*flags) as server:
+    versions_and_names(server)
+    old_sessions = list(tickets(server))
+
+    def serial():
+        with connect(server) as connection:
+            return connection.getpeercert()["serialNumber"]
+
+    def reload():
+        before = serial()
+        certificate("one.test")  # A new one, under the same names of files.
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: any("certificates were read anew" in line for line in server.output))
+        assert serial() != before
+        open(f"{folder}/one.test.pem", "a").truncate(100)  # And a bad one.
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: any("could not be read anew; the old ones stay" in line for line in server.output))
+
+    tls_with_old = context()
+    asyncio.run(a_line_goes_on(server, reload))
+    certificate("one.test")
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: sum("certificates were read anew" in line for line in server.output) == 2)
+    for tls, session in old_sessions:
+        with connect(server, tls=tls, session=session) as connection:
+            assert connection.session_reused, "tickets outlive a reload"
+
+    # The end is said: close_notify comes before FIN, so a reader knows that it has everything.
+    with connect(server, tls=context()) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while part := connection.recv(65536):  # Raises where the end was cut off.
+            answer += part
+        assert answer.endswith(b'{"status":"ok"}')
+
+    # Plain HTTP on this port is told so; noise is not talked to; silence ends.
+    answer, closed = exchange(server, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ") and b"speaks HTTPS" in answer and closed, answer
+    answer, closed = exchange(server, b"\x16\x03\x01\x00\x05hello")
+    assert closed and b"HTTP" not in answer
+    began = time.monotonic()
+    assert exchange(server, wait=8) == (b"", True)
+    assert exchange(server, b"\x16\x03\x01", wait=8) == (b"", True)
+    assert server.metric('stanchion_slow_clients_total{kind="tls_handshake"}', tls=context()) == 2
+    assert server.metric("stanchion_tls_handshakes_failed_total", tls=context()) >= 1
+    assert server.metric("stanchion_connections_open", tls=context()) == 1, "the one that asks"
+
+# What cannot be served with is said at the start.
+open(f"{folder}/no.pem", "w").write("no certificate")
+for flags in (["--tls-cert", f"{folder}/no.pem", "--tls-key", one[1]], ["--tls-cert", one[0], "--tls-key", two[1]], ["--tls-cert", one[0]]):
+    try:
+        Server(*flags)
+    except AssertionError as problem:
+        assert "tls-cert" in str(problem), problem
+    else:
+        raise AssertionError(flags)
+subprocess.run(["rm", "-r", folder], check=True)
