@@ -1,6 +1,6 @@
 # The front door. `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench
+.PHONY: help run test lint format bench conformance fuzz sanitize
 
 help: ## Show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,3 +24,16 @@ format: ## Format every source file
 bench: ## Measure, each figure beside its reference in the same run
 	@Scripts/prepare bench
 	Benchmarks/run
+
+conformance: ## All 517 Autobahn cases, over ws:// and wss://
+	@Scripts/prepare test
+	swift build -c release --product stanchion
+	STANCHION=.build/release/stanchion Tests/Conformance/run
+
+fuzz: ## Fuzz each parser for ten minutes (FUZZ_SECONDS)
+	@Scripts/prepare run
+	Tests/Fuzz/run $${FUZZ_SECONDS:-600}
+
+sanitize: ## Run the tests under the thread and the address sanitizer
+	@Scripts/prepare test
+	Tests/sanitize

@@ -122,3 +122,11 @@ let package = Package(
         .testTarget(name: "AcceptanceTests", dependencies: ["stanchion", "TestSupport"], exclude: ["Python"], swiftSettings: tests),
     ]
 )
+
+// The fuzzers need libFuzzer's own entry point, so they are there only for `make fuzz`.
+if Context.environment["STANCHION_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz", dependencies: ["HTTPProtocol", "WebSocketProtocol", "EventLoop", "Server", "QueueEngine", "QueueService"],
+            path: "Tests/Fuzz/Sources", swiftSettings: tests + [.unsafeFlags(["-parse-as-library"])]))
+}

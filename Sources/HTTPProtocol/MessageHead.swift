@@ -14,6 +14,7 @@ struct MessageHead {
             return bytes[lineStart..<end]
         }
         startLine = Array(nextLine())
+        guard !startLine.isEmpty else { throw .malformed("an empty start line") }
         var fields = HTTPFields()
         fields.reserveCapacity(16)
         while case let line = nextLine(), !line.isEmpty {

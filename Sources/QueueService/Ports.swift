@@ -3,6 +3,8 @@ public import QueueEngine
 /// Time, from outside: a real clock, or a simulation's.
 public protocol ServiceClock: Sendable {
     func now() -> Timestamp
+    /// A log says that this moment has been: it is not before it from here on.
+    func observe(_ moment: Timestamp)
     /// Calls `body` once, soon after `moment`; never before.
     func wake(at moment: Timestamp, _ body: @escaping @Sendable () -> Void)
 }

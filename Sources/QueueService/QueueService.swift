@@ -97,6 +97,7 @@ public actor QueueService {
 
     func notify(_ queue: QueueID, events: [QueueEvent], announcements: [Announcement] = []) {
         guard let now = hosted[queue] else { return }
+        clock.observe(now.state.lastEventAt)
         let snapshot = QueueSnapshot(record: now.record, state: now.state, at: clock.now())
         hosted[queue]?.snapshot = snapshot
         let update = QueueUpdate(snapshot: snapshot, events: events, announcements: announcements)

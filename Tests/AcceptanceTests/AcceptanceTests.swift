@@ -6,7 +6,9 @@ import TestSupport
 /// servers of its own and ends with a status other than 0 when something is not as it should be.
 @Suite(.serialized) struct AcceptanceTests {
     @Test(arguments: [
-        "startup", "tls", "limits", "hostile", "bad_input", "line", "events", "kill9", "descriptors", "disk_full", "http_clients", "slow_reader", "protocol", "pages",
+        "conformance", "startup", "tls", "limits", "hostile", "exhaustion", "bad_input", "line", "events", "kill9", "descriptors",
+        "disk_full", "http_clients",
+        "slow_reader", "protocol", "pages",
         "tour",
     ])
     func script(_ name: String) throws {

@@ -75,6 +75,7 @@ import TestSupport
 
     /// What two parsers could read differently, and what is too much: name, bytes, status.
     static let refusals: [(String, String, Int)] = [
+        ("nothing but empty lines", "\r\n\r\n", 400),
         ("both length headers", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         ("two equal lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400),
         ("two different lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400),

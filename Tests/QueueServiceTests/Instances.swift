@@ -17,6 +17,7 @@ final class ManualClock: ServiceClock {
     private let state = Mutex(State())
 
     func now() -> Timestamp { state.withLock { $0.now } }
+    func observe(_ moment: Timestamp) { state.withLock { $0.now = max($0.now, moment) } }
     func wake(at moment: Timestamp, _ body: @escaping @Sendable () -> Void) { state.withLock { $0.wakes.append((moment, body)) } }
 
     func advance(_ span: Timestamp.Span) {

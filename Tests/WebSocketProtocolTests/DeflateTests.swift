@@ -154,10 +154,11 @@ import Testing
         var random = SeededRandom(seed: TestSeed.value)
         for bits in 8...15 as ClosedRange<UInt8> {
             let parameters = DeflateTests.parameters(keeping: keeping, bits: bits)
-            let client = PermessageDeflate(parameters, role: .client, minimumBytes: 16)
+            // Also what is empty, twice in a row.
+            let client = PermessageDeflate(parameters, role: .client, minimumBytes: bits % 2 == 0 ? 0 : 16)
             var recorder = Recorder(WebSocket(messageLimit: 200_000, deflate: PermessageDeflate(parameters)))
             var expected: [Recorder.Entry] = []
-            for size in [0, 1, 15, 16, 17, 255, 256, 1_000, 4_096, 70_000, 199_999] {
+            for size in [0, 0, 1, 15, 16, 17, 255, 256, 1_000, 4_096, 70_000, 199_999] {
                 let isNoise = random.chance(30)
                 let message = (0..<size).map { UInt8(isNoise ? Int.random(in: 0...255, using: &random) : 65 + $0 % 7 + $0 / 1_000 % 9) }
                 expected.append(.message(message, isText: false))

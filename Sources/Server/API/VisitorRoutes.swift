@@ -103,7 +103,8 @@ extension ServerCore {
                     to: &bytes)
             }
         case .admitted(let until):
-            let admission = try await admissions.sign(session: who.session, user: who.user, queue: snapshot.record, at: now, until: until)
+            let admission = try await admissions.sign(
+                session: who.session, user: who.user, queue: snapshot.record, at: clock.timeOfDay(now), until: clock.timeOfDay(until))
             return .json(status) { bytes in
                 writeSession(who, token, "admitted", snapshot, &bytes)
                 bytes.member("admission", admission)

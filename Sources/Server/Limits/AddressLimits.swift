@@ -41,7 +41,7 @@ final class AddressLimits: Sendable {
         address.isLoopback && !limits.countsLoopback ? .none : AddressGroup(address)
     }
 
-    var connectionCount: Int { state.withLock { $0.total } }
+    var addressCount: Int { state.withLock { $0.addresses.count } }
 
     // MARK: Connections
 

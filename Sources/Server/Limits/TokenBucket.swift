@@ -16,6 +16,7 @@ public struct Rate: Sendable, Hashable {
 /// A token bucket in one number, with nothing to refill: the millisecond at which it will be full again (the generic
 /// cell rate algorithm, ITU-T I.371 annex A).
 struct TokenBucket {
+    /// 0: never used.
     private var fullAt: UInt32 = 0
 
     /// Takes `cost` tokens; false where there are not as many, and none is taken.
@@ -25,7 +26,7 @@ struct TokenBucket {
         let ahead = missing(at: now, rate)
         let after = ahead + max(1, Double(cost) * rate.interval)
         guard after <= rate.capacity + 0.5 else { return false }
-        fullAt = now &+ UInt32(after)
+        fullAt = max(1, now &+ UInt32(after))
         return true
     }
 
@@ -33,6 +34,7 @@ struct TokenBucket {
 
     /// What is missing, in milliseconds. More than there could be is a number that the clock has lapped.
     private func missing(at now: UInt32, _ rate: Rate) -> Double {
+        guard fullAt != 0 else { return 0 }
         let ahead = Double(Int32(bitPattern: fullAt &- now))
         return ahead > 0 && ahead <= rate.capacity + 1 ? ahead : 0
     }

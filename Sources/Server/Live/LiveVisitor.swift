@@ -196,7 +196,8 @@ final class LiveVisitor: ConnectionHandler {
         let bound = LoopBound(self, to: live.loop)
         Task(executorPreference: live.loop) {
             let now = server.clock.now()
-            guard let admission = try? await server.admissions.sign(session: session, user: user, queue: record, at: now, until: until)
+            let (signedAt, end) = (server.clock.timeOfDay(now), server.clock.timeOfDay(until))
+            guard let admission = try? await server.admissions.sign(session: session, user: user, queue: record, at: signedAt, until: end)
             else {
                 return bound.onLoop.end(.slowConsumer)  // Never seen to fail; the client comes back and is told again.
             }

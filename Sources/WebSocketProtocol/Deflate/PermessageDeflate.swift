@@ -39,7 +39,8 @@ public final class PermessageDeflate {
     func frame<R>(
         _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, mask: UInt32?, _ body: (UnsafeRawBufferPointer) -> R
     ) -> R? {
-        guard payload.count >= minimumBytes else { return nil }
+        // Of nothing, zlib makes nothing at all the second time.
+        guard payload.count >= max(1, minimumBytes) else { return nil }
         if deflater == nil {
             deflater = Deflater(windowBits: role == .server ? parameters.serverMaxWindowBits : parameters.clientMaxWindowBits)
         }

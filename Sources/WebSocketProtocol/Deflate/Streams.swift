@@ -24,7 +24,7 @@ struct Deflater: ~Copyable {
 
     func reset() { deflateReset(stream) }
 
-    /// Appends the compressed message without the four bytes that every flush ends with.
+    /// Appends the compressed message, which must not be empty, without the four bytes that every flush ends with.
     func deflate(_ message: UnsafeRawBufferPointer, into output: inout [UInt8]) {
         stream.pointee.next_in = UnsafeMutablePointer(mutating: message.bindMemory(to: UInt8.self).baseAddress)
         stream.pointee.avail_in = UInt32(message.count)
@@ -40,7 +40,6 @@ struct Deflater: ~Copyable {
             output.removeLast(Int(stream.pointee.avail_out))
         } while stream.pointee.avail_out == 0
         output.removeLast(4)
-        // An empty message is one empty block, of which a byte is left (§7.2.3.6).
     }
 }
 
