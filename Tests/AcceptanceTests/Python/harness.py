@@ -36,14 +36,6 @@ def exchange(server, *pieces, wait=5, pause=0.0, source="127.0.0.1"):
     return answer, True
 
 
-def until(condition, seconds=10, what="it"):
-    """Waits for a condition with a deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen in {seconds} s"
-        time.sleep(0.02)
-
-
 def clean_environment():
     return {name: value for name, value in os.environ.items() if not name.startswith("STANCHION")}
 

@@ -10,7 +10,7 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from harness import Server, exchange, until
+from harness import Server, exchange, wait_for
 
 CASES = json.load(open(os.path.join(os.path.dirname(__file__), "hostile.json"), encoding="utf-8"))
 TIMES = ["--request-seconds", "2", "--keep-alive-seconds", "2", "--first-frame-seconds", "2", "--ping-seconds", "1", "--pong-seconds", "1",
@@ -49,4 +49,4 @@ with Server(*TIMES) as server:
         expected = count + sum(kind in case.get("kind", []) for case in CASES)
         assert slow(server, kind) == expected, (kind, slow(server, kind), expected)
     # Nobody is left over.
-    until(lambda: server.metric("stanchion_connections_open") == 1, what="all connections gone")
+    wait_for(lambda: server.metric("stanchion_connections_open") == 1, what="all connections gone")

@@ -4,7 +4,7 @@ import re
 import socket
 import struct
 
-from harness import Server, exchange, until
+from harness import Server, exchange, wait_for
 
 UPGRADE = (b"GET /v1/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
            b"Sec-WebSocket-Protocol: stanchion.v1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
@@ -88,14 +88,14 @@ def by_address():
         # Another address is another matter; and who leaves makes room.
         assert upgrade(server, source="127.0.0.3")[0] == 101
         opened.pop().close()
-        until(lambda: status(exchange(server, b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", source="127.0.0.2")[0]) == 200)
+        wait_for(lambda: status(exchange(server, b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", source="127.0.0.2")[0]) == 200)
         for connection in opened:
             connection.close()
-        until(lambda: upgrade(server, source="127.0.0.2")[0] in (101, 429))
+        wait_for(lambda: upgrade(server, source="127.0.0.2")[0] in (101, 429))
         answers = [upgrade(server, source="127.0.0.4") for _ in range(3)]
         for _, connection in answers:
             connection.close()
-        until(lambda: upgrade(server, source="127.0.0.4")[0] == 429, what="a refusal for too many handshakes")
+        wait_for(lambda: upgrade(server, source="127.0.0.4")[0] == 429, what="a refusal for too many handshakes")
         # Joins over REST and over WebSocket are one budget.
         post = f'POST /v1/queues/{queue}/join HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}'.encode()
         assert [status(exchange(server, post, source="127.0.0.5")[0]) for _ in range(3)] == [201, 201, 429]
@@ -117,7 +117,7 @@ def by_address():
 def in_all():
     with Server("--max-connections", "20") as server:
         held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
-        until(lambda: status(exchange(server, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")[0]) == 503, what="a full server")
+        wait_for(lambda: status(exchange(server, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")[0]) == 503, what="a full server")
         answer, closed = exchange(server, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
         assert b"Retry-After: 10" in answer and b"this server is full" in answer and closed, answer
         # Those that it has are served, and there is room again as soon as one goes.
@@ -125,7 +125,7 @@ def in_all():
         assert status(held[0].recv(4096)) == 200
         for connection in held:
             connection.close()
-        until(lambda: server.call("GET", "/health")[0] == 200)
+        wait_for(lambda: server.call("GET", "/health")[0] == 200)
         assert server.metric('stanchion_refused_total{reason="connections"}') >= 2
 
 

@@ -11,7 +11,7 @@ import time
 
 import websockets
 
-from harness import Server, exchange, until
+from harness import Server, exchange, wait_for
 
 folder = tempfile.mkdtemp(prefix="stanchion-tls-")
 
@@ -116,17 +116,17 @@ with Server(*flags) as server:
         before = serial()
         certificate("one.test")  # A new one, under the same names of files.
         server.process.send_signal(signal.SIGHUP)
-        until(lambda: any("certificates were read anew" in line for line in server.output))
+        wait_for(lambda: any("certificates were read anew" in line for line in server.output))
         assert serial() != before
         open(f"{folder}/one.test.pem", "a").truncate(100)  # And a bad one.
         server.process.send_signal(signal.SIGHUP)
-        until(lambda: any("could not be read anew; the old ones stay" in line for line in server.output))
+        wait_for(lambda: any("could not be read anew; the old ones stay" in line for line in server.output))
 
     tls_with_old = context()
     asyncio.run(a_line_goes_on(server, reload))
     certificate("one.test")
     server.process.send_signal(signal.SIGHUP)
-    until(lambda: sum("certificates were read anew" in line for line in server.output) == 2)
+    wait_for(lambda: sum("certificates were read anew" in line for line in server.output) == 2)
     for tls, session in old_sessions:
         with connect(server, tls=tls, session=session) as connection:
             assert connection.session_reused, "tickets outlive a reload"

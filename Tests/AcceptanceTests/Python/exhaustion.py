@@ -1,0 +1,136 @@
+"""What runs out, and what jumps: memory of the control group, and the clock. Descriptors and the disk have scripts of their own."""
+
+import asyncio
+import glob
+import json
+import os
+import subprocess
+import tempfile
+import time
+
+import websockets
+
+from harness import Server, check_log, wait_for
+
+
+def memory_group(limit):
+    """A control group with a memory limit, in whichever version there is: the folder, or nothing."""
+    for root, file in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        folder = f"{root}/stanchion-test-{os.getpid()}"
+        try:
+            os.mkdir(folder)
+            open(f"{folder}/{file}", "w").write(str(limit))
+            return folder
+        except OSError:
+            if os.path.isdir(folder):
+                os.rmdir(folder)
+    return None
+
+
+async def memory(server, group):
+    queue = server.queue()["id"]
+    visitor = await websockets.connect(server.live)
+    await visitor.send(json.dumps({"type": "join", "queue": queue}))
+    assert json.loads(await visitor.recv())["type"] == "joined"
+    # Somebody else in the group takes what is left, up to 95 of 100.
+    hog = subprocess.Popen(
+        ["sh", "-c", f"echo $$ > {group}/cgroup.procs; exec python3 -u -c 'import sys; keep = []\nfor line in sys.stdin: keep.append(bytearray(b\"x\" * int(line))); print(1)'"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        for _ in range(200):
+            status, headers, body = await asyncio.to_thread(server.call, "GET", "/health")
+            if status != 200:
+                break
+            hog.stdin.write("2000000\n")
+            hog.stdin.flush()
+            hog.stdout.readline()
+            await asyncio.sleep(0.1)
+        assert status == 503 and body["code"] == "short_of_memory" and int(headers["Retry-After"]) > 0, (status, body)
+        # Who is in line stays there and is served.
+        await visitor.send('{"type":"ping"}')
+        assert json.loads(await asyncio.wait_for(visitor.recv(), 5))["type"] == "state"
+    finally:
+        hog.kill()
+        hog.wait()
+    await asyncio.to_thread(wait_for, lambda: server.call("GET", "/health")[0] == 200, what="new connections after the shortage")
+    assert server.metric('stanchion_refused_total{reason="memory"}') >= 1
+    assert any("short of memory" in line for line in server.output) and any("memory enough again" in line for line in server.output)
+    await visitor.close()
+
+
+group = memory_group(160 << 20)
+if group:
+    try:
+        with Server(prefix=["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"]) as server:
+            asyncio.run(memory(server, group))
+    finally:
+        wait_for(lambda: not open(f"{group}/cgroup.procs").read(), what="the group to be empty")
+        os.rmdir(group)
+else:
+    print("memory: skipped, no control group may be made here")
+
+
+class Clock:
+    """Sets the time of day of a process, and of nobody else."""
+
+    def __init__(self):
+        self.file = tempfile.NamedTemporaryFile("w", suffix=".time")
+        self.set(0)
+
+    def set(self, seconds):
+        self.file.seek(0)
+        self.file.truncate()
+        self.file.write(f"{seconds:+d}s\n")
+        self.file.flush()
+
+    @property
+    def prefix(self):
+        # Under this library a Swift program does not find its arguments, so they go into its environment.
+        library = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")[0]
+        return ["sh", "-c", f'LD_PRELOAD={library} FAKETIME_TIMESTAMP_FILE={self.file.name} FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 '
+                            'STANCHION_LISTEN="$4" STANCHION_DATABASE_URL="$6" STANCHION_ADMIN_KEY="$8" exec "$1"', "sh"]
+
+
+def admitted(server, queue):
+    return server.good("GET", f"/v1/queues/{queue}")["currentUsers"]
+
+
+async def clock():
+    time_of_day = Clock()
+    with Server(prefix=time_of_day.prefix) as server:
+        queue = server.queue(maxConcurrentUsers=1000, releaseRatePerMinute=120, graceSeconds=30, admissionTTLSeconds=600)["id"]
+        visitors = []
+        for _ in range(60):
+            visitors.append(await websockets.connect(server.live, max_queue=None))
+            await visitors[-1].send(json.dumps({"type": "join", "queue": queue}))
+        for jump in (7_200, 0, -7_200, 0):
+            before = admitted(server, queue)
+            time_of_day.set(jump)
+            # Two a second are let in whatever the clock says, and nobody is let out for it.
+            await asyncio.to_thread(wait_for, lambda: admitted(server, queue) >= before + 4, 15, what=f"admissions at {jump:+d} s")
+            stats = server.good("GET", f"/v1/queues/{queue}/stats")
+            assert stats["absent"] == 0 and stats["waiting"] + admitted(server, queue) == 60, stats
+        log = server.events(queue)
+        check_log(log)
+        assert not [event for event in log if event["type"] in ("expired", "disconnected")]
+        times = [event["at"] for event in log]
+        assert times == sorted(times)
+        # Ended and started anew two hours earlier: the log is in the future, and the queue goes on all the same.
+        before = admitted(server, queue)
+        server.kill()
+        time_of_day.set(-7_200)
+        server.start()
+        for visitor in visitors:
+            visitor.transport.abort()
+        again = []
+        for number in range(5):
+            again.append(await websockets.connect(server.live, max_queue=None))
+            await again[-1].send(json.dumps({"type": "join", "queue": queue}))
+            assert json.loads(await asyncio.wait_for(again[-1].recv(), 5))["type"] == "joined"
+        await asyncio.to_thread(wait_for, lambda: admitted(server, queue) >= before + 4, 15, what="admissions after the start")
+        check_log(server.events(queue))
+        for visitor in again:
+            visitor.transport.abort()
+
+
+asyncio.run(clock())
