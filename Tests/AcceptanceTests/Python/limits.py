@@ -117,8 +117,9 @@ def by_address():
 def in_all():
     with Server("--max-connections", "20") as server:
         held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
-        wait_for(lambda: status(exchange(server, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")[0]) == 503, what="a full server")
-        answer, closed = exchange(server, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        health = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        wait_for(lambda: status(exchange(server, health)[0]) == 503, what="a full server")
+        answer, closed = exchange(server, health)
         assert b"Retry-After: 10" in answer and b"this server is full" in answer and closed, answer
         # Those that it has are served, and there is room again as soon as one goes.
         held[0].sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
