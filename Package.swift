@@ -40,6 +40,9 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
+        // The lock that everybody uses, and the thread sanitizer's.
+        .target(name: "Locks", swiftSettings: strict),
+
         // The cores: no I/O, no clock, no task.
         .target(name: "WebSocketProtocol", dependencies: ["COpenSSL", "CZlib"], swiftSettings: strict),
         .target(name: "HTTPProtocol", dependencies: [httpTypes], swiftSettings: strict),
@@ -55,7 +58,7 @@ let package = Package(
         // What can be done with a queue, and what is measured of it.
         .target(
             name: "Telemetry",
-            dependencies: [logging, .product(name: "Metrics", package: "swift-metrics")],
+            dependencies: ["Locks", logging, .product(name: "Metrics", package: "swift-metrics")],
             swiftSettings: strict),
         .target(
             name: "QueueService",
@@ -67,19 +70,19 @@ let package = Package(
             swiftSettings: strict),
 
         // Shells around the cores.
-        .target(name: "EventLoop", dependencies: ["CLinux", "COpenSSL", logging], swiftSettings: strict),
+        .target(name: "EventLoop", dependencies: ["CLinux", "COpenSSL", "Locks", logging], swiftSettings: strict),
         .target(
             name: "Storage",
             dependencies: ["QueueService", .product(name: "GRDB", package: "GRDB.swift"), logging],
             swiftSettings: strict),
-        .target(name: "Fanout", dependencies: ["QueueService"], swiftSettings: strict),
+        .target(name: "Fanout", dependencies: ["QueueService", "Locks"], swiftSettings: strict),
         // The browser's side, compiled in.
         .target(name: "WebClient", path: "web-client", exclude: ["types"], resources: [.embedInCode("assets")], swiftSettings: strict),
         .target(
             name: "Server",
             dependencies: [
                 "WebSocketProtocol", "HTTPProtocol", "QueueEngine", "Telemetry", "QueueService", "EventLoop",
-                "Storage", "Fanout", "WebClient", httpTypes, logging,
+                "Storage", "Fanout", "WebClient", "Locks", httpTypes, logging,
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),
@@ -104,17 +107,18 @@ let package = Package(
             path: "Benchmarks/bench", swiftSettings: tests),
 
         // Tests mirror the targets.
-        .target(name: "TestSupport", dependencies: ["QueueEngine", "QueueService"], path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "TestSupport", dependencies: ["QueueEngine", "QueueService", "Locks"], path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "WebSocketProtocolTests", dependencies: ["WebSocketProtocol", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "HTTPProtocolTests", dependencies: ["HTTPProtocol", "TestSupport", httpTypes], swiftSettings: tests),
         .testTarget(name: "QueueEngineTests", dependencies: ["QueueEngine", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: tests),
         .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"], swiftSettings: tests),
         .testTarget(
-            name: "QueueServiceTests", dependencies: ["QueueService", "Storage", "Fanout", "EventLoop", "TestSupport", logging],
+            name: "QueueServiceTests", dependencies: ["QueueService", "Storage", "Fanout", "EventLoop", "TestSupport", "Locks", logging],
             swiftSettings: tests),
         .testTarget(name: "StorageTests", dependencies: ["Storage", "TestSupport"], swiftSettings: tests),
-        .testTarget(name: "FanoutTests", dependencies: ["Fanout"], swiftSettings: tests),
+        .testTarget(name: "FanoutTests", dependencies: ["Fanout", "Locks"], swiftSettings: tests),
         .testTarget(
             name: "OperationsTests", dependencies: ["Operations", "Server", "Storage", "EventLoop", "TestSupport", logging],
             swiftSettings: tests),

@@ -11,6 +11,8 @@ final class Crowd: @unchecked Sendable {
     private let queue: String
     private let isExact: Bool
     private let ttlSeconds: Double
+    /// Joins, and then never reads again.
+    private let isDeaf: Bool
     private let loop: EventLoop
 
     private var joined = 0
@@ -19,6 +21,8 @@ final class Crowd: @unchecked Sendable {
     private var frames = 0
     private var admitted = 0
     private var delays: [Double] = []
+    /// From the moment that a position frame names to when it is here, in seconds; since the last report.
+    private var lateness: [Double] = []
     private var places: [Place] = []
     private var samples = 0
     private var over = 0
@@ -38,6 +42,7 @@ final class Crowd: @unchecked Sendable {
         queue = options["queue"]!
         isExact = options["updates"] == "exact"
         ttlSeconds = Double(options["ttl"] ?? "0")!
+        isDeaf = options["deaf"] != nil
         loop = try! EventLoopGroup(count: 1).loops[0]
     }
 
@@ -59,29 +64,35 @@ final class Crowd: @unchecked Sendable {
     /// The next visitor, as soon as one has joined: a line forms as fast as the server takes it, and no faster.
     private func enter() {
         guard started < count else { return }
-        let source = SocketAddress("127.0.0.\(2 + started / 10_000):0")!
+        let source = SocketAddress("127.0.0.\((isDeaf ? 100 : 2) + started / 10_000):0")!
         started += 1
         let place = Place()
         places.append(place)
         let first = #"{"type":"join","queue":"\#(queue)","updates":"\#(isExact ? "exact" : "predicted")"}"#
-        _ = try! LineClient(loop: loop, to: address, from: source, first: first) { [self] _, event, payload in
+        _ = try! LineClient(loop: loop, to: address, from: source, receiveBuffer: isDeaf ? 4_096 : nil, first: first) {
+            [self] client, event, payload in
             switch event {
             case .joined:
                 joined += 1
                 place.first = Int(number("position", payload))
                 place.shown = ShownPosition(position: place.first, rate: number("rate", payload), at: milliseconds)
+                if isDeaf { client.stopReading() }
                 enter()
                 if joined == count { Bench.report(["joined": Double(joined)]) }
             case .position:
                 frames += 1
-                if !isExact {
+                if isExact {
+                    if let late = seconds(since: "at", payload) { lateness.append(late) }
+                } else {
                     place.shown?.update(position: Int(number("position", payload)), rate: number("rate", payload), at: milliseconds)
                 }
             case .admitted:
                 admitted += 1
                 place.isIn = true
                 // The admission ends a whole time-to-live after the release, to the millisecond.
-                if ttlSeconds > 0, let delay = delay(payload) { delays.append(delay) }
+                if ttlSeconds > 0, let since = seconds(since: "expiresAt", payload) {
+                    delays.append((since + ttlSeconds).truncatingRemainder(dividingBy: 86_400))
+                }
             case .closed: closed += 1
             case .ended: break
             }
@@ -104,11 +115,13 @@ final class Crowd: @unchecked Sendable {
     }
 
     private func report() {
-        let sorted = delays.sorted()
+        let (sorted, late) = (delays.sorted(), lateness.sorted())
+        lateness = []
         Bench.report([
             "frames": Double(frames), "admitted": Double(admitted), "closed": Double(closed), "samples": Double(samples),
             "over": Double(over),
-            "beyond": Double(beyond), "worst": worst, "p50": sorted.isEmpty ? 0 : sorted[sorted.count / 2],
+            "late99": late.isEmpty ? 0 : late[late.count * 99 / 100], "beyond": Double(beyond), "worst": worst,
+            "p50": sorted.isEmpty ? 0 : sorted[sorted.count / 2],
             "p99": sorted.isEmpty ? 0 : sorted[sorted.count * 99 / 100],
         ])
     }
@@ -122,17 +135,17 @@ final class Crowd: @unchecked Sendable {
         }
     }
 
-    /// Seconds since the release: by the time of day in `expiresAt`, less the time-to-live.
-    private func delay(_ payload: RawSpan) -> Double? {
+    /// Seconds since the time of day that a member names, within a day.
+    private func seconds(since name: StaticString, _ payload: RawSpan) -> Double? {
         payload.withUnsafeBytes { raw in
-            guard let start = Crowd.find("expiresAt", raw), start + 24 < raw.count else { return nil }
+            guard let start = Crowd.find(name, raw), start + 24 < raw.count else { return nil }
             func digits(_ offset: Int, _ count: Int) -> Int {
                 raw[(start + offset)...].prefix(count).reduce(0) { $0 * 10 + Int($1) - 48 }
             }
             // "2026-11-24T19:05:59.123Z", behind its quotation mark.
-            let until = Double(digits(12, 2) * 3_600 + digits(15, 2) * 60 + digits(18, 2)) + Double(digits(21, 3)) / 1_000
+            let then = Double(digits(12, 2) * 3_600 + digits(15, 2) * 60 + digits(18, 2)) + Double(digits(21, 3)) / 1_000
             let now = Double(EventLoop.realtimeMicroseconds() % 86_400_000_000) / 1e6
-            return (now - until + ttlSeconds + 2 * 86_400).truncatingRemainder(dividingBy: 86_400)
+            return (now - then + 2 * 86_400).truncatingRemainder(dividingBy: 86_400)
         }
     }
 

@@ -31,7 +31,35 @@ enum ProtocolBench {
                 _ = try! Handshake.answer(method: "GET", supported: []) { parsed.fields[values: names[$0]!] }
             }
         }
-        Bench.report(["parseNanoseconds": parse / Double(rounds), "answerNanoseconds": answer / Double(rounds)])
+        let (unmask, copy) = unmasking()
+        Bench.report([
+            "parseNanoseconds": parse / Double(rounds), "answerNanoseconds": answer / Double(rounds), "unmaskGigabytes": unmask,
+            "copyGigabytes": copy,
+        ])
+    }
+
+    /// Gigabytes a second of masked messages of 64 kB that are found and unmasked in place, and of the same bytes copied.
+    private static func unmasking() -> (Double, Double) {
+        let size = 65_536
+        var socket = WebSocket(messageLimit: size)
+        var message = FrameEncoder.frame(.binary, repeatElement(7, count: size), mask: 0x1234_5678)
+        var other = message
+        let rounds = 20_000
+        let unmask = message.withUnsafeMutableBytes { raw in
+            let header = Array(raw[..<14])
+            return nanoseconds {
+                for _ in 0..<rounds {
+                    raw[..<14].copyBytes(from: header)
+                    var span = MutableRawSpan(_unsafeBytes: raw)
+                    var position = 0
+                    guard case .message = socket.next(&span, &position) else { preconditionFailure() }
+                }
+            }
+        }
+        let copy = other.withUnsafeMutableBytes { to in
+            message.withUnsafeBytes { from in nanoseconds { for _ in 0..<rounds { to.copyMemory(from: from) } } }
+        }
+        return (Double(rounds * size) / unmask, Double(rounds * size) / copy)
     }
 
     private static func nanoseconds(_ body: () -> Void) -> Double {

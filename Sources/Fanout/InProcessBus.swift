@@ -1,4 +1,5 @@
 public import QueueService
+import Locks
 import Synchronization
 
 /// The bus of a single process: everyone else who subscribed gets the message.

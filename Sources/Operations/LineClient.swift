@@ -29,13 +29,13 @@ public final class LineClient: ConnectionHandler {
     ///   - first: the first frame, a `join` or `resume`.
     ///   - heard: told of what comes, with the frame's JSON, on the loop.
     public init(
-        loop: EventLoop, to address: SocketAddress, from source: SocketAddress? = nil, first: String,
+        loop: EventLoop, to address: SocketAddress, from source: SocketAddress? = nil, receiveBuffer: Int32? = nil, first: String,
         heard: @escaping (LineClient, Event, RawSpan) -> Void
     ) throws(SystemError) {
         self.loop = loop
         self.first = first
         self.heard = heard
-        connector = try Connector(loop: loop, to: address, from: source) { [self] result in
+        connector = try Connector(loop: loop, to: address, from: source, receiveBuffer: receiveBuffer) { [self] result in
             connector = nil
             switch result {
             case .success(let connection): begin(connection, host: address)
@@ -63,6 +63,9 @@ public final class LineClient: ConnectionHandler {
         guard stage == .open else { return }
         connection?.send(FrameEncoder.frame(.text, text.utf8, mask: UInt32.random(in: 1...UInt32.max)))
     }
+
+    /// Reads nothing any more, as a client does whose machine is too busy.
+    public func stopReading() { connection?.pauseReading() }
 
     /// Begins the closing handshake.
     public func close() {

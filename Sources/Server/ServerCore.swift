@@ -2,6 +2,7 @@ import EventLoop
 import Logging
 import QueueEngine
 import QueueService
+import Locks
 import Synchronization
 import Telemetry
 
@@ -17,12 +18,12 @@ final class ServerCore: Sendable {
     let memory = MemoryGuard()
     let measurements = Measurements()
     let log: Logger
-    private let secrets: Mutex<(tokens: SessionTokens, admissions: AdmissionSigner)>
+    private let secrets: Locks.Mutex<(tokens: SessionTokens, admissions: AdmissionSigner)>
     /// What TLS connections begin with from here on; nil: plain.
-    private let certificates: Mutex<TLSContext?>
+    private let certificates: Locks.Mutex<TLSContext?>
     private let tickets: TLSTicketKeys
-    private let loops = Mutex<[LiveHandle]>([])
-    private let serials = Atomic<UInt64>(1)
+    private let loops = Locks.Mutex<[LiveHandle]>([])
+    private let serials = Atomic<UInt32>(1)
 
     /// A loop's live connections, to be reached on that loop.
     struct LiveHandle: Sendable {
@@ -43,8 +44,8 @@ final class ServerCore: Sendable {
         limits = AddressLimits(settings.limits)
         let tickets = TLSTicketKeys()
         self.tickets = tickets
-        certificates = Mutex(try settings.tls.map { files throws(TLSError) in try TLSContext(files, tickets: tickets) })
-        secrets = Mutex((tokens, admissions))
+        certificates = Locks.Mutex(try settings.tls.map { files throws(TLSError) in try TLSContext(files, tickets: tickets) })
+        secrets = Locks.Mutex((tokens, admissions))
     }
 
     var tokens: SessionTokens { secrets.withLock { $0.tokens } }
@@ -87,10 +88,10 @@ final class ServerCore: Sendable {
                 queue: queue, session: session, ticket: ticket, user: user, expiresAt: now + .seconds(settings.sessionTokenSeconds)))
     }
 
-    func nextSerial() -> UInt64 { serials.wrappingAdd(1, ordering: .relaxed).newValue }
+    func nextSerial() -> UInt32 { serials.wrappingAdd(1, ordering: .relaxed).newValue }
 
     /// Lets older connections of the ticket give way, on whatever loop they are.
-    func replaceOthers(queue: QueueID, ticket: Ticket, olderThan serial: UInt64) {
+    func replaceOthers(queue: QueueID, ticket: Ticket, olderThan serial: UInt32) {
         for handle in loops.withLock({ $0 }) {
             handle.loop.execute { handle.live.onLoop.replace(queue, ticket, olderThan: serial) }
         }

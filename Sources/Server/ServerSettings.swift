@@ -43,6 +43,8 @@ public struct ServerSettings: Sendable {
     public var messageBytes = 4_096
     /// Bytes that may wait for a visitor who does not read, positions not counted.
     public var visitorOutboxBytes = 16_384
+    /// Bytes that the kernel keeps of what a visitor has not taken; positions among them can no longer be replaced.
+    public var visitorSendBufferBytes = 16_384
     /// Between two frames of a visitor who asked for `exact`, in milliseconds.
     public var updateMilliseconds: UInt32 = 1_000
     /// How long a session's token is good for, in seconds.

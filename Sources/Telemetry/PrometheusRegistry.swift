@@ -1,4 +1,5 @@
 public import Metrics
+import Locks
 import Synchronization
 
 /// Where measurements are kept, and read as Prometheus text (exposition format 0.0.4).
@@ -18,7 +19,7 @@ public final class PrometheusRegistry: MetricsFactory {
         var histograms: [Series: HistogramCell] = [:]
     }
 
-    private let tables = Mutex(Tables())
+    private let tables = Locks.Mutex(Tables())
 
     public init() {}
 
@@ -123,7 +124,7 @@ private final class HistogramCell: TimerHandler, RecorderHandler {
         var sum = 0.0
     }
 
-    private let state = Mutex(State())
+    private let state = Locks.Mutex(State())
 
     func recordNanoseconds(_ duration: Int64) { record(Double(duration) / 1e9) }
     func record(_ value: Int64) { record(Double(value)) }

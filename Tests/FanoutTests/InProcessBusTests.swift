@@ -1,7 +1,7 @@
 import Fanout
 import QueueEngine
 import QueueService
-import Synchronization
+import Locks
 import Testing
 
 @Suite struct InProcessBusTests {

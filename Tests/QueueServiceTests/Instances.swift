@@ -3,7 +3,7 @@ import Fanout
 import Logging
 import QueueEngine
 import Storage
-import Synchronization
+import Locks
 import TestSupport
 
 @testable import QueueService

@@ -18,9 +18,9 @@ private final class Bucket {
             let bucket = Bucket()
             for _ in 0..<5 { #expect(bucket.take(at: start, rate)) }
             #expect(!bucket.take(at: start, rate))
-            #expect(!bucket.take(at: start &+ 99, rate))
-            #expect(bucket.take(at: start &+ 100, rate))
-            #expect(!bucket.take(at: start &+ 100, rate))
+            #expect(!bucket.take(at: start &+ 98, rate))
+            #expect(bucket.take(at: start &+ 101, rate))
+            #expect(!bucket.take(at: start &+ 101, rate))
             var taken = 0
             for step in 0..<1_000 { if bucket.take(at: start &+ 100 &+ UInt32(step * 10), rate) { taken += 1 } }
             #expect((98...100).contains(taken), "10 s at 10 a second")
@@ -38,13 +38,16 @@ private final class Bucket {
         #expect(Bucket().isFull(at: 0, rate))
     }
 
-    /// A bucket that was not used for weeks is full, wherever the clock's number stands.
-    @Test func aClockThatLapsIsNoDebt() {
-        let rate = Rate(perSecond: 1, burst: 2)
-        for later in stride(from: UInt32(10_000), to: UInt32.max - 200_000_000, by: 100_000_000) {
+    /// Many a millisecond are as exact as few a minute.
+    @Test func fastRatesAreNotSlowedByTheClocksGrain() {
+        for perSecond in [0.2, 20, 1_000, 20_000] {
+            let rate = Rate(perSecond: perSecond, burst: perSecond * 2)
             let bucket = Bucket()
-            #expect(bucket.take(2, at: 7, rate))
-            #expect(bucket.take(at: 7 &+ later, rate), "\(later) ms later")
+            var taken = 0
+            for millisecond in 0..<10_000 as Range<UInt32> {
+                for _ in 0..<25 { if bucket.take(at: 77 &+ millisecond, rate) { taken += 1 } }
+            }
+            #expect(abs(Double(taken) - perSecond * 12) <= max(1, perSecond * 0.01), "\(perSecond) a second: \(taken) in 10 s")
         }
     }
 }

@@ -1,6 +1,7 @@
 import Foundation
 import QueueEngine
 public import QueueService
+import Locks
 import Synchronization
 
 /// A generator that a seed makes: SplitMix64 (Steele, Lea, Flood 2014).

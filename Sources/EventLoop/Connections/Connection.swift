@@ -71,6 +71,10 @@ public final class Connection: Source {
         if tls != nil { loop.defer { [self] in receive() } }
     }
 
+    /// Lets the kernel keep at most about this many bytes that the peer has not taken. What is in the kernel can no
+    /// longer be replaced by something newer.
+    public func limitSendBuffer(_ bytes: Int32) { Socket.setOption(number, SOL_SOCKET, SO_SNDBUF, bytes) }
+
     public var isOpen: Bool { phase == .open }
     public var isSecure: Bool { tls != nil }
     /// Bytes that wait in order because the kernel had no room for them.

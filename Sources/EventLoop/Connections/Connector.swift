@@ -8,11 +8,13 @@ public final class Connector: Source {
     private var isDone = false
 
     /// Begins to connect, from `source` where one is given (its port is the system's to choose).
+    ///
+    /// - Parameter receiveBuffer: bytes that the kernel keeps for this side, where not as many as it likes.
     public init(
-        loop: EventLoop, to address: SocketAddress, from source: SocketAddress? = nil,
+        loop: EventLoop, to address: SocketAddress, from source: SocketAddress? = nil, receiveBuffer: Int32? = nil,
         completed: @escaping (Result<Connection, SystemError>) -> Void
     ) throws(SystemError) {
-        let connecting = try Socket.connect(to: address, from: source)
+        let connecting = try Socket.connect(to: address, from: source, receiveBuffer: receiveBuffer)
         let number = connecting.number
         descriptor = consume connecting
         self.completed = completed

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Locks
 import Synchronization
 
 /// One thread that waits on epoll and runs what is ready: sockets, timers, and jobs of Swift concurrency.
@@ -25,7 +26,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     public let index: Int
     private let epoll: Descriptor
     private let wakeup: Descriptor
-    private let inbox = Mutex(Inbox())
+    private let inbox = Locks.Mutex(Inbox())
     private let thread = Atomic<UInt>(0)
 
     private var sources = SourceTable()

@@ -34,8 +34,9 @@ enum Socket {
     }
 
     /// Begins a connection; it is established when the descriptor becomes writable.
-    static func connect(to address: SocketAddress, from source: SocketAddress?) throws(SystemError) -> Descriptor {
+    static func connect(to address: SocketAddress, from source: SocketAddress?, receiveBuffer: Int32?) throws(SystemError) -> Descriptor {
         let socket = try make(for: address)
+        if let receiveBuffer { setOption(socket.number, SOL_SOCKET, SO_RCVBUF, receiveBuffer) }
         setOption(socket.number, Int32(IPPROTO_TCP), TCP_NODELAY)
         if let source {
             // The port is chosen at connect time, so one source address serves 28,000 connections to each target.
@@ -61,9 +62,9 @@ enum Socket {
         return code
     }
 
-    static func setOption(_ number: Int32, _ level: Int32, _ name: Int32) {
-        var on: Int32 = 1
-        setsockopt(number, level, name, &on, socklen_t(MemoryLayout<Int32>.size))
+    static func setOption(_ number: Int32, _ level: Int32, _ name: Int32, _ value: Int32 = 1) {
+        var value = value
+        setsockopt(number, level, name, &value, socklen_t(MemoryLayout<Int32>.size))
     }
 
     private static let nonBlocking = Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)

@@ -1,4 +1,5 @@
 import EventLoop
+import Locks
 import Synchronization
 
 /// The listeners of all loops, to be closed together.

@@ -1,6 +1,7 @@
 import EventLoop
 public import QueueEngine
 public import QueueService
+import Locks
 import Synchronization
 
 /// The machine's clock made steady, and timers on the service's loop.

@@ -97,8 +97,8 @@ final class LiveLoop {
     }
 
     /// A newer connection shows the session's token: an older one on this loop gives way.
-    func replace(_ queue: QueueID, _ ticket: Ticket, olderThan serial: UInt64) {
-        queues[queue]?.find(ticket).forEach { if $0.serial < serial { $0.end(.replaced) } }
+    func replace(_ queue: QueueID, _ ticket: Ticket, olderThan serial: UInt32) {
+        queues[queue]?.find(ticket).forEach { if Int32(bitPattern: $0.serial &- serial) < 0 { $0.end(.replaced) } }
     }
 
     // MARK: Queues

@@ -31,8 +31,8 @@ final class LiveVisitor: ConnectionHandler {
     var session = SessionID(high: 0, low: 0)
     /// The integrator's id for the person, where a key vouched for it.
     var user: String?
-    /// Grows with every entry into a queue in this process: of two connections with one ticket the larger one stays.
-    var serial: UInt64 = 0
+    /// Grows with every entry into a queue in this process, and wraps: of two connections with one ticket the later stays.
+    var serial: UInt32 = 0
     var shown = ShownPosition(position: 0, rate: 0, at: 0)
     var lastPosition: Int32 = 0
     var lastSent: UInt32 = 0
@@ -49,6 +49,7 @@ final class LiveVisitor: ConnectionHandler {
         self.live = live
         self.connection = connection
         webSocket = WebSocket(messageLimit: live.server.settings.messageBytes, deflate: deflate)
+        connection.limitSendBuffer(Int32(live.server.settings.visitorSendBufferBytes))
         connection.outboxLimit = Int32(live.server.settings.visitorOutboxBytes)
         connection.deadline = live.loop.second + live.server.settings.firstFrameSeconds
         live.server.measurements.openVisitors.increment()

@@ -3,6 +3,7 @@ import EventLoop
 import Foundation
 import HTTPTypes
 import QueueService
+import Locks
 import Synchronization
 
 /// The keys to the API, by the digest of each: a look-up tells nothing by its time, for nobody can choose a digest.
