@@ -9,7 +9,7 @@ public final class InProcessBus: EventBus {
         let receive: @Sendable ([BusMessage]) -> Void
     }
 
-    private let subscribers = Mutex<[Subscriber]>([])
+    private let subscribers = Lock<[Subscriber]>([])
 
     public init() {}
 

@@ -18,11 +18,11 @@ final class ServerCore: Sendable {
     let memory = MemoryGuard()
     let measurements = Measurements()
     let log: Logger
-    private let secrets: Locks.Mutex<(tokens: SessionTokens, admissions: AdmissionSigner)>
+    private let secrets: Lock<(tokens: SessionTokens, admissions: AdmissionSigner)>
     /// What TLS connections begin with from here on; nil: plain.
-    private let certificates: Locks.Mutex<TLSContext?>
+    private let certificates: Lock<TLSContext?>
     private let tickets: TLSTicketKeys
-    private let loops = Locks.Mutex<[LiveHandle]>([])
+    private let loops = Lock<[LiveHandle]>([])
     private let serials = Atomic<UInt32>(1)
 
     /// A loop's live connections, to be reached on that loop.
@@ -44,8 +44,8 @@ final class ServerCore: Sendable {
         limits = AddressLimits(settings.limits)
         let tickets = TLSTicketKeys()
         self.tickets = tickets
-        certificates = Locks.Mutex(try settings.tls.map { files throws(TLSError) in try TLSContext(files, tickets: tickets) })
-        secrets = Locks.Mutex((tokens, admissions))
+        certificates = Lock(try settings.tls.map { files throws(TLSError) in try TLSContext(files, tickets: tickets) })
+        secrets = Lock((tokens, admissions))
     }
 
     var tokens: SessionTokens { secrets.withLock { $0.tokens } }

@@ -19,7 +19,7 @@ public final class PrometheusRegistry: MetricsFactory {
         var histograms: [Series: HistogramCell] = [:]
     }
 
-    private let tables = Locks.Mutex(Tables())
+    private let tables = Lock(Tables())
 
     public init() {}
 
@@ -124,7 +124,7 @@ private final class HistogramCell: TimerHandler, RecorderHandler {
         var sum = 0.0
     }
 
-    private let state = Locks.Mutex(State())
+    private let state = Lock(State())
 
     func recordNanoseconds(_ duration: Int64) { record(Double(duration) / 1e9) }
     func record(_ value: Int64) { record(Double(value)) }

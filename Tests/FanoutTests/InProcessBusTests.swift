@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct InProcessBusTests {
     private final class Instance: Sendable {
-        let received = Mutex<[BusMessage]>([])
+        let received = Lock<[BusMessage]>([])
         var count: Int { received.withLock { $0.count } }
     }
 

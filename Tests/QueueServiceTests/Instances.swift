@@ -14,7 +14,7 @@ final class ManualClock: ServiceClock {
         var now = Timestamp(seconds: 1_700_000_000)
         var wakes: [(Timestamp, @Sendable () -> Void)] = []
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     func now() -> Timestamp { state.withLock { $0.now } }
     func observe(_ moment: Timestamp) { state.withLock { $0.now = max($0.now, moment) } }
@@ -35,7 +35,7 @@ final class ManualClock: ServiceClock {
 final class LossyBus: EventBus {
     private let inner = InProcessBus()
     private let random: SeededSource
-    private let loss = Mutex(0)
+    private let loss = Lock(0)
 
     init(seed: UInt64) { random = SeededSource(seed: seed) }
     func lose(percent: Int) { loss.withLock { $0 = percent } }

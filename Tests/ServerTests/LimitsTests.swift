@@ -22,7 +22,7 @@ private final class Bucket {
             #expect(bucket.take(at: start &+ 101, rate))
             #expect(!bucket.take(at: start &+ 101, rate))
             var taken = 0
-            for step in 0..<1_000 { if bucket.take(at: start &+ 100 &+ UInt32(step * 10), rate) { taken += 1 } }
+            for step in 0..<1_000 { if bucket.take(at: start &+ 101 &+ UInt32(step * 10), rate) { taken += 1 } }
             #expect((98...100).contains(taken), "10 s at 10 a second")
             #expect(bucket.isFull(at: start &+ 100_000, rate))
         }
@@ -36,6 +36,15 @@ private final class Bucket {
         #expect(bucket.take(1_000, at: 5, rate))
         #expect(bucket.take(2_000, at: 2_010, rate))
         #expect(Bucket().isFull(at: 0, rate))
+    }
+
+    /// What was counted a little later by another thread is no wrap of the clock, and weeks are.
+    @Test func aClockThatIsBehindRefillsNothingAndOneThatLappedEverything() {
+        let rate = Rate(perSecond: 10, burst: 5)
+        let bucket = Bucket()
+        #expect(bucket.take(5, at: 1_000, rate))
+        #expect(!bucket.take(at: 999, rate))
+        #expect(bucket.take(5, at: 1_000 &+ 3_000_000_000, rate))
     }
 
     /// Many a millisecond are as exact as few a minute.

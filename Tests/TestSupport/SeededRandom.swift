@@ -32,7 +32,7 @@ public enum TestSeed {
 
 /// A `RandomSource` from a seed.
 public final class SeededSource: RandomSource {
-    private let generator: Mutex<SeededRandom>
-    public init(seed: UInt64) { generator = Mutex(SeededRandom(seed: seed)) }
+    private let generator: Lock<SeededRandom>
+    public init(seed: UInt64) { generator = Lock(SeededRandom(seed: seed)) }
     public func next() -> UInt64 { generator.withLock { $0.next() } }
 }

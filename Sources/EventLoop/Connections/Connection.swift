@@ -39,8 +39,6 @@ public final class Connection: Source {
     let tls: TLSStream?
     var outbox: Outbox?
     public var handler: (any ConnectionHandler)?
-    /// The loop's second at which the handler is told that time is up; 0: never.
-    public var deadline: UInt32 = 0
     /// Most bytes that may wait in order; one more and `send` refuses.
     public var outboxLimit: Int32 = 64 * 1024
     /// What its owner wants to find again when it closes.
@@ -89,9 +87,7 @@ public final class Connection: Source {
 
     // MARK: Ending
 
-    override func sweep(at second: UInt32) {
-        guard deadline != 0, second >= deadline else { return }
-        deadline = 0
+    override func timedOut() {
         if phase == .open { handler?.connectionTimedOut(self) } else { close() }
     }
 
@@ -134,7 +130,7 @@ public final class Connection: Source {
         guard phase != .closed else { return }
         uncork()
         phase = .closed
-        if generation != 0 { loop.remove(self, isClosing: true) }
+        if generation != 0 { loop.remove(self, isClosing: true) } else { abandon() }
         descriptor = nil
         outbox = nil
         let handler = handler

@@ -77,7 +77,6 @@ public final class ProxyHeaderReader: Source {
 
     private var descriptor: Descriptor?
     private let completed: (consuming Descriptor?, Outcome) -> Void
-    private let deadline: UInt32
 
     /// - Parameter seconds: the header must be here within this.
     public init(
@@ -87,9 +86,9 @@ public final class ProxyHeaderReader: Source {
         let number = descriptor.number
         self.descriptor = consume descriptor
         self.completed = completed
-        deadline = loop.second + seconds + 1
         super.init(loop: loop, number: number)
         try loop.add(self, for: .incoming)
+        deadline = loop.second + seconds + 1
     }
 
     override func ready(_ readiness: Readiness) {
@@ -107,9 +106,7 @@ public final class ProxyHeaderReader: Source {
         }
     }
 
-    override func sweep(at second: UInt32) {
-        if second >= deadline { end(.timedOut) }
-    }
+    override func timedOut() { end(.timedOut) }
 
     private func end(_ outcome: Outcome) {
         guard let owned = descriptor.take() else { return }

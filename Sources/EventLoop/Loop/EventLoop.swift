@@ -26,7 +26,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     public let index: Int
     private let epoll: Descriptor
     private let wakeup: Descriptor
-    private let inbox = Locks.Mutex(Inbox())
+    private let inbox = Lock(Inbox())
     private let thread = Atomic<UInt>(0)
 
     private var sources = SourceTable()
@@ -136,6 +136,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         sources.remove(source)
     }
 
+    func deadline(of number: Int32) -> UInt32 { sources.deadline(of: number) }
+    func setDeadline(_ second: UInt32, of number: Int32) { sources.setDeadline(second, of: number) }
+
     /// Runs `action` after `nanoseconds`, on the loop. To be called on the loop.
     @discardableResult
     public func schedule(after nanoseconds: UInt64, _ action: @escaping () -> Void) -> TimerID {
@@ -211,11 +214,12 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         return !stopping
     }
 
-    /// Time limits are kept by one walk a second over all sources, not by a timer each.
+    /// Time limits are kept by one look a second at a row of numbers, not by a timer each.
     private func sweepWhenDue() {
         let second = second
         guard second != lastSweep else { return }
         lastSweep = second
-        for number in 0..<sources.end { sources[number]?.sweep(at: second) }
+        var number = 0
+        while let source = sources.popDue(at: second, from: &number) { source.timedOut() }
     }
 }

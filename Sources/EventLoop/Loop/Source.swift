@@ -17,9 +17,28 @@ open class Source {
         self.number = number
     }
 
+    /// The loop's second at which time is up; 0: never.
+    public var deadline: UInt32 {
+        get { isGone ? 0 : loop.deadline(of: number) }
+        // The number of one that is gone may be another's by now.
+        set { if !isGone { loop.setDeadline(newValue, of: number) } }
+    }
+
+    private static let gone = UInt32.max
+    private var isGone: Bool { generation == Source.gone }
+
+    /// The descriptor is closed next; the loop has forgotten this, or never knew it.
+    fileprivate func leave() { generation = Source.gone }
+
+    /// Ends what was never entered into a loop.
+    func abandon() {
+        deadline = 0
+        leave()
+    }
+
     func ready(_ readiness: Readiness) {}
-    /// Called about once a second with the loop's coarse time in seconds.
-    func sweep(at second: UInt32) {}
+    /// `deadline` has come, and is taken back.
+    func timedOut() {}
 }
 
 struct Readiness: OptionSet {
@@ -37,15 +56,19 @@ struct Readiness: OptionSet {
 /// The sources of a loop, by descriptor number.
 struct SourceTable {
     private var slots: [Source?] = []
+    /// Beside the sources, because all are looked at once a second: a row of numbers is soon read, a hundred thousand
+    /// objects all over the memory are not.
+    private var deadlines: [UInt32] = []
     private var generation: UInt32 = 0
     private(set) var count = 0
 
     /// Enters `source` and returns what epoll is to report for it.
     mutating func insert(_ source: Source) -> UInt64 {
         let index = Int(source.number)
-        if index >= slots.count { slots.append(contentsOf: repeatElement(nil, count: index + 1 - slots.count)) }
+        grow(to: index)
         precondition(slots[index] == nil, "two sources with one descriptor")
-        generation &+= 1
+        // 0 was never entered, and the last number is gone.
+        generation = generation < .max - 1 ? generation + 1 : 1
         source.generation = generation
         slots[index] = source
         count += 1
@@ -54,13 +77,40 @@ struct SourceTable {
 
     static func tag(_ source: Source) -> UInt64 { UInt64(source.generation) << 32 | UInt64(source.number) }
 
-    mutating func removeAll() { slots = [] }
+    mutating func removeAll() { (slots, deadlines) = ([], []) }
 
     mutating func remove(_ source: Source) {
         let index = Int(source.number)
         precondition(slots[index] === source, "not this loop's source")
         slots[index] = nil
+        deadlines[index] = 0
+        source.leave()
         count -= 1
+    }
+
+    func deadline(of number: Int32) -> UInt32 { Int(number) < deadlines.count ? deadlines[Int(number)] : 0 }
+
+    /// Also of a source that is about to be entered.
+    mutating func setDeadline(_ second: UInt32, of number: Int32) {
+        grow(to: Int(number))
+        deadlines[Int(number)] = second
+    }
+
+    /// The next source from `number` on whose time is up at `second`; its deadline is taken back.
+    mutating func popDue(at second: UInt32, from number: inout Int) -> Source? {
+        while number < deadlines.count {
+            defer { number += 1 }
+            guard deadlines[number] != 0, deadlines[number] <= second else { continue }
+            deadlines[number] = 0
+            if let source = slots[number] { return source }
+        }
+        return nil
+    }
+
+    private mutating func grow(to index: Int) {
+        guard index >= slots.count else { return }
+        slots.append(contentsOf: repeatElement(nil, count: index + 1 - slots.count))
+        deadlines.append(contentsOf: repeatElement(0, count: index + 1 - deadlines.count))
     }
 
     func find(_ reported: UInt64) -> Source? {

@@ -17,7 +17,6 @@ public final class TLSAcceptor: Source {
     private let context: TLSContext
     private let completed: (Outcome) -> Void
     private var stream: TLSStream?
-    private let deadline: UInt32
 
     /// - Parameter seconds: the handshake must be done within this.
     public init(
@@ -28,9 +27,9 @@ public final class TLSAcceptor: Source {
         self.descriptor = consume descriptor
         self.context = context
         self.completed = completed
-        deadline = loop.second + seconds + 1
         super.init(loop: loop, number: number)
         try loop.add(self, for: .incomingAndRoom)
+        deadline = loop.second + seconds + 1
     }
 
     override func ready(_ readiness: Readiness) {
@@ -51,9 +50,7 @@ public final class TLSAcceptor: Source {
         }
     }
 
-    override func sweep(at second: UInt32) {
-        if second >= deadline { end(.timedOut) }
-    }
+    override func timedOut() { end(.timedOut) }
 
     private func handOver(_ outcome: (Connection) -> Outcome) {
         loop.remove(self)

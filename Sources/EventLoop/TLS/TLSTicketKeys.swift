@@ -22,7 +22,7 @@ public final class TLSTicketKeys: Sendable {
         }
     }
 
-    private let keys = Mutex<[Key]>([])
+    private let keys = Lock<[Key]>([])
     private let period: UInt64
 
     /// - Parameter rotationSeconds: a key makes tickets for so long.

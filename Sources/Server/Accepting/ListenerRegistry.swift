@@ -9,7 +9,7 @@ final class ListenerRegistry: Sendable {
         var isClosed = false
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     func add(_ listener: LoopBound<Listener>, on loop: EventLoop) {
         let isLate = state.withLock { state in

@@ -7,11 +7,11 @@ import Synchronization
 /// The machine's clock made steady, and timers on the service's loop.
 public final class SystemClock: ServiceClock {
     private let loop: EventLoop
-    private let time: Mutex<SteadyTime>
+    private let time: Lock<SteadyTime>
 
     init(loop: EventLoop) {
         self.loop = loop
-        time = Mutex(SteadyTime(wall: EventLoop.realtimeMicroseconds(), elapsed: SystemClock.elapsed()))
+        time = Lock(SteadyTime(wall: EventLoop.realtimeMicroseconds(), elapsed: SystemClock.elapsed()))
     }
 
     private static func elapsed() -> Int64 { Int64(EventLoop.monotonicNow() / 1_000) }

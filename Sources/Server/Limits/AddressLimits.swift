@@ -32,7 +32,7 @@ final class AddressLimits: Sendable {
         var sweepAt = 4_096
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let limits: LimitSettings
 
     init(_ limits: LimitSettings) { self.limits = limits }

@@ -28,6 +28,10 @@ struct TokenBucket {
     func isFull(at now: UInt32, _ rate: Rate) -> Bool { missing(at: now, rate) == 0 }
 
     private func missing(at now: UInt32, _ rate: Rate) -> Float {
-        missing == 0 ? 0 : max(0, missing - Float(Double(now &- countedAt) * rate.perSecond / 1_000))
+        guard missing > 0 else { return 0 }
+        // Two threads may count in another order than they looked at the clock; much more is a number that it has lapped.
+        let passed = Int32(bitPattern: now &- countedAt)
+        if passed < -60_000 { return 0 }
+        return max(0, missing - Float(Double(max(0, passed)) * rate.perSecond / 1_000))
     }
 }

@@ -14,7 +14,7 @@ final class KeyRing: Sendable {
     }
 
     private let store: any QueueStore
-    private let state = Mutex(State())
+    private let state = Lock(State())
     /// Keys that another process has added are found at the latest after this long.
     private static let rereadNanoseconds: UInt64 = 1_000_000_000
 

@@ -3,7 +3,7 @@ import Glibc
 
 /// The lock of the thread sanitizer's build. It knows pthreads; the standard library's lock it does not see, and
 /// would report everything that is behind one.
-public struct Mutex<Value>: ~Copyable, @unchecked Sendable {
+public struct Lock<Value>: ~Copyable, @unchecked Sendable {
     private let storage: UnsafeMutablePointer<(lock: pthread_mutex_t, value: Value)>
 
     public init(_ value: sending Value) {
@@ -27,5 +27,5 @@ public struct Mutex<Value>: ~Copyable, @unchecked Sendable {
 public import Synchronization
 
 /// A lock around a value (`Synchronization.Mutex`).
-public typealias Mutex = Synchronization.Mutex
+public typealias Lock = Synchronization.Mutex
 #endif
