@@ -37,11 +37,14 @@ async def memory(server, group):
         ["sh", "-c", f"echo $$ > {group}/cgroup.procs; exec python3 -u -c 'import sys; keep = []\nfor line in sys.stdin: keep.append(bytearray(b\"x\" * int(line))); print(1)'"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        for _ in range(200):
+        # Quickly at first, then slower than the server looks: a tenth of the limit lasts three seconds.
+        size = 120_000_000
+        for _ in range(300):
             status, headers, body = await asyncio.to_thread(server.call, "GET", "/health")
             if status != 200:
                 break
-            hog.stdin.write("2000000\n")
+            hog.stdin.write(f"{size}\n")
+            size = 1_000_000
             hog.stdin.flush()
             hog.stdout.readline()
             await asyncio.sleep(0.1)
@@ -58,7 +61,7 @@ async def memory(server, group):
     await visitor.close()
 
 
-group = memory_group(160 << 20)
+group = memory_group(320 << 20)
 if group:
     try:
         with Server(prefix=["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"]) as server:
