@@ -35,19 +35,20 @@ public final class Connection: Source {
         case closed
     }
 
+    // Small ones first: in this order the record fits into 96 bytes of the allocator's.
     private var descriptor: Descriptor?
-    let tls: TLSStream?
-    var outbox: Outbox?
-    public var handler: (any ConnectionHandler)?
-    /// Most bytes that may wait in order; one more and `send` refuses.
-    public var outboxLimit: Int32 = 64 * 1024
-    /// What its owner wants to find again when it closes.
-    public var tag: UInt64 = 0
     var phase = Phase.open
     var isReading = true
     var hasUnread = false
     /// Whether the loop tells when the kernel has room again: only from the first time on that it had none.
     var awaitsRoom = false
+    /// Most bytes that may wait in order; one more and `send` refuses.
+    public var outboxLimit: Int32 = 64 * 1024
+    let tls: TLSStream?
+    var outbox: Outbox?
+    public var handler: (any ConnectionHandler)?
+    /// What its owner wants to find again when it closes.
+    public var tag: UInt64 = 0
 
     /// Takes over a connected, non-blocking socket.
     public convenience init(loop: EventLoop, owning descriptor: consuming Descriptor) {
