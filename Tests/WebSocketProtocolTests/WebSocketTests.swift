@@ -42,6 +42,8 @@ import WebSocketProtocol
         ("a restart", close(1012), [.sent(FrameEncoder.close(.serviceRestart)), .ended(1012)]),
     ]
 
+    @Test func anIdleWebSocketIsSmall() { #expect(MemoryLayout<WebSocket>.size <= 24) }
+
     @Test func everySplitGivesTheSame() {
         for (name, bytes, expected) in WebSocketTests.examples {
             for pieces in splits(of: bytes) { #expect(Recorder.run(pieces) == expected, "\(name) in \(pieces.count) pieces") }

@@ -75,7 +75,6 @@ public final class Connection: Source {
     public func limitSendBuffer(_ bytes: Int32) { Socket.setOption(number, SOL_SOCKET, SO_SNDBUF, bytes) }
 
     public var isOpen: Bool { phase == .open }
-    public var isSecure: Bool { tls != nil }
     /// Bytes that wait in order because the kernel had no room for them.
     public var unsentBytes: Int { outbox?.orderedCount ?? 0 }
 

@@ -8,8 +8,6 @@
 ///     | |1|2|3|       |K|             |  masking key, if MASK is set  |
 ///     +-+-+-+-+-------+-+-------------+-------------------------------+
 struct FrameHeader {
-    static let maximumSize = 14
-
     let isFinal: Bool
     /// RSV1: the message that begins here is compressed (RFC 7692 §6).
     let isCompressed: Bool
