@@ -129,7 +129,7 @@ def in_all():
         for connection in held:
             connection.close()
         wait_for(lambda: server.call("GET", "/health")[0] == 200)
-        assert server.metric('stanchion_refused_total{reason="connections"}') == 1
+        assert server.metric('stanchion_refused_total{reason="connections"}') >= 1  # Who asked before there was room counts too.
 
 
 def proxied(server, fields):
