@@ -2,7 +2,8 @@
 //
 //   client echo PORT CONNECTIONS SIZE SECONDS [tls]     each connection sends a binary message, waits for its echo, again
 //   client open PORT CONNECTIONS SECONDS                each opens, upgrades, closes by the closing handshake, again
-//   client idle PORT CONNECTIONS [tls] [deflate]        opens and upgrades all, says "connected", and stays until its input ends
+//   client idle PORT CONNECTIONS [tls] [deflate]        opens and upgrades all, says "connected", and stays until its input ends,
+//          [join=QUEUE [updates=exact]]                 reading; may join a queue first
 //
 // At its end `echo` and `open` print how many times that was done. Path and Host are what every server here takes.
 #define _GNU_SOURCE
@@ -28,7 +29,7 @@ static char buffer[BUFFER], *message;
 static int epoll, port, wanted, started, upgraded, mode, message_size, echo_size;
 static long done;
 static SSL_CTX *tls;
-static const char *extensions = "";
+static const char *extensions = "", *queue, *updates = "predicted";
 
 static double now(void) {
     struct timespec time;
@@ -76,13 +77,22 @@ static void send_more(int fd) {
     }
 }
 
+static void join(int fd) {
+    char frame[8 + 201] = "\x81\xFE\0\xC8";  // 200 bytes; the mask is 0.
+    int length = snprintf(frame + 8, 200, "{\"type\":\"join\",\"queue\":\"%s\",\"updates\":\"%s\"}", queue, updates);
+    memset(frame + 8 + length, ' ', 200 - length);
+    put(fd, frame, 8 + 200);
+}
+
 static void take(int fd, int count) {
     if (connections[fd].stage == UPGRADING) {
         // The answer ends with an empty line; nothing comes behind it before something was sent.
         if (count < 4 || memcmp(buffer + count - 4, "\r\n\r\n", 4) != 0) return;
         if (memcmp(buffer, "HTTP/1.1 101", 12) != 0) { fwrite(buffer, 1, count, stderr); exit(1); }
         connections[fd].stage = OPEN;
-        if (++upgraded < wanted && mode == 'i') begin();
+        upgraded++;
+        if (mode == 'i' && started < wanted) begin();
+        if (mode == 'i' && queue) join(fd);
         if (mode == 'i' && upgraded == wanted) puts("connected"), fflush(stdout);
         if (mode == 'o') {
             put(fd, "\x88\x82\0\0\0\0\x03\xe8", 8);
@@ -112,7 +122,7 @@ static void go_on(int fd, unsigned events) {
     if (events & 1u << 30) {
         char request[512];
         int length = snprintf(request, sizeof request,
-                              "GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                              "GET /v1/live HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n", port, extensions);
         put(fd, request, length);
     }
@@ -159,6 +169,8 @@ int main(int argc, char **argv) {
             tls = SSL_CTX_new(TLS_client_method());
             SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
         }
+        if (strncmp(argv[i], "join=", 5) == 0) queue = argv[i] + 5;
+        if (strncmp(argv[i], "updates=", 8) == 0) updates = argv[i] + 8;
         if (strcmp(argv[i], "deflate") == 0) extensions = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
     }
     if (mode == 'e') make_message(atoi(argv[4]));

@@ -54,48 +54,6 @@ static int take(void) {
     return fd;
 }
 
-// MARK: push
-
-static double seconds(clockid_t clock) {
-    struct timespec time;
-    clock_gettime(clock, &time);
-    return time.tv_sec + time.tv_nsec / 1e9;
-}
-
-static void push(int count, int size, int rounds) {
-    int *fds = calloc(count, sizeof *fds), connected = 0;
-    char *frame = calloc(1, size);
-    frame[0] = (char)0x81, frame[1] = 126, frame[2] = (char)((size - 4) >> 8), frame[3] = (char)((size - 4) & 255);
-    memset(frame + 4, '0', size - 4);
-    double due = 0, began = 0;
-    long sent = 0;
-    for (int round = 0; round < rounds;) {
-        struct epoll_event events[256];
-        double now = seconds(CLOCK_MONOTONIC);
-        int ready = epoll_wait(epoll, events, 256, due == 0 ? 1000 : due > now ? (int)((due - now) * 1000) + 1 : 0);
-        for (int i = 0; i < ready; i++) {
-            if (events[i].data.fd != listener) {
-                while (recv(events[i].data.fd, buffer, sizeof buffer, 0) > 0) {}
-                continue;
-            }
-            while (connected < count && (fds[connected] = take()) >= 0) connected++;
-            if (connected == count && due == 0) {
-                due = seconds(CLOCK_MONOTONIC) + 1;
-                puts("connected");
-                fflush(stdout);
-            }
-        }
-        if (due == 0 || seconds(CLOCK_MONOTONIC) < due) continue;
-        if (round == 1) began = seconds(CLOCK_PROCESS_CPUTIME_ID), sent = 0;  // The first round warms the sockets.
-        for (int i = 0; i < count; i++) sent += send(fds[i], frame, size, MSG_NOSIGNAL) == size;
-        due += 1;
-        round++;
-    }
-    printf("%.4f\n", (seconds(CLOCK_PROCESS_CPUTIME_ID) - began) * 1e6 / sent);
-}
-
-// MARK: echo
-
 static struct connection {
     SSL *ssl;
     unsigned char mask[4];
@@ -125,6 +83,51 @@ static void put(int fd, const void *bytes, int count) {
         else usleep(10);
     }
 }
+
+// MARK: push
+
+static double seconds(clockid_t clock) {
+    struct timespec time;
+    clock_gettime(clock, &time);
+    return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+static void push(int count, int size, int rounds) {
+    int *fds = calloc(count, sizeof *fds), connected = 0;
+    char *frame = calloc(1, size);
+    frame[0] = (char)0x81, frame[1] = 126, frame[2] = (char)((size - 4) >> 8), frame[3] = (char)((size - 4) & 255);
+    memset(frame + 4, '0', size - 4);
+    double due = 0, began = 0;
+    long sent = 0;
+    for (int round = 0; round < rounds;) {
+        struct epoll_event events[256];
+        double now = seconds(CLOCK_MONOTONIC);
+        int ready = epoll_wait(epoll, events, 256, due == 0 ? 1000 : due > now ? (int)((due - now) * 1000) + 1 : 0);
+        for (int i = 0; i < ready; i++) {
+            if (events[i].data.fd != listener) {
+                // Whoever asks gets an upgrade; what is said then is thrown away.
+                ssize_t got = recv(events[i].data.fd, buffer, sizeof buffer, 0);
+                if (got >= 4 && memcmp(buffer + got - 4, "\r\n\r\n", 4) == 0) put(events[i].data.fd, "HTTP/1.1 101 Switching Protocols\r\n\r\n", 36);
+                continue;
+            }
+            while (connected < count && (fds[connected] = take()) >= 0) connected++;
+            if (connected == count && due == 0) {
+                due = seconds(CLOCK_MONOTONIC) + 1;
+                puts("connected");
+                fflush(stdout);
+            }
+        }
+        if (due == 0 || seconds(CLOCK_MONOTONIC) < due) continue;
+        if (round == 1) began = seconds(CLOCK_PROCESS_CPUTIME_ID), sent = 0;  // The first round warms the sockets.
+        for (int i = 0; i < count; i++) sent += send(fds[i], frame, size, MSG_NOSIGNAL) == size;
+        due += 1;
+        round++;
+    }
+    printf("%.4f\n", (seconds(CLOCK_PROCESS_CPUTIME_ID) - began) * 1e6 / sent);
+}
+
+// MARK: echo
+
 
 static void upgrade(int fd, int count) {
     buffer[count] = 0;
