@@ -38,6 +38,9 @@ public struct ShownPosition: Sendable, Hashable {
     /// The number on the screen.
     public func value(at milliseconds: UInt32) -> Int { Int(exact(at: milliseconds).rounded()) }
 
+    /// Whether what is shown changes with time alone. What does not needs no look before something has happened.
+    public var isMoving: Bool { rate > 0 }
+
     /// Whether it falls by itself at this moment: only then can a frame stop it.
     private func isFalling(at milliseconds: UInt32) -> Bool {
         rate > 0 && predicted(at: milliseconds) < ceiling && predicted(at: milliseconds) > 1

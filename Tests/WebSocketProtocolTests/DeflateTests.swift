@@ -140,7 +140,7 @@ import Testing
         var encoder = FrameEncoder()
         encoder.payload.append(contentsOf: zeros)
         let sender = PermessageDeflate(DeflateTests.parameters(), role: .client)
-        let bomb = encoder.finish(.binary, deflate: sender, mask: 0x0102_0304) { Array($0) }
+        let bomb = encoder.finished(.binary, deflate: sender, mask: 0x0102_0304)
         #expect(bomb.count < 12_000)
         let receiver = PermessageDeflate(DeflateTests.parameters())
         #expect(Recorder.run([bomb], limit: 20_000, deflate: receiver).last == .ended(1009))
@@ -164,7 +164,7 @@ import Testing
                 expected.append(.message(message, isText: false))
                 var encoder = FrameEncoder()
                 encoder.payload.append(contentsOf: message)
-                recorder.feed(encoder.finish(.binary, deflate: client, mask: 0x0A0B_0C0D) { Array($0) })
+                recorder.feed(encoder.finished(.binary, deflate: client, mask: 0x0A0B_0C0D))
             }
             #expect(recorder.entries == expected, "\(bits) bits")
         }
@@ -177,7 +177,8 @@ import Testing
         encoder.payload.append(contentsOf: text.utf8)
         var message = SharedMessage(.text, &encoder)
         for deflate in [a, b, nil, a] {
-            let frame = message.withFrame(for: deflate) { Array($0) }
+            var frame: [UInt8] = []
+            message.withFrame(for: deflate) { frame = Array($0) }
             #expect((frame.count < 200) == (deflate != nil))
             var recorder = Recorder(
                 WebSocket(role: .client, messageLimit: 2_000, deflate: deflate.map { PermessageDeflate($0.parameters, role: .client) }))
@@ -189,7 +190,7 @@ import Testing
     @Test func smallMessagesGoAsTheyAre() {
         var encoder = FrameEncoder()
         encoder.payload.append(contentsOf: [UInt8](repeating: 65, count: 255))
-        let frame = encoder.finish(.text, deflate: PermessageDeflate(DeflateTests.parameters())) { Array($0) }
+        let frame = encoder.finished(.text, deflate: PermessageDeflate(DeflateTests.parameters()))
         #expect(frame[0] == 0x81)
     }
 }

@@ -46,3 +46,6 @@ int clinux_next_signal(int fd);
 int64_t clinux_raise_descriptor_limit(void);
 /// Names the calling thread, for top and perf (15 bytes at most).
 void clinux_name_thread(const char *name);
+
+/// Has the processor fetch what will soon be read (a hint, which cannot fail).
+static inline void clinux_prefetch(const void *address) { __builtin_prefetch(address); }

@@ -22,17 +22,12 @@ final class LiveVisitor: ConnectionHandler {
         case gone
     }
 
-    unowned let live: LiveLoop
+    // Strong, and so never counted on the way: the loop's list lets go of its visitors.
+    let live: LiveLoop
     /// The two know each other until the connection closes, which every connection does.
     let connection: Connection
-    var queue: LiveQueue?
-    var webSocket: WebSocket
+    // What a sweep asks everyone, side by side in memory.
     var ticket = Ticket(rawValue: 0)
-    var session = SessionID(high: 0, low: 0)
-    /// The integrator's id for the person, where a key vouched for it.
-    var user: String?
-    /// Grows with every entry into a queue in this process, and wraps: of two connections with one ticket the later stays.
-    var serial: UInt32 = 0
     var shown = ShownPosition(position: 0, rate: 0, at: 0)
     var lastPosition: Int32 = 0
     var lastSent: UInt32 = 0
@@ -40,6 +35,14 @@ final class LiveVisitor: ConnectionHandler {
     var isHidden = false
     var isExact = false
     private var awaitsPong = false
+    /// Grows with every entry into a queue in this process, and wraps: of two connections with one ticket the later stays.
+    var serial: UInt32 = 0
+    var webSocket: WebSocket
+    // The rest is for what is rarer.
+    var queue: LiveQueue?
+    var session = SessionID(high: 0, low: 0)
+    /// The integrator's id for the person, where a key vouched for it.
+    var user: String?
     var messages = TokenBucket()
     private var bytes = TokenBucket()
     var controls = TokenBucket()
@@ -56,6 +59,7 @@ final class LiveVisitor: ConnectionHandler {
     }
 
     var isWaiting: Bool { phase == .waiting }
+    var isWatching: Bool { phase == .waiting && !isHidden }
     var isGone: Bool { phase == .gone }
 
     // MARK: The connection
@@ -153,13 +157,15 @@ final class LiveVisitor: ConnectionHandler {
         let isForced: Bool
     }
 
-    /// In how many milliseconds it can matter where the visitor stands; 0: now; nil: not before something is heard of it.
-    func quietMilliseconds(_ sweep: Sweep) -> UInt32? {
-        if isHidden { return nil }
+    /// For how many milliseconds more nothing may be sent.
+    func quietMilliseconds(_ sweep: Sweep) -> UInt32 {
         guard isExact, !sweep.isForced else { return 0 }
         let (passed, interval) = (sweep.milliseconds &- lastSent, live.server.settings.updateMilliseconds)
         return passed >= interval ? 0 : interval - passed
     }
+
+    /// Whether a frame can come to be due although nothing happens in the queue.
+    var isMoving: Bool { !isExact && shown.isMoving }
 
     /// Sends a position frame where one is due, and says whether it did.
     func consider(_ position: Int, _ sweep: Sweep) -> Bool {
@@ -182,8 +188,9 @@ final class LiveVisitor: ConnectionHandler {
         let place = LiveFrames.Place(position: position, waiting: sweep.waiting, drain: sweep.drain, at: sweep.at)
         live.encoder.reset()
         LiveFrames.position(place, reason: reason, into: &live.encoder.payload)
-        let conflated = live.encoder.finish(.text, deflate: webSocket.deflate) { connection.sendReplaceable($0) }
-        if conflated { live.server.measurements.positionsConflated.increment() }
+        live.encoder.finish(.text, deflate: webSocket.deflate) { frame in
+            if connection.sendReplaceable(frame) { live.server.measurements.positionsConflated.increment() }
+        }
     }
 
     // MARK: What becomes of a session

@@ -35,12 +35,12 @@ public final class PermessageDeflate {
         return try inflater!.inflate(message, limit: limit)
     }
 
-    /// Lends a whole frame with `payload` compressed; nil where it is not worth it, and it goes as it is.
-    func frame<R>(
-        _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, mask: UInt32?, _ body: (UnsafeRawBufferPointer) -> R
-    ) -> R? {
+    /// Lends a whole frame with `payload` compressed; false where it is not worth it, and it goes as it is.
+    func frame(
+        _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, mask: UInt32?, _ body: (UnsafeRawBufferPointer) -> Void
+    ) -> Bool {
         // Of nothing, zlib makes nothing at all the second time.
-        guard payload.count >= max(1, minimumBytes) else { return nil }
+        guard payload.count >= max(1, minimumBytes) else { return false }
         if deflater == nil {
             deflater = Deflater(windowBits: role == .server ? parameters.serverMaxWindowBits : parameters.clientMaxWindowBits)
         }
@@ -49,8 +49,9 @@ public final class PermessageDeflate {
         if forgetsSent {
             deflater!.reset()
             // A window that goes on must know each message; one that does not is free to pass this one over.
-            if output.payloadCount >= payload.count { return nil }
+            if output.payloadCount >= payload.count { return false }
         }
-        return output.finish(opcode, isCompressed: true, mask: mask, body)
+        output.finish(opcode, isCompressed: true, mask: mask, body)
+        return true
     }
 }

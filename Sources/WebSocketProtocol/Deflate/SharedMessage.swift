@@ -8,18 +8,19 @@ public struct SharedMessage: ~Copyable {
     /// Takes the payload that was appended to `encoder`.
     public init(_ opcode: Opcode, _ encoder: inout FrameEncoder) {
         self.opcode = opcode
-        plain = encoder.finish(opcode) { Array($0) }
+        plain = encoder.finished(opcode)
         headerSize = FrameHeader.size(plain[1])
     }
 
     /// Lends the frame for a connection that compresses by `deflate`, or not at all.
-    public mutating func withFrame<R>(for deflate: PermessageDeflate?, _ body: (UnsafeRawBufferPointer) -> R) -> R {
+    public mutating func withFrame(for deflate: PermessageDeflate?, _ body: (UnsafeRawBufferPointer) -> Void) {
         guard let deflate, plain.count - headerSize >= deflate.minimumBytes else { return plain.withUnsafeBytes(body) }
         if let known = compressed[ObjectIdentifier(deflate)] { return known.withUnsafeBytes(body) }
-        let made = plain.withUnsafeBytes { raw in
-            deflate.frame(opcode, UnsafeRawBufferPointer(rebasing: raw[headerSize...]), mask: nil) { Array($0) }
+        var made = plain
+        _ = plain.withUnsafeBytes { raw in
+            deflate.frame(opcode, UnsafeRawBufferPointer(rebasing: raw[headerSize...]), mask: nil) { made = Array($0) }
         }
-        if deflate.isShared { compressed[ObjectIdentifier(deflate)] = made ?? plain }
-        return (made ?? plain).withUnsafeBytes(body)
+        if deflate.isShared { compressed[ObjectIdentifier(deflate)] = made }
+        made.withUnsafeBytes(body)
     }
 }

@@ -26,22 +26,30 @@ public struct FrameEncoder: Sendable {
     /// - Parameters:
     ///   - deflate: compresses the payload where it is worth it; nil where that was not negotiated.
     ///   - mask: a fresh, unpredictable key where this side is the client (RFC 6455 §5.3); nil for a server.
-    public mutating func finish<R>(
-        _ opcode: Opcode, deflate: PermessageDeflate? = nil, mask: UInt32? = nil, _ body: (UnsafeRawBufferPointer) -> R
-    ) -> R {
+    public mutating func finish(
+        _ opcode: Opcode, deflate: PermessageDeflate? = nil, mask: UInt32? = nil, _ body: (UnsafeRawBufferPointer) -> Void
+    ) {
         if let deflate {
-            let result = bytes.withUnsafeBytes {
+            let isDone = bytes.withUnsafeBytes {
                 deflate.frame(opcode, UnsafeRawBufferPointer(rebasing: $0[FrameEncoder.headerRoom...]), mask: mask, body)
             }
-            if let result { return result }
+            if isDone { return }
         }
-        return finish(opcode, isCompressed: false, mask: mask, body)
+        finish(opcode, isCompressed: false, mask: mask, body)
     }
 
-    mutating func finish<R>(_ opcode: Opcode, isCompressed: Bool, mask: UInt32?, _ body: (UnsafeRawBufferPointer) -> R) -> R {
+    /// Completes the frame, as bytes of its own.
+    public mutating func finished(_ opcode: Opcode, deflate: PermessageDeflate? = nil, mask: UInt32? = nil) -> [UInt8] {
+        var frame: [UInt8] = []
+        finish(opcode, deflate: deflate, mask: mask) { frame = Array($0) }
+        return frame
+    }
+
+    // Not generic in what `body` returns: across modules that would be looked up anew for each frame.
+    mutating func finish(_ opcode: Opcode, isCompressed: Bool, mask: UInt32?, _ body: (UnsafeRawBufferPointer) -> Void) {
         let length = payloadCount
         let start = FrameEncoder.headerRoom - FrameHeader.size(FrameEncoder.shortLength(length) | (mask == nil ? 0 : 0x80))
-        return bytes.withUnsafeMutableBytes { raw in
+        bytes.withUnsafeMutableBytes { raw in
             raw[start] = 0x80 | (isCompressed ? 0x40 : 0) | opcode.rawValue
             raw[start + 1] = FrameEncoder.shortLength(length) | (mask == nil ? 0 : 0x80)
             if length > 0xFFFF {
@@ -53,7 +61,7 @@ public struct FrameEncoder: Sendable {
                 raw.storeBytes(of: mask, toByteOffset: FrameEncoder.headerRoom - 4, as: UInt32.self)
                 applyMask(mask, to: UnsafeMutableRawBufferPointer(rebasing: raw[FrameEncoder.headerRoom...]), phase: 0)
             }
-            return body(UnsafeRawBufferPointer(rebasing: raw[start...]))
+            body(UnsafeRawBufferPointer(rebasing: raw[start...]))
         }
     }
 
@@ -73,7 +81,7 @@ public struct FrameEncoder: Sendable {
     public static func frame(_ opcode: Opcode, _ payload: some Sequence<UInt8>, mask: UInt32? = nil) -> [UInt8] {
         var encoder = FrameEncoder()
         encoder.payload.append(contentsOf: payload)
-        return encoder.finish(opcode, mask: mask) { Array($0) }
+        return encoder.finished(opcode, mask: mask)
     }
 
     /// A close frame. A reason that is too long is cut at a character (RFC 6455 §5.5.1).

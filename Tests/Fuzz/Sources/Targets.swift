@@ -97,7 +97,7 @@ func fuzzInflate(_ bytes: [UInt8]) {
     for message in halves {
         var encoder = FrameEncoder()
         encoder.payload.append(contentsOf: message)
-        var frame = encoder.finish(.binary, deflate: ours) { Array($0) }
+        var frame = encoder.finished(.binary, deflate: ours)
         var socket = WebSocket(role: .client, messageLimit: 1 << 20, deflate: theirs)
         frame.withUnsafeMutableBytes { raw in
             var span = MutableRawSpan(_unsafeBytes: raw)
