@@ -9,7 +9,7 @@ import TestSupport
     static let plainOnly = ["exhaustion", "kill9", "descriptors", "disk_full", "slow_reader", "pages", "tour", "line"]
     static let scripts =
         [
-            "startup", "tls", "limits", "hostile", "conformance", "bad_input", "events", "http_clients", "protocol",
+            "startup", "tls", "limits", "hostile", "conformance", "second_opinion", "bad_input", "events", "http_clients", "protocol",
         ] + (ProcessInfo.processInfo.environment["SANITIZED"] == nil ? plainOnly : [])
 
     @Test(arguments: scripts)

@@ -60,7 +60,7 @@ async def socket_reader(server, queue, upto):
 
 
 with Server() as server:
-    queue = server.queue(releaseRatePerMinute=60_000, maxConcurrentUsers=500)["id"]
+    queue = server.queue(releaseRatePerMinute=60_000, maxConcurrentUsers=500, graceSeconds=5)["id"]  # Who waits over the kill may not come back.
     stream = Stream(server, queue)
 
     def churn(count):
