@@ -1,5 +1,6 @@
 import EventLoop
 import Logging
+import Metrics
 import QueueEngine
 import QueueService
 import Locks
@@ -86,6 +87,12 @@ final class ServerCore: Sendable {
         tokens.make(
             SessionClaims(
                 queue: queue, session: session, ticket: ticket, user: user, expiresAt: now + .seconds(settings.sessionTokenSeconds)))
+    }
+
+    /// How long a turn of each loop has taken at most since this was last done.
+    func measureTurns() {
+        let turns = loops.withLock { $0.map { $0.loop.takeLongestTurn() } }
+        measurements.longestTurnSeconds.set(Double(turns.max() ?? 0) / 1e9)
     }
 
     func nextSerial() -> UInt32 { serials.wrappingAdd(1, ordering: .relaxed).newValue }

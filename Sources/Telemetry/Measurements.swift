@@ -28,6 +28,8 @@ public struct Measurements: Sendable {
     /// From the release's place in the log to its frame's place in the socket.
     public let admissionDelaySeconds: Metrics.Timer
     public let sweepSeconds: Metrics.Timer
+    /// The longest turn of any loop since the metrics were last read: what its connections wait for each other at most.
+    public let longestTurnSeconds: Meter
 
     public init(registry: PrometheusRegistry = PrometheusRegistry()) {
         func counter(_ name: String) -> Counter { Counter(label: "stanchion_\(name)_total", factory: registry) }
@@ -62,6 +64,7 @@ public struct Measurements: Sendable {
             })
         admissionDelaySeconds = timer("admission_delay")
         sweepSeconds = timer("sweep")
+        longestTurnSeconds = meter("loop_turn_max_seconds")
     }
 
     public func slow(_ kind: SlowClient) { slowClients[kind]!.increment() }

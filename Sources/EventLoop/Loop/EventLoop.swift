@@ -28,6 +28,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private let wakeup: Descriptor
     private let inbox = Lock(Inbox())
     private let thread = Atomic<UInt>(0)
+    private let longest = Atomic<UInt64>(0)
 
     private var sources = SourceTable()
     private var timers = Timers()
@@ -164,6 +165,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         thread.store(UInt(bitPattern: Int(pthread_self())), ordering: .relaxed)
         let reports = UnsafeMutablePointer<clinux_event>.allocate(capacity: 256)
         defer { reports.deallocate() }
+        now = EventLoop.monotonicNow()
         while iterate(reports) {}
         for number in 0..<sources.end { (sources[number] as? Connection)?.close() }
         sources.removeAll()
@@ -174,6 +176,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     /// Jobs come before sockets: what another thread told this loop before a peer could have heard of it is known when
     /// that peer's bytes are read.
     private func iterate(_ reports: UnsafeMutablePointer<clinux_event>) -> Bool {
+        noteTurn()
         let count = clinux_epoll_wait(epoll.number, reports, 256, timeout())
         precondition(count >= 0, "epoll_wait failed: \(-count)")
         now = EventLoop.monotonicNow()
@@ -189,6 +192,15 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         for action in again { action() }
         sweepWhenDue()
         return goOn
+    }
+
+    /// The longest turn since this was last asked, in nanoseconds: what each connection may have waited for the others.
+    /// May be called from any thread.
+    public func takeLongestTurn() -> UInt64 { longest.exchange(0, ordering: .relaxed) }
+
+    private func noteTurn() {
+        let turn = EventLoop.monotonicNow() - now
+        if turn > longest.load(ordering: .relaxed) { longest.store(turn, ordering: .relaxed) }
     }
 
     private func timeout() -> Int32 {
