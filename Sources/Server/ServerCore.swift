@@ -43,7 +43,7 @@ final class ServerCore: Sendable {
         self.log = log
         keys = KeyRing(store: store)
         limits = AddressLimits(settings.limits)
-        let tickets = TLSTicketKeys()
+        let tickets = TLSTicketKeys(rotationSeconds: settings.ticketSeconds)
         self.tickets = tickets
         certificates = Lock(try settings.tls.map { files throws(TLSError) in try TLSContext(files, tickets: tickets) })
         secrets = Lock((tokens, admissions))

@@ -29,6 +29,8 @@ public struct ServerSettings: Sendable {
 
     /// The first frame of a visitor must come within this, in seconds.
     public var firstFrameSeconds: UInt32 = 5
+    /// A key makes TLS session tickets for so long, in seconds, and reads them for as long again.
+    public var ticketSeconds: UInt32 = 12 * 3_600
     /// A quiet peer is asked for a sign of life after this, in seconds.
     public var pingSeconds: UInt32 = 30
     /// And is taken for dead when none comes within this, in seconds.

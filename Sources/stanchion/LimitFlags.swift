@@ -15,6 +15,9 @@ struct LimitFlags: ParsableArguments {
     @Option(help: "WebSocket handshakes of an address, RATE:BURST a second. Default 50:500. [STANCHION_HANDSHAKES_PER_ADDRESS]")
     var handshakesPerAddress: String?
 
+    @Option(help: "TLS handshakes in progress on an event loop; more are hung up on. Default 2000. [STANCHION_TLS_HANDSHAKES]")
+    var tlsHandshakes: String?
+
     @Option(help: "Joins of an address, RATE:BURST a second. Default 20:500. [STANCHION_JOINS_PER_ADDRESS]")
     var joinsPerAddress: String?
 
@@ -49,6 +52,8 @@ struct LimitFlags: ParsableArguments {
         limits.connections = try sources.integer("max-connections", flag: maxConnections, in: 1...10_000_000) ?? limits.connections
         limits.connectionsPerAddress =
             try sources.integer("connections-per-address", flag: connectionsPerAddress, in: 1...10_000_000) ?? limits.connectionsPerAddress
+        limits.secureHandshakes =
+            try sources.integer("tls-handshakes", flag: tlsHandshakes, in: 1...1_000_000) ?? limits.secureHandshakes
         try sources.rate("handshakes", flag: handshakes, &limits.handshakes)
         try sources.rate("handshakes-per-address", flag: handshakesPerAddress, &limits.handshakesPerAddress)
         try sources.rate("joins-per-address", flag: joinsPerAddress, &limits.joinsPerAddress)

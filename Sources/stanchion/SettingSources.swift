@@ -17,7 +17,8 @@ struct SettingSources {
         ("joins-per-queue", "JOINS_PER_QUEUE"), ("message-rate", "MESSAGE_RATE"), ("byte-rate", "BYTE_RATE"), ("ping-rate", "PING_RATE"),
         ("error-rate", "ERROR_RATE"), ("limit-loopback", "LIMIT_LOOPBACK"), ("trusted-proxies", "TRUSTED_PROXIES"),
         ("proxy-protocol", "PROXY_PROTOCOL"), ("request-seconds", "REQUEST_SECONDS"), ("keep-alive-seconds", "KEEP_ALIVE_SECONDS"),
-        ("handshake-seconds", "HANDSHAKE_SECONDS"), ("first-frame-seconds", "FIRST_FRAME_SECONDS"), ("ping-seconds", "PING_SECONDS"),
+        ("handshake-seconds", "HANDSHAKE_SECONDS"), ("tls-ticket-seconds", "TLS_TICKET_SECONDS"), ("tls-handshakes", "TLS_HANDSHAKES"),
+        ("first-frame-seconds", "FIRST_FRAME_SECONDS"), ("ping-seconds", "PING_SECONDS"),
         ("pong-seconds", "PONG_SECONDS"), ("close-seconds", "CLOSE_SECONDS"),
     ]
 

@@ -12,6 +12,9 @@ struct TimeFlags: ParsableArguments {
     @Option(help: "A TLS handshake or a PROXY header must come within this, in seconds. Default 10. [STANCHION_HANDSHAKE_SECONDS]")
     var handshakeSeconds: String?
 
+    @Option(help: "A key makes TLS session tickets for this long, in seconds. Default 43200. [STANCHION_TLS_TICKET_SECONDS]")
+    var tlsTicketSeconds: String?
+
     @Option(help: "A visitor's first frame must come within this, in seconds. Default 5. [STANCHION_FIRST_FRAME_SECONDS]")
     var firstFrameSeconds: String?
 
@@ -28,13 +31,14 @@ struct TimeFlags: ParsableArguments {
         try seconds(sources, "request-seconds", requestSeconds, &settings.requestSeconds)
         try seconds(sources, "keep-alive-seconds", keepAliveSeconds, &settings.keepAliveSeconds)
         try seconds(sources, "handshake-seconds", handshakeSeconds, &settings.limits.secureHandshakeSeconds)
+        try seconds(sources, "tls-ticket-seconds", tlsTicketSeconds, &settings.ticketSeconds, most: 604_800)
         try seconds(sources, "first-frame-seconds", firstFrameSeconds, &settings.firstFrameSeconds)
         try seconds(sources, "ping-seconds", pingSeconds, &settings.pingSeconds)
         try seconds(sources, "pong-seconds", pongSeconds, &settings.pongSeconds)
         try seconds(sources, "close-seconds", closeSeconds, &settings.closeSeconds)
     }
 
-    private func seconds(_ sources: SettingSources, _ name: String, _ flag: String?, _ value: inout UInt32) throws {
-        if let given = try sources.integer(name, flag: flag, in: 1...3_600) { value = UInt32(given) }
+    private func seconds(_ sources: SettingSources, _ name: String, _ flag: String?, _ value: inout UInt32, most: Int = 3_600) throws {
+        if let given = try sources.integer(name, flag: flag, in: 1...most) { value = UInt32(given) }
     }
 }

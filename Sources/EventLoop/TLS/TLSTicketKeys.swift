@@ -26,7 +26,7 @@ public final class TLSTicketKeys: Sendable {
     private let period: UInt64
 
     /// - Parameter rotationSeconds: a key makes tickets for so long.
-    public init(rotationSeconds: Int = 12 * 3_600) { period = UInt64(rotationSeconds) * 1_000_000_000 }
+    public init(rotationSeconds: UInt32 = 12 * 3_600) { period = UInt64(rotationSeconds) * 1_000_000_000 }
 
     private func newest(at now: UInt64) -> Key {
         keys.withLock { keys in

@@ -151,6 +151,32 @@ with Server(*flags) as server:
     assert server.metric("stanchion_tls_handshakes_failed_total", tls=context()) >= 1
     assert server.metric("stanchion_connections_open", tls=context()) == 1, "the one that asks"
 
+# A ticket is good for the rest of its key's period and one more, and then it is a whole handshake that is done.
+with Server(*flags, "--tls-ticket-seconds", "1") as server:
+    def is_resumed(tls, session):
+        with connect(server, tls=tls, session=session) as connection:
+            get(connection)
+            return connection.session_reused
+
+    for tls, session in list(tickets(server)):
+        wait_for(lambda: not is_resumed(tls, session), 10, "a ticket's end")
+
+# Of handshakes in progress there are so many and no more; those that stall make room in time.
+with Server(*flags, "--loops", "1", "--tls-handshakes", "3") as server:
+    def knock():
+        try:
+            with connect(server) as connection:
+                return b'{"status":"ok"}' in get(connection)
+        except OSError:
+            return False
+
+    stalled = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(3)]
+    wait_for(lambda: not knock(), what="a fourth handshake refused")
+    for connection in stalled:
+        assert connection.recv(1) == b"", "hung up on in time"
+    wait_for(knock, what="room for a handshake")
+    assert server.metric('stanchion_refused_total{reason="tls_handshakes"}', tls=context()) >= 1
+
 # What cannot be served with is said at the start.
 open(f"{folder}/no.pem", "w").write("no certificate")
 for flags in (["--tls-cert", f"{folder}/no.pem", "--tls-key", one[1]], ["--tls-cert", one[0], "--tls-key", two[1]], ["--tls-cert", one[0]]):
