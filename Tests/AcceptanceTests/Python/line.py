@@ -164,6 +164,32 @@ async def priority_says_why(server):
     assert frame["position"] == 2 and frame["reason"] == "priority_lane", frame
 
 
+async def is_left_alone():
+    """Nobody is looked for in a line where nothing can have moved, whatever is said to it."""
+    with Server("--loops", "1") as server:
+        queue = server.queue(releaseRatePerMinute=0)["id"]
+        visitors = [await Visitor.enter(server, type="join", queue=queue, updates=mode) for mode in ("exact", "predicted")]
+        for visitor in visitors:
+            await visitor.until("joined")
+
+        def sweeps():
+            return server.metric("stanchion_sweep_seconds_count")
+
+        def sweeps_later():
+            before = sweeps()
+            time.sleep(1.2)  # Longer than who asked for exact positions is kept waiting.
+            return sweeps() - before
+
+        await asyncio.to_thread(wait_for, lambda: sweeps() > 0 and sweeps_later() == 0, what="a line at rest")
+        server.good("POST", f"/v1/queues/{queue}/announcements", {"text": "all is well"})
+        for visitor in visitors:
+            await visitor.until("announcement")
+        assert await asyncio.to_thread(sweeps_later) == 0, "an announcement moves nobody"
+        server.good("POST", f"/v1/queues/{queue}/pause")
+        for visitor in visitors:
+            await visitor.until("position")
+
+
 async def drains(server):
     queue = server.queue()["id"]
     visitors, tokens = [], []
@@ -186,6 +212,7 @@ async def everything():
         for story in (stands_and_is_let_in, keeps_the_place, grace_ends, hears_the_operator, priority_says_why, drains):
             print(story.__name__)
             await story(server)
+    await is_left_alone()
 
 
 asyncio.run(everything())
