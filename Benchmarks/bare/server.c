@@ -54,6 +54,8 @@ static int take(void) {
     return fd;
 }
 
+// MARK: connections
+
 static struct connection {
     SSL *ssl;
     unsigned char mask[4];
@@ -127,7 +129,6 @@ static void push(int count, int size, int rounds) {
 }
 
 // MARK: echo
-
 
 static void upgrade(int fd, int count) {
     buffer[count] = 0;
