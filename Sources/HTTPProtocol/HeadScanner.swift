@@ -10,9 +10,12 @@ struct HeadScanner {
 
     /// The offset just behind the empty line; nil while it has not come.
     ///
-    /// Bare CR, bare LF and NUL end the matter at once (RFC 9112 §2.2).
+    /// Bare CR, bare LF, NUL and every other control character but the tab end the matter at once (RFC 9112 §2.2,
+    /// RFC 9110 §5.5).
     mutating func end(in bytes: [UInt8], limits: HTTPLimits) throws(HTTPRefusal) -> Int? {
         while position < bytes.count {
+            if !afterCR { skipOrdinary(bytes, upTo: isFirstLine ? lineStart + limits.line : limits.head) }
+            guard position < bytes.count else { return nil }
             let byte = bytes[position]
             position += 1
             if afterCR {
@@ -28,10 +31,22 @@ struct HeadScanner {
                 throw .malformed("a LF without CR")
             } else if byte == 0 {
                 throw .malformed("a NUL byte")
+            } else if !HeadScanner.isOrdinary(byte), byte != 0x09 {
+                throw .malformed("a control character")
             }
             if isFirstLine, position - lineStart > limits.line + 2 { throw .lineTooLong }
             if position > limits.head { throw .fieldsTooLarge }
         }
         return nil
     }
+
+    /// Passes over bytes that decide nothing, as far as no limit can be reached.
+    private mutating func skipOrdinary(_ bytes: [UInt8], upTo limit: Int) {
+        var next = position
+        let end = min(bytes.count, limit)
+        while next < end, HeadScanner.isOrdinary(bytes[next]) { next += 1 }
+        position = next
+    }
+
+    private static func isOrdinary(_ byte: UInt8) -> Bool { byte >= 0x20 && byte != 0x7F }
 }

@@ -24,7 +24,7 @@ struct MessageBuffer {
             if bytes[1] == 0x0A { drop(2) }
         }
         guard let end = try scanner.end(in: bytes, limits: limits) else { return nil }
-        let head = try MessageHead(bytes[..<end], limits: limits)
+        let head = try MessageHead(bytes.span.extracting(..<end), limits: limits)
         drop(end)
         scanner = HeadScanner()
         hasSkipped = false

@@ -3,48 +3,49 @@ public import HTTPTypes
 /// A start line and header fields, cut at their CRLFs and checked, for requests and responses alike.
 struct MessageHead {
     let startLine: [UInt8]
-    let fields: HTTPFields
+    private(set) var fields = HTTPFields()
 
-    /// Reads a header section that `HeadScanner` has found the end of: lines that end in CRLF, the last one empty.
-    init(_ bytes: ArraySlice<UInt8>, limits: HTTPLimits) throws(HTTPRefusal) {
-        var lineStart = bytes.startIndex
-        func nextLine() -> ArraySlice<UInt8> {
-            let end = bytes[lineStart...].firstIndex(of: 0x0D)!
-            defer { lineStart = end + 2 }
-            return bytes[lineStart..<end]
-        }
-        startLine = Array(nextLine())
-        guard !startLine.isEmpty else { throw .malformed("an empty start line") }
-        var fields = HTTPFields()
+    /// Reads a header section that `HeadScanner` has found the end of: lines that end in CRLF, the last one empty, without
+    /// the control characters that HTTPField would turn into spaces.
+    init(_ bytes: borrowing Span<UInt8>, limits: HTTPLimits) throws(HTTPRefusal) {
+        let end = bytes.firstIndex(of: 0x0D)!
+        guard end > 0 else { throw .malformed("an empty start line") }
+        startLine = bytes.extracting(..<end).withUnsafeBufferPointer { Array($0) }
         fields.reserveCapacity(16)
-        while case let line = nextLine(), !line.isEmpty {
+        var position = end + 2
+        while bytes[position] != 0x0D {
             guard fields.count < limits.fields else { throw .fieldsTooLarge }
-            fields.append(try MessageHead.field(line))
+            let end = bytes.firstIndex(of: 0x0D, from: position)!
+            fields.append(try MessageHead.field(bytes.extracting(position..<end)))
+            position = end + 2
         }
-        self.fields = fields
     }
 
     /// RFC 9112 §5: `field-name ":" OWS field-value OWS`, no space before the colon, no folding.
-    private static func field(_ line: ArraySlice<UInt8>) throws(HTTPRefusal) -> HTTPField {
-        if line.first == 0x20 || line.first == 0x09 { throw .malformed("a folded header line") }
+    private static func field(_ line: borrowing Span<UInt8>) throws(HTTPRefusal) -> HTTPField {
+        if isSpace(line[0]) { throw .malformed("a folded header line") }
         guard let colon = line.firstIndex(of: 0x3A) else { throw .malformed("a header line without a colon") }
-        guard let name = FieldNames.name(line[..<colon]) else {
+        guard let name = FieldNames.name(line.extracting(..<colon)) else {
             throw .malformed("a header name that is not a token")
         }
-        let value = trim(line[(colon + 1)...])
-        // HTTPField would turn forbidden bytes into spaces: refuse them first (RFC 9110 §5.5).
-        guard value.allSatisfy({ ($0 >= 0x20 && $0 != 0x7F) || $0 == 0x09 }) else {
-            throw .malformed("a control character in the value of \(name.canonicalName)")
-        }
-        return HTTPField(name: name, value: String(decoding: value, as: UTF8.self))
+        var start = colon + 1
+        var end = line.count
+        while start < end, isSpace(line[start]) { start += 1 }
+        while end > start, isSpace(line[end - 1]) { end -= 1 }
+        return HTTPField(name: name, value: line.extracting(start..<end).string)
     }
 
-    private static func trim(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        var bytes = bytes
-        while bytes.first == 0x20 || bytes.first == 0x09 { bytes.removeFirst() }
-        while bytes.last == 0x20 || bytes.last == 0x09 { bytes.removeLast() }
-        return bytes
+    private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+}
+
+extension Span<UInt8> {
+    func firstIndex(of byte: UInt8, from start: Int = 0) -> Int? {
+        for index in start..<count where self[index] == byte { return index }
+        return nil
     }
+
+    /// What is not UTF-8 becomes U+FFFD.
+    var string: String { withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) } }
 }
 
 extension HTTPFields {

@@ -48,9 +48,8 @@ private final class EchoLoop {
 
     /// What a request is answered with, and the WebSocket that it becomes.
     func answer(_ request: ParsedRequest) throws(HandshakeRefusal) -> ([UInt8], PermessageDeflate?) {
-        let answer = try Handshake.answer(method: request.request.method.rawValue, supported: [], deflate: policy) {
-            request.fields.handshakeValues($0)
-        }
+        let answer = try Handshake.answer(
+            method: request.request.method.rawValue, fields: Handshake.Fields(request.fields), supported: [], deflate: policy)
         return (answer.response, answer.deflate.map { pool.deflate($0) })
     }
 }

@@ -8,9 +8,11 @@ import WebSocketProtocol
     ]
 
     static func answer(_ change: (inout [String: [String]]) -> Void, method: String = "GET") throws(HandshakeRefusal) -> Handshake.Answer {
-        var fields = good
-        change(&fields)
-        return try Handshake.answer(method: method, supported: ["stanchion.v1"]) { fields[$0.rawValue.lowercased()] ?? [] }
+        var values = good
+        change(&values)
+        var fields = Handshake.Fields()
+        for (name, values) in values { for value in values { fields.add(name, value) } }
+        return try Handshake.answer(method: method, fields: fields, supported: ["stanchion.v1"])
     }
 
     /// The example of RFC 6455 §1.3.

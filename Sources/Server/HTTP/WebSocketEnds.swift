@@ -22,25 +22,15 @@ extension Handshake.Answer {
     }
 }
 
-extension HTTPFields {
-    /// What a handshake asks of a request.
-    func handshakeValues(_ field: Handshake.Field) -> [String] {
-        switch field {
-        case .upgrade: self[values: .upgrade]
-        case .connection: self[values: .connection]
-        case .version: self[values: .secWebSocketVersion]
-        case .key: self[values: HTTPField.Name.secWebSocketKey]
-        case .subprotocol: self[values: HTTPField.Name.secWebSocketProtocol]
-        case .extensions: self[values: HTTPField.Name.secWebSocketExtensions]
-        }
+extension Handshake.Fields {
+    init(_ fields: HTTPFields) {
+        self.init()
+        for field in fields { add(field.name.canonicalName, field.value) }
     }
 }
 
 extension HTTPField.Name {
     static let secWebSocketVersion = HTTPField.Name("Sec-WebSocket-Version")!
-    static let secWebSocketKey = HTTPField.Name("Sec-WebSocket-Key")!
-    static let secWebSocketProtocol = HTTPField.Name("Sec-WebSocket-Protocol")!
-    static let secWebSocketExtensions = HTTPField.Name("Sec-WebSocket-Extensions")!
 }
 
 extension Connection {

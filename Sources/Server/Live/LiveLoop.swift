@@ -53,9 +53,9 @@ final class LiveLoop {
         guard isOriginAllowed(request) else { throw Problem(.forbidden, "origin_not_allowed", "this origin may not connect") }
         guard !isDraining else { throw Problem(.serviceUnavailable, "restarting", "the server restarts", retryAfterSeconds: 1) }
         do throws(HandshakeRefusal) {
-            let answer = try Handshake.answer(method: request.method.rawValue, supported: subprotocols, deflate: server.settings.deflate) {
-                request.fields.handshakeValues($0)
-            }
+            let answer = try Handshake.answer(
+                method: request.method.rawValue, fields: Handshake.Fields(request.fields), supported: subprotocols,
+                deflate: server.settings.deflate)
             return Upgrade(response: answer.response, deflate: answer.deflate.map { pool.deflate($0) })
         } catch {
             throw Problem(error)

@@ -5,9 +5,11 @@ public struct FrameEncoder: Sendable {
     private static let headerRoom = 14
     private var bytes: [UInt8]
 
-    public init() {
-        bytes = [UInt8](repeating: 0, count: FrameEncoder.headerRoom)
-        bytes.reserveCapacity(512)
+    /// - Parameter capacity: bytes of a payload that there is room for from the beginning.
+    public init(capacity: Int = 512) {
+        bytes = []
+        bytes.reserveCapacity(FrameEncoder.headerRoom + capacity)
+        bytes.append(contentsOf: repeatElement(0, count: FrameEncoder.headerRoom))
     }
 
     /// Begins a new payload.
@@ -78,8 +80,8 @@ public struct FrameEncoder: Sendable {
     private static func shortLength(_ length: Int) -> UInt8 { length > 0xFFFF ? 127 : length > 125 ? 126 : UInt8(length) }
 
     /// One whole frame as bytes of its own.
-    public static func frame(_ opcode: Opcode, _ payload: some Sequence<UInt8>, mask: UInt32? = nil) -> [UInt8] {
-        var encoder = FrameEncoder()
+    public static func frame(_ opcode: Opcode, _ payload: some Collection<UInt8>, mask: UInt32? = nil) -> [UInt8] {
+        var encoder = FrameEncoder(capacity: payload.count)
         encoder.payload.append(contentsOf: payload)
         return encoder.finished(opcode, mask: mask)
     }

@@ -2,7 +2,7 @@
 enum Base64 {
     private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 
-    static func encode(_ bytes: [UInt8]) -> String {
+    static func encode(_ bytes: borrowing Span<UInt8>) -> String {
         let size = (bytes.count + 2) / 3 * 4
         return String(unsafeUninitializedCapacity: size) { text in
             for group in 0..<size / 4 {

@@ -1,13 +1,14 @@
 /// The elements of header fields that are lists (RFC 9110 §5.6.1): separated by commas, with white space around them
 /// that does not count. Looked at where they lie.
 struct FieldList {
-    let values: [String]
+    private let fields: Handshake.Fields
+    private let kind: Handshake.Fields.Kind
 
-    init(_ values: [String]) { self.values = values }
+    init(_ fields: Handshake.Fields, _ kind: Handshake.Fields.Kind) { (self.fields, self.kind) = (fields, kind) }
 
     /// Calls `body` with each element that is not empty, until it returns true. Returns whether it did.
     func contains(where body: (UnsafeBufferPointer<UInt8>) -> Bool) -> Bool {
-        for var value in values where value.withUTF8({ FieldList.scan($0, body) }) { return true }
+        for var field in fields.found where field.kind == kind && field.value.withUTF8({ FieldList.scan($0, body) }) { return true }
         return false
     }
 

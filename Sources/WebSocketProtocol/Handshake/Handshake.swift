@@ -34,43 +34,72 @@ public enum Handshake {
         public let deflate: DeflateParameters?
     }
 
-    /// The fields that a request is judged by, by their names.
-    public enum Field: String, Sendable {
-        case upgrade = "Upgrade"
-        case connection = "Connection"
-        case version = "Sec-WebSocket-Version"
-        case key = "Sec-WebSocket-Key"
-        case subprotocol = "Sec-WebSocket-Protocol"
-        case extensions = "Sec-WebSocket-Extensions"
+    /// The fields that a request is judged by, in order.
+    public struct Fields {
+        enum Kind { case upgrade, connection, key, version, subprotocol, extensions }
+
+        private(set) var found: [(kind: Kind, value: String)] = []
+
+        public init() { found.reserveCapacity(6) }
+
+        /// Takes note of a field, if it is one of them.
+        ///
+        /// - Parameter name: in lower case.
+        public mutating func add(_ name: String, _ value: String) {
+            // No two of them have the same length, and most fields have none of these.
+            switch name.utf8.count {
+            case 7 where name == "upgrade": found.append((.upgrade, value))
+            case 10 where name == "connection": found.append((.connection, value))
+            case 17 where name == "sec-websocket-key": found.append((.key, value))
+            case 21 where name == "sec-websocket-version": found.append((.version, value))
+            case 22 where name == "sec-websocket-protocol": found.append((.subprotocol, value))
+            case 24 where name == "sec-websocket-extensions": found.append((.extensions, value))
+            default: break
+            }
+        }
+
+        func values(_ kind: Kind) -> [String] {
+            var values: [String] = []
+            for field in found where field.kind == kind { values.append(field.value) }
+            return values
+        }
+
+        /// The value of a field that there is exactly one of.
+        func only(_ kind: Kind) -> String? {
+            var only: String?
+            for field in found where field.kind == kind {
+                guard only == nil else { return nil }
+                only = field.value
+            }
+            return only
+        }
     }
 
     /// Checks a client's request.
     ///
     /// - Parameters:
-    ///   - values: all values of the fields with that name, in order.
     ///   - supported: subprotocols that are spoken here; the first one that the client offers is chosen. A client that
     ///     offers none is accepted without one.
     ///   - deflate: how messages may be compressed; nil: not at all. Extensions that are not known here are declined.
     public static func answer(
-        method: String, supported: [String], deflate: DeflatePolicy? = nil, values: (Field) -> [String]
+        method: String, fields: Fields, supported: [String], deflate: DeflatePolicy? = nil
     ) throws(HandshakeRefusal) -> Answer {
         guard method == "GET" else { throw .method }
-        guard FieldList(values(.upgrade)).contains("websocket"), FieldList(values(.connection)).contains("upgrade") else {
+        guard FieldList(fields, .upgrade).contains("websocket"), FieldList(fields, .connection).contains("upgrade") else {
             throw .notAnUpgrade
         }
-        guard values(.version) == ["13"] else { throw .version }
-        let keys = values(.key)
-        guard keys.count == 1, isKey(keys[0]) else { throw .key }
-        let chosen = try subprotocol(values(.subprotocol), supported)
+        guard fields.only(.version) == "13" else { throw .version }
+        guard let key = fields.only(.key), isKey(key) else { throw .key }
+        let chosen = try subprotocol(FieldList(fields, .subprotocol), supported)
         return Answer(
-            accept: accept(key: keys[0]), subprotocol: chosen, deflate: deflate.flatMap { $0.accept(values(.extensions)) })
+            accept: accept(key: key), subprotocol: chosen, deflate: deflate.flatMap { $0.accept(fields.values(.extensions)) })
     }
 
     /// The first that the client offers and that is spoken here; none where it offers none, or none is spoken at all.
-    private static func subprotocol(_ values: [String], _ supported: [String]) throws(HandshakeRefusal) -> String? {
+    private static func subprotocol(_ offered: FieldList, _ supported: [String]) throws(HandshakeRefusal) -> String? {
         var chosen: String?
         var isOffering = false
-        _ = FieldList(values).contains { element in
+        _ = offered.contains { element in
             isOffering = true
             chosen = supported.first { $0.utf8.elementsEqual(element) }
             return chosen != nil
@@ -82,15 +111,20 @@ public enum Handshake {
     /// `Sec-WebSocket-Key` from 16 random bytes (RFC 6455 §4.1).
     public static func key(_ random: [UInt8]) -> String {
         precondition(random.count == 16)
-        return Base64.encode(random)
+        return Base64.encode(random.span)
     }
 
     /// What a server proves with that it has read the key (RFC 6455 §4.2.2, step 5.4).
     public static func accept(key: String) -> String {
-        let text = Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)
-        var digest = [UInt8](repeating: 0, count: 20)
-        precondition(EVP_Digest(text, text.count, &digest, nil, sha1, nil) == 1, "no SHA-1")
-        return Base64.encode(digest)
+        var text: [UInt8] = []
+        text.reserveCapacity(60)
+        text.append(contentsOf: key.utf8)
+        text.append(contentsOf: "258EAFA5-E914-47DA-95CA-C5AB0DC85B11".utf8)
+        var digest = InlineArray<20, UInt8>(repeating: 0)
+        var span = digest.mutableSpan
+        let isDone = span.withUnsafeMutableBufferPointer { EVP_Digest(text, text.count, $0.baseAddress, nil, sha1, nil) == 1 }
+        precondition(isDone, "no SHA-1")
+        return Base64.encode(digest.span)
     }
 
     /// Looked for once: OpenSSL's `SHA1` looks for it at every call. Unsafe only for the compiler: never changed.
@@ -98,13 +132,9 @@ public enum Handshake {
 
     /// 24 characters that are 16 bytes: 22 of the alphabet, the last with its low four bits zero, and two `=`.
     private static func isKey(_ key: String) -> Bool {
-        let bytes = key.utf8
-        guard bytes.count == 24, bytes.suffix(2).allSatisfy({ $0 == 0x3D }) else { return false }
-        var last: UInt8?
-        for byte in bytes.prefix(22) {
-            last = Base64.value(byte)
-            if last == nil { return false }
-        }
-        return last! & 0x0F == 0
+        let bytes = key.utf8.span
+        guard bytes.count == 24, bytes[22] == 0x3D, bytes[23] == 0x3D else { return false }
+        for index in 0..<21 where Base64.value(bytes[index]) == nil { return false }
+        return Base64.value(bytes[21]).map { $0 & 0x0F == 0 } ?? false
     }
 }
