@@ -18,6 +18,8 @@ struct HeadScanner {
             guard position < bytes.count else { return nil }
             let byte = bytes[position]
             position += 1
+            if isFirstLine, position - lineStart > limits.line + 2 { throw .lineTooLong }
+            if position > limits.head { throw .fieldsTooLarge }
             if afterCR {
                 guard byte == 0x0A else { throw .malformed("a CR without LF") }
                 afterCR = false
@@ -34,8 +36,6 @@ struct HeadScanner {
             } else if !HeadScanner.isOrdinary(byte), byte != 0x09 {
                 throw .malformed("a control character")
             }
-            if isFirstLine, position - lineStart > limits.line + 2 { throw .lineTooLong }
-            if position > limits.head { throw .fieldsTooLarge }
         }
         return nil
     }

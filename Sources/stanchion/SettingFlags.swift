@@ -53,6 +53,7 @@ struct SettingFlags: ParsableArguments {
 
     @OptionGroup(title: "Limits") var limits: LimitFlags
     @OptionGroup(title: "Time limits") var times: TimeFlags
+    @OptionGroup(title: "Sizes") var sizes: SizeFlags
 
     @Option(help: "How the log is written: text or json. Default text. [STANCHION_LOG_FORMAT]")
     var logFormat: String?
@@ -96,6 +97,7 @@ struct SettingFlags: ParsableArguments {
         }
         try limits.read(sources, into: &settings.server.limits)
         try times.read(sources, into: &settings.server)
+        try sizes.read(sources, into: &settings.server)
         let format = sources.text("log-format", flag: logFormat) ?? "text"
         guard let known = LogFormat(rawValue: format) else { throw Failure.setting("log-format is \(format), and must be text or json") }
         settings.logFormat = known

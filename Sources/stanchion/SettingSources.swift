@@ -19,7 +19,9 @@ struct SettingSources {
         ("proxy-protocol", "PROXY_PROTOCOL"), ("request-seconds", "REQUEST_SECONDS"), ("keep-alive-seconds", "KEEP_ALIVE_SECONDS"),
         ("handshake-seconds", "HANDSHAKE_SECONDS"), ("tls-ticket-seconds", "TLS_TICKET_SECONDS"), ("tls-handshakes", "TLS_HANDSHAKES"),
         ("first-frame-seconds", "FIRST_FRAME_SECONDS"), ("ping-seconds", "PING_SECONDS"),
-        ("pong-seconds", "PONG_SECONDS"), ("close-seconds", "CLOSE_SECONDS"),
+        ("pong-seconds", "PONG_SECONDS"), ("close-seconds", "CLOSE_SECONDS"), ("update-milliseconds", "UPDATE_MILLISECONDS"),
+        ("head-bytes", "HEAD_BYTES"), ("body-bytes", "BODY_BYTES"), ("message-bytes", "MESSAGE_BYTES"), ("outbox-bytes", "OUTBOX_BYTES"),
+        ("send-buffer-bytes", "SEND_BUFFER_BYTES"),
     ]
 
     init(config path: String?) async throws {

@@ -27,6 +27,9 @@ struct TimeFlags: ParsableArguments {
     @Option(help: "A closing handshake may take this long, in seconds. Default 5. [STANCHION_CLOSE_SECONDS]")
     var closeSeconds: String?
 
+    @Option(help: "Between two frames of a visitor who asked for `exact`, in milliseconds. Default 1000. [STANCHION_UPDATE_MILLISECONDS]")
+    var updateMilliseconds: String?
+
     func read(_ sources: SettingSources, into settings: inout ServerSettings) throws {
         try seconds(sources, "request-seconds", requestSeconds, &settings.requestSeconds)
         try seconds(sources, "keep-alive-seconds", keepAliveSeconds, &settings.keepAliveSeconds)
@@ -36,6 +39,9 @@ struct TimeFlags: ParsableArguments {
         try seconds(sources, "ping-seconds", pingSeconds, &settings.pingSeconds)
         try seconds(sources, "pong-seconds", pongSeconds, &settings.pongSeconds)
         try seconds(sources, "close-seconds", closeSeconds, &settings.closeSeconds)
+        if let given = try sources.integer("update-milliseconds", flag: updateMilliseconds, in: 100...60_000) {
+            settings.updateMilliseconds = UInt32(given)
+        }
     }
 
     private func seconds(_ sources: SettingSources, _ name: String, _ flag: String?, _ value: inout UInt32, most: Int = 3_600) throws {

@@ -10,6 +10,7 @@ import TestSupport
     static let scripts =
         [
             "startup", "tls", "limits", "hostile", "conformance", "second_opinion", "bad_input", "events", "http_clients", "protocol",
+            "sizes",
         ] + (ProcessInfo.processInfo.environment["SANITIZED"] == nil ? plainOnly : [])
 
     @Test(arguments: scripts)

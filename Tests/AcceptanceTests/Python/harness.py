@@ -172,3 +172,17 @@ def check_log(events, first=1):
             assert event["type"] in allowed.get(before, ()), f"{session}: {event['type']} after {before}"
             state[session] = event["type"]
     return state
+
+
+HANDSHAKE = (b"GET /v1/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+
+
+def deaf(server, queue):
+    """A visitor who joins and never reads."""
+    join = json.dumps({"type": "join", "queue": queue}).encode()
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", server.port))
+    connection.sendall(HANDSHAKE + bytes([0x81, 0x80 | len(join), 0, 0, 0, 0]) + join)
+    return connection

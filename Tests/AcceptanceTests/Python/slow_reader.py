@@ -3,30 +3,11 @@
 import asyncio
 import json
 import signal
-import socket
 import time
 
 import websockets
 
-from harness import Server, wait_for
-
-HANDSHAKE = (b"GET /v1/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
-
-
-def frame(text):
-    data = text.encode()
-    assert len(data) < 126
-    return bytes([0x81, 0x80 | len(data), 0, 0, 0, 0]) + data
-
-
-def deaf(server, queue):
-    """Joins and never reads again."""
-    connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect(("127.0.0.1", server.port))
-    connection.sendall(HANDSHAKE + frame(json.dumps({"type": "join", "queue": queue})))
-    return connection
+from harness import Server, deaf, wait_for
 
 
 def metric(server, name):

@@ -1,0 +1,37 @@
+import ArgumentParser
+import HTTPProtocol
+import Server
+
+/// The flags of `serve` that say how large what a client sends may be, and how much is kept for one who does not read.
+struct SizeFlags: ParsableArguments {
+    @Option(help: "Bytes of a request's line and header fields. Default 32768. [STANCHION_HEAD_BYTES]")
+    var headBytes: String?
+
+    @Option(help: "Bytes of a request's content. Default 65536. [STANCHION_BODY_BYTES]")
+    var bodyBytes: String?
+
+    @Option(help: "Bytes of a visitor's message, inflated. Default 4096. [STANCHION_MESSAGE_BYTES]")
+    var messageBytes: String?
+
+    @Option(
+        help:
+            "Bytes that wait in order for a visitor who does not read; one more and it is closed with 4002. Default 16384. [STANCHION_OUTBOX_BYTES]"
+    )
+    var outboxBytes: String?
+
+    @Option(help: "Bytes that the kernel keeps of what a visitor has not taken. Default 16384. [STANCHION_SEND_BUFFER_BYTES]")
+    var sendBufferBytes: String?
+
+    func read(_ sources: SettingSources, into settings: inout ServerSettings) throws {
+        try bytes(sources, "head-bytes", headBytes, &settings.http.head, least: 1_024)
+        settings.http.line = min(settings.http.line, settings.http.head)
+        try bytes(sources, "body-bytes", bodyBytes, &settings.http.body, least: 1_024)
+        try bytes(sources, "message-bytes", messageBytes, &settings.messageBytes, least: 512)
+        try bytes(sources, "outbox-bytes", outboxBytes, &settings.visitorOutboxBytes, least: 1_024)
+        try bytes(sources, "send-buffer-bytes", sendBufferBytes, &settings.visitorSendBufferBytes, least: 4_096)
+    }
+
+    private func bytes(_ sources: SettingSources, _ name: String, _ flag: String?, _ value: inout Int, least: Int) throws {
+        value = try sources.integer(name, flag: flag, in: least...16_777_216) ?? value
+    }
+}
