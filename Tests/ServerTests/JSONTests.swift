@@ -30,6 +30,30 @@ import TestSupport
     }
 
     /// Everything that is written is read back by a parser that nobody here wrote.
+    /// Of every length, for their digits are counted before they are written.
+    @Test func numbersAreReadBack() throws {
+        var random = SeededRandom(seed: TestSeed.value)
+        for bits in 0..<63 {
+            for number in [1 << bits, 1 << bits - 1, Int.random(in: 0...1 << bits, using: &random)] {
+                #expect(text(number) == "\(number)" && text(-number) == "\(-number)")
+                #expect(text(UInt64(number) * 2 + 1) == "\(UInt64(number) * 2 + 1)")
+            }
+        }
+        var power = 1
+        for _ in 0..<18 {
+            power *= 10
+            #expect(text(power) == "\(power)" && text(power - 1) == "\(power - 1)")
+        }
+        for scale in 0..<14 {
+            for _ in 0..<50 {
+                let number = Double.random(in: -1...1, using: &random) * pow(10, Double(scale))
+                let read = try JSONDecoder().decode(Double.self, from: Data(text(number).utf8))
+                #expect(abs(read - number) <= 0.000_05 + 2 * number.magnitude.ulp)
+            }
+        }
+        #expect(text(-99_999_999_999_999.98).utf8.count <= 20 && text(1e14) == "null")
+    }
+
     @Test func stringsAndTimesAreReadBack() throws {
         var random = SeededRandom(seed: TestSeed.value)
         for _ in 0..<500 {

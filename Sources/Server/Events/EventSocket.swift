@@ -35,9 +35,7 @@ final class EventSocket: ConnectionHandler {
     }
 
     private func send(_ write: (inout [UInt8]) -> Void) {
-        live.encoder.reset()
-        write(&live.encoder.payload)
-        live.encoder.finish(.text, deflate: webSocket.deflate) { _ = connection.send($0) }
+        live.encoder.text(deflate: webSocket.deflate, write) { _ = connection.send($0) }
     }
 
     private func end(_ close: LiveClose) {

@@ -54,14 +54,7 @@ extension [UInt8] {
     }
 
     mutating func append(decimal value: UInt64, width: Int = 1) {
-        var digits = InlineArray<20, UInt8>(repeating: 0x30)
-        var (rest, start) = (value, 20)
-        while rest > 0 || 20 - start < width {
-            start -= 1
-            digits[start] = 0x30 + UInt8(rest % 10)
-            rest /= 10
-        }
-        digits.span.withUnsafeBufferPointer { append(contentsOf: UnsafeBufferPointer(rebasing: $0[start...])) }
+        append(addingCapacity: 20) { $0.append(decimal: value, width: width) }
     }
 }
 
@@ -91,32 +84,15 @@ extension Bool: JSONWritable {
 }
 
 extension Int: JSONWritable {
-    func write(to bytes: inout [UInt8]) {
-        if self < 0 { bytes.append(0x2D) }
-        bytes.append(decimal: UInt64(magnitude))
-    }
+    func write(to bytes: inout [UInt8]) { bytes.append(addingCapacity: 20) { $0.append(integer: self) } }
 }
 
 extension UInt64: JSONWritable {
     func write(to bytes: inout [UInt8]) { bytes.append(decimal: self) }
 }
 
-/// Four places behind the point, which is more than a rate or a wait is known to.
 extension Double: JSONWritable {
-    func write(to bytes: inout [UInt8]) {
-        guard isFinite, magnitude < 1e14 else { return JSONNull().write(to: &bytes) }
-        let scaled = UInt64((magnitude * 10_000).rounded())
-        if self < 0, scaled > 0 { bytes.append(0x2D) }
-        bytes.append(decimal: scaled / 10_000)
-        var (fraction, width) = (scaled % 10_000, 4)
-        guard fraction > 0 else { return }
-        while fraction % 10 == 0 {
-            fraction /= 10
-            width -= 1
-        }
-        bytes.append(0x2E)
-        bytes.append(decimal: fraction, width: width)
-    }
+    func write(to bytes: inout [UInt8]) { bytes.append(addingCapacity: 20) { $0.append(number: self) } }
 }
 
 extension String: JSONWritable {
@@ -168,7 +144,7 @@ extension Timestamp: JSONWritable {
 
 /// A value that was written once, to be told to many.
 struct Prepared: JSONWritable {
-    private let bytes: [UInt8]
+    let bytes: [UInt8]
 
     init(_ value: some JSONWritable) {
         var bytes: [UInt8] = []

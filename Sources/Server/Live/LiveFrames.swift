@@ -1,5 +1,6 @@
 import QueueEngine
 import QueueService
+import WebSocketProtocol
 
 /// The frames that a server sends, as JSON. `docs/protocol.md` is their contract, and a test holds the two together.
 enum LiveFrames {
@@ -20,23 +21,30 @@ enum LiveFrames {
         let drain: DrainRate
         let at: Prepared
 
+        /// More than the members have, whatever the numbers are.
+        private static let room = 256
+
         func write(to bytes: inout [UInt8]) {
+            bytes.append(addingCapacity: Place.room) { write(to: &$0) }
+        }
+
+        private func write(to bytes: inout OutputSpan<UInt8>) {
             bytes.append(literal: #","position":"#)
-            position.write(to: &bytes)
+            bytes.append(integer: position)
             bytes.append(literal: #","waiting":"#)
-            waiting.write(to: &bytes)
+            bytes.append(integer: waiting)
             bytes.append(literal: #","rate":"#)
-            drain.rate(at: position).write(to: &bytes)
+            bytes.append(number: drain.rate(at: position))
             if let wait = drain.wait(at: position) {
                 bytes.append(literal: #","wait":{"p50Seconds":"#)
-                wait.p50Seconds.write(to: &bytes)
+                bytes.append(number: wait.p50Seconds)
                 bytes.append(literal: #","p90Seconds":"#)
-                wait.p90Seconds.write(to: &bytes)
+                bytes.append(number: wait.p90Seconds)
                 bytes.append(literal: #"},"at":"#)
             } else {
                 bytes.append(literal: #","wait":null,"at":"#)
             }
-            at.write(to: &bytes)
+            at.bytes.withUnsafeBufferPointer { bytes.append($0) }
         }
     }
 
@@ -112,6 +120,17 @@ enum LiveFrames {
             bytes.member("message", problem.message)
             problem.writeExtras(&bytes)
         }
+    }
+}
+
+extension FrameEncoder {
+    /// Writes a text frame and lends it, in one go: each look at a loop's encoder is checked for being the only one.
+    mutating func text(
+        deflate: PermessageDeflate?, _ write: (inout [UInt8]) -> Void, _ send: (UnsafeRawBufferPointer) -> Void
+    ) {
+        reset()
+        write(&payload)
+        finish(.text, deflate: deflate, send)
     }
 }
 

@@ -10,28 +10,10 @@ final class LiveQueue {
     unowned let live: LiveLoop
     private(set) var snapshot: QueueSnapshot
     private(set) var announcements: [Announcement]
-    private var members: [LiveVisitor] = []
-    private var feeds: [EventFeed] = []
+    private(set) var members: [LiveVisitor] = []
     private var goneCount = 0
-    private var nextSweep: (timer: TimerID, due: UInt64)?
-    private var lastSweepTook: UInt64 = 0
-    private var sweepsEveryone = false
-    private var pass: Pass?
-
-    /// A sweep under way.
-    private struct Pass {
-        let isForced: Bool
-        var index = 0
-        var frames = 0
-        var took: UInt64 = 0
-        /// In how many milliseconds somebody must look again even if nothing happens.
-        var next: UInt32?
-    }
-
-    /// Sweeps are this far apart, and further where one takes long: at most a tenth of the loop's time.
-    private static let sweepNanoseconds: UInt64 = 100_000_000
-    /// How long the loop's other connections wait for a sweep.
-    private static let sliceNanoseconds: UInt64 = 2_000_000
+    private var feeds: [EventFeed] = []
+    var sweeping = Sweeping()
 
     init(live: LiveLoop, _ update: QueueUpdate) {
         self.live = live
@@ -73,8 +55,15 @@ final class LiveQueue {
         return low
     }
 
+    /// Forgets whose connections are gone.
+    func compact() {
+        guard goneCount > 0 else { return }
+        members.removeAll { $0.isGone }
+        goneCount = 0
+    }
+
     /// In ticket order, the next ones on their way from memory meanwhile.
-    private func forEachMember(in range: Range<Int>, _ body: (LiveVisitor) -> Void) {
+    func forEachMember(in range: Range<Int>, _ body: (LiveVisitor) -> Void) {
         let members = members
         let span = members.span
         for index in range {
@@ -110,8 +99,8 @@ final class LiveQueue {
         case .closed: for visitor in members where visitor.isWaiting { visitor.finish("closed") }
         case .opened, .paused, .resumed:
             broadcast { LiveFrames.queue(snapshot.state.status, into: &$0) }
-            sweepsEveryone = true
-        case .configured: sweepsEveryone = true
+            sweeping.isForced = true
+        case .configured: sweeping.isForced = true
         case .joined, .connected, .disconnected, .announced: break
         }
     }
@@ -129,77 +118,6 @@ final class LiveQueue {
         write(&live.encoder.payload)
         var message = SharedMessage(.text, &live.encoder)
         forEachMember(in: members.indices) { visitor in message.withFrame(for: visitor.webSocket.deflate) { visitor.send($0) } }
-    }
-
-    // MARK: Sweeping
-
-    /// Sees to it that there is a sweep in `delay` at the latest, and in no less than what sweeps may cost.
-    private func scheduleSweep(after delay: UInt64 = 0) {
-        guard !members.isEmpty else { return }
-        let due = live.loop.now + max(delay, LiveQueue.sweepNanoseconds, lastSweepTook * 10)
-        if let planned = nextSweep {
-            guard due < planned.due else { return }
-            live.loop.cancel(planned.timer)
-        }
-        nextSweep = (live.loop.schedule(after: due - live.loop.now) { [weak self] in self?.sweep() }, due)
-    }
-
-    /// Begins to ask for each who waits, in ticket order, whether a frame is due. What nobody is told costs a rank and
-    /// a comparison.
-    private func sweep() {
-        nextSweep = nil
-        guard pass == nil else { return scheduleSweep() }
-        compact()
-        pass = Pass(isForced: sweepsEveryone)
-        sweepsEveryone = false
-        goOn()
-    }
-
-    /// Goes on for a while; then the loop's others have a turn, and the rest is for its next one.
-    ///
-    /// Who joins in between may stand before the place where this goes on, and then somebody is asked twice.
-    private func goOn() {
-        guard var pass else { return }
-        let began = EventLoop.monotonicNow()
-        let now = live.server.clock.now()
-        let state = snapshot.state
-        let context = LiveVisitor.Sweep(
-            milliseconds: live.milliseconds, at: Prepared(now), waiting: state.waitingCount, drain: state.drain(at: now),
-            isForced: pass.isForced)
-        while pass.index < members.count, EventLoop.monotonicNow() - began < LiveQueue.sliceNanoseconds {
-            let slice = pass.index..<min(pass.index + 32, members.count)
-            forEachMember(in: slice) { ask($0, of: state, context, &pass) }
-            pass.index = slice.upperBound
-        }
-        pass.took += EventLoop.monotonicNow() - began
-        self.pass = pass.index < members.count ? pass : nil
-        if pass.index < members.count { live.loop.defer { [weak self] in self?.goOn() } } else { end(pass) }
-    }
-
-    private func ask(_ visitor: LiveVisitor, of state: QueueState, _ context: LiveVisitor.Sweep, _ pass: inout Pass) {
-        guard visitor.isWatching else { return }
-        let quiet = visitor.quietMilliseconds(context)
-        if quiet == 0 {
-            if let position = state.position(visitor.ticket) {
-                if visitor.consider(position, context) { pass.frames += 1 }
-            } else if visitor.ticket.number < state.nextNumber(lane: visitor.ticket.lane) {
-                visitor.settle()
-            }
-        }
-        if quiet > 0 || visitor.isMoving { pass.next = min(pass.next ?? .max, quiet) }
-    }
-
-    private func end(_ pass: Pass) {
-        lastSweepTook = pass.took
-        live.server.measurements.positionFrames.increment(by: pass.frames)
-        live.server.measurements.sweepSeconds.recordNanoseconds(Int64(pass.took))
-        if let next = pass.next { scheduleSweep(after: UInt64(next) * 1_000_000) }
-    }
-
-    private func compact() {
-        guard goneCount > 0 else { return }
-        members.removeAll { $0.isGone }
-        goneCount = 0
     }
 }
 

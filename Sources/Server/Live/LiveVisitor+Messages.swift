@@ -165,14 +165,7 @@ extension LiveVisitor {
     private func setHidden(_ hidden: Bool) {
         isHidden = hidden
         guard !hidden, phase == .waiting, let queue, let position = queue.snapshot.state.position(ticket) else { return }
-        let state = queue.snapshot.state
-        let now = live.server.clock.now()
-        show(
-            position,
-            Sweep(
-                milliseconds: live.milliseconds, at: Prepared(now), waiting: state.waitingCount, drain: state.drain(at: now), isForced: true
-            ),
-            reason: position > Int(lastPosition) ? "priority_lane" : nil)
+        show(position, SweepContext(queue, isForced: true), reason: position > Int(lastPosition) ? "priority_lane" : nil)
     }
 
     private func leave() throws(Problem) {

@@ -117,9 +117,7 @@ final class LiveVisitor: ConnectionHandler {
     }
 
     func send(_ write: (inout [UInt8]) -> Void) {
-        live.encoder.reset()
-        write(&live.encoder.payload)
-        live.encoder.finish(.text, deflate: webSocket.deflate) { send($0) }
+        live.encoder.text(deflate: webSocket.deflate, write) { send($0) }
     }
 
     /// Ends the connection with a close frame.
@@ -147,18 +145,8 @@ final class LiveVisitor: ConnectionHandler {
 
     // MARK: Positions
 
-    /// What a sweep knows of the queue, once for everyone.
-    struct Sweep {
-        let milliseconds: UInt32
-        let at: Prepared
-        let waiting: Int
-        let drain: DrainRate
-        /// The queue was set anew: everyone is told, due or not.
-        let isForced: Bool
-    }
-
     /// For how many milliseconds more nothing may be sent.
-    func quietMilliseconds(_ sweep: Sweep) -> UInt32 {
+    func quietMilliseconds(_ sweep: SweepContext) -> UInt32 {
         guard isExact, !sweep.isForced else { return 0 }
         let (passed, interval) = (sweep.milliseconds &- lastSent, live.server.settings.updateMilliseconds)
         return passed >= interval ? 0 : interval - passed
@@ -168,7 +156,7 @@ final class LiveVisitor: ConnectionHandler {
     var isMoving: Bool { !isExact && shown.isMoving }
 
     /// Sends a position frame where one is due, and says whether it did.
-    func consider(_ position: Int, _ sweep: Sweep) -> Bool {
+    func consider(_ position: Int, _ sweep: SweepContext) -> Bool {
         let rose = position > Int(lastPosition)
         let isDue = isExact ? position != Int(lastPosition) : shown.isFrameDue(truth: position, at: sweep.milliseconds)
         guard rose || isDue || sweep.isForced else { return false }
@@ -176,7 +164,7 @@ final class LiveVisitor: ConnectionHandler {
         return true
     }
 
-    func show(_ position: Int, _ sweep: Sweep, reason: String?) {
+    func show(_ position: Int, _ sweep: SweepContext, reason: String?) {
         let rate = sweep.drain.rate(at: position)
         if reason == nil {
             shown.update(position: position, rate: rate, at: sweep.milliseconds)
@@ -186,9 +174,9 @@ final class LiveVisitor: ConnectionHandler {
         lastPosition = Int32(clamping: position)
         lastSent = sweep.milliseconds
         let place = LiveFrames.Place(position: position, waiting: sweep.waiting, drain: sweep.drain, at: sweep.at)
-        live.encoder.reset()
-        LiveFrames.position(place, reason: reason, into: &live.encoder.payload)
-        live.encoder.finish(.text, deflate: webSocket.deflate) { frame in
+        live.encoder.text(deflate: webSocket.deflate) {
+            LiveFrames.position(place, reason: reason, into: &$0)
+        } _: { frame in
             if connection.sendReplaceable(frame) { live.server.measurements.positionsConflated.increment() }
         }
     }
