@@ -89,8 +89,9 @@ final class ServerCore: Sendable {
                 queue: queue, session: session, ticket: ticket, user: user, expiresAt: now + .seconds(settings.sessionTokenSeconds)))
     }
 
-    /// How long a turn of each loop has taken at most since this was last done.
-    func measureTurns() {
+    /// Brings up to date what is not counted as it happens.
+    func measure() {
+        measurements.openConnections.set(limits.connectionCount)
         let turns = loops.withLock { $0.map { $0.loop.takeLongestTurn() } }
         measurements.longestTurnSeconds.set(Double(turns.max() ?? 0) / 1e9)
     }

@@ -9,7 +9,7 @@ extension ServerCore {
         router.on(.get, "health") { _, _ in .json { $0.member("status", "ok") } }
         router.on(.get, "ready") { [self] _, _ in await readiness() }
         router.on(.get, "metrics") { [self] _, _ in
-            measureTurns()
+            measure()
             return Response(.ok, body: Array(measurements.registry.text().utf8), type: "text/plain; version=0.0.4; charset=utf-8")
         }
         router.on(.get, ".well-known/jwks.json") { [self] _, _ in

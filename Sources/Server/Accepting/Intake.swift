@@ -25,7 +25,6 @@ final class Intake {
     func accept(_ descriptor: consuming Descriptor, from peer: SocketAddress) {
         server.measurements.connectionsAccepted.increment()
         guard server.limits.open() else { return refuse(Connection(loop: loop, owning: descriptor), .full, reason: .connections) }
-        server.measurements.openConnections.increment()
         guard limits.expectsProxyHeader, limits.trustedProxies.contains(where: { $0.contains(peer) }) else {
             return admit(descriptor, peer)
         }
@@ -33,11 +32,11 @@ final class Intake {
             [self] descriptor, outcome in
             guard let descriptor = consume descriptor else {
                 if case .timedOut = outcome { server.measurements.slow(.proxyHeader) }
-                return uncount()
+                return server.limits.close()
             }
             if case .known(let source) = outcome { admit(descriptor, source ?? peer) }
         }
-        if reader == nil { uncount() }
+        if reader == nil { server.limits.close() }
     }
 
     /// The peer is known.
@@ -49,7 +48,7 @@ final class Intake {
     private func secure(_ descriptor: consuming Descriptor, _ peer: SocketAddress, _ context: TLSContext) {
         guard secureHandshakes < limits.secureHandshakes else {
             server.measurements.refused(.secureHandshakes)
-            return uncount()
+            return server.limits.close()
         }
         secureHandshakes += 1
         let acceptor = try? TLSAcceptor(loop: loop, owning: descriptor, context: context, seconds: limits.secureHandshakeSeconds) {
@@ -60,15 +59,15 @@ final class Intake {
             case .plain(let connection): refuse(connection, .needsTLS, isCounted: true)
             case .failed:
                 server.measurements.secureHandshakesFailed.increment()
-                uncount()
+                server.limits.close()
             case .timedOut:
                 server.measurements.slow(.secureHandshake)
-                uncount()
+                server.limits.close()
             }
         }
         if acceptor == nil {
             secureHandshakes -= 1
-            uncount()
+            server.limits.close()
         }
     }
 
@@ -87,15 +86,10 @@ final class Intake {
         }
     }
 
-    private func uncount() {
-        server.limits.close()
-        server.measurements.openConnections.decrement()
-    }
-
     /// Answers the first request with the reason, and nothing else.
     private func refuse(_ connection: Connection, _ problem: Problem, reason: Refusal? = nil, isCounted: Bool = false) {
         if let reason { server.measurements.refused(reason) }
-        if isCounted { uncount() }
+        if isCounted { server.limits.close() }
         guard refusals < Intake.refusalLimit else { return connection.close() }
         refusals += 1
         RefusedConnection(http: server.settings.http, problem: problem) { [self] in refusals -= 1 }.start(connection)
@@ -125,12 +119,7 @@ private final class RefusedConnection: ConnectionHandler {
     func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
         parser.receive(bytes.bytes)
         do throws(HTTPRefusal) { if case .needsMore = try parser.next() { return } } catch {}
-        var response = problem.response
-        response.fields[.connection] = "close"
-        var answer: [UInt8] = []
-        MessageEncoder.encode(
-            HTTPResponse(status: response.status, headerFields: response.fields), body: response.body, head: false, into: &answer)
-        connection.send(answer)
+        connection.send(problem.response.encoded(closes: true))
         connection.closeWhenSent(within: 2)
     }
 

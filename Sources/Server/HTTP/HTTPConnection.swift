@@ -100,13 +100,10 @@ final class HTTPConnection: ConnectionHandler {
         // Gone while the answer was made: a handler set now would never be let go of.
         guard connection.isOpen else { return }
         live.server.measurements.requests[response.status.code / 100]?.increment()
-        var fields = response.fields
-        fields[.xContentTypeOptions] = "nosniff"
-        if closesAfterAnswer || response.follower != nil { fields[.connection] = "close" }
-        if let follower = response.follower { return stream(follower, fields, to: connection, head: head) }
-        var bytes: [UInt8] = []
-        MessageEncoder.encode(HTTPResponse(status: response.status, headerFields: fields), body: response.body, head: head, into: &bytes)
-        connection.send(bytes)
+        if let follower = response.follower {
+            return stream(follower, response.sentFields(closes: true), to: connection, head: head)
+        }
+        connection.send(response.encoded(closes: closesAfterAnswer, head: head))
         if closesAfterAnswer { return connection.closeWhenSent() }
         advance(connection)
     }

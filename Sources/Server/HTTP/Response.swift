@@ -1,3 +1,4 @@
+import HTTPProtocol
 import HTTPTypes
 
 /// An answer, whole.
@@ -21,5 +22,23 @@ struct Response {
         var response = Response(status, body: body, type: "application/json")
         response.fields[.cacheControl] = "no-store"
         return response
+    }
+
+    /// What is sent with every answer beside its own fields.
+    ///
+    /// - Parameter closes: the connection carries no request after this one (RFC 9112 §9.6).
+    func sentFields(closes: Bool) -> HTTPFields {
+        var fields = fields
+        fields[.xContentTypeOptions] = "nosniff"
+        if closes { fields[.connection] = "close" }
+        return fields
+    }
+
+    /// - Parameter head: the request was HEAD: no content follows.
+    func encoded(closes: Bool, head: Bool = false) -> [UInt8] {
+        var bytes: [UInt8] = []
+        let message = HTTPResponse(status: status, headerFields: sentFields(closes: closes))
+        MessageEncoder.encode(message, body: body, head: head, into: &bytes)
+        return bytes
     }
 }

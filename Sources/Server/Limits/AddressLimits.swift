@@ -57,6 +57,8 @@ final class AddressLimits: Sendable {
 
     func close() { state.withLock { $0.total -= 1 } }
 
+    var connectionCount: Int { state.withLock { $0.total } }
+
     /// Counts a connection of an address.
     func connect(_ group: AddressGroup) -> Verdict {
         change(group) { entry, _ in

@@ -44,7 +44,6 @@ final class LiveLoop {
     func connectionClosed(_ connection: Connection) {
         server.limits.disconnect(AddressGroup(rawValue: connection.tag))
         server.limits.close()
-        server.measurements.openConnections.decrement()
     }
 
     /// The 101 for a request that may become a WebSocket, and how that compresses.
