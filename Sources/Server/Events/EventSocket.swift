@@ -9,6 +9,8 @@ final class EventSocket: ConnectionHandler {
     private let reader: EventReader
     private var webSocket: WebSocket
     private var feed: EventFeed?
+    private var bytes = TokenBucket()
+    private var controls = TokenBucket()
     private var awaitsPong = false
     private var isOver = false
 
@@ -46,6 +48,13 @@ final class EventSocket: ConnectionHandler {
         if let frame = webSocket.close(close.code, close.reason) { connection.sendLast(frame) }
     }
 
+    private func refuseFlood(_ what: String) {
+        guard !isOver else { return }
+        let problem = live.flooded(what, connection)
+        send { LiveFrames.error(problem, into: &$0) }
+        end(.rateLimited)
+    }
+
     func drain() { end(.restarting) }
 
     // MARK: The connection
@@ -53,13 +62,16 @@ final class EventSocket: ConnectionHandler {
     func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
         awaitsPong = false
         if !isOver { connection.deadline = live.loop.second + live.server.settings.pingSeconds }
+        let limits = live.server.settings.limits
+        guard self.bytes.take(bytes.byteCount, at: live.milliseconds, limits.bytes) else { return refuseFlood("bytes") }
         var position = 0
         while let event = webSocket.next(&bytes, &position) {
             switch event {
             // A reader has nothing to say.
             case .message: end(.badMessage)
-            case .ping(let pong): connection.send(pong)
-            case .pong: break
+            case .ping, .pong:
+                guard controls.take(at: live.milliseconds, limits.controls) else { return refuseFlood("pings") }
+                if case .ping(let pong) = event { connection.send(pong) }
             case .ended(_, let reply, let error):
                 isOver = true
                 feed?.stop()

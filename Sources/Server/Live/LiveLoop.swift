@@ -41,6 +41,13 @@ final class LiveLoop {
         return true
     }
 
+    /// Too much of something: for a little while the connection's address is not let in again. What to say before 4008.
+    func flooded(_ what: String, _ connection: Connection) -> Problem {
+        server.measurements.refused(.messages)
+        server.limits.refuse(AddressGroup(rawValue: connection.tag))
+        return Problem(.tooManyRequests, "rate_limited", "too many \(what)", retryAfterSeconds: 5)
+    }
+
     func connectionClosed(_ connection: Connection) {
         server.limits.disconnect(AddressGroup(rawValue: connection.tag))
         server.limits.close()

@@ -136,12 +136,7 @@ final class LiveVisitor: ConnectionHandler {
         end(close)
     }
 
-    /// Too much of something: 4008, and for a little while the address is not let in again.
-    func refuseFlood(_ what: String) {
-        live.server.measurements.refused(.messages)
-        live.server.limits.refuse(AddressGroup(rawValue: connection.tag))
-        refuse(Problem(.tooManyRequests, "rate_limited", "too many \(what)", retryAfterSeconds: 5), .rateLimited)
-    }
+    func refuseFlood(_ what: String) { refuse(live.flooded(what, connection), .rateLimited) }
 
     // MARK: Positions
 

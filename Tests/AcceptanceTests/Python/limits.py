@@ -4,7 +4,7 @@ import re
 import socket
 import struct
 
-from harness import Server, exchange, wait_for
+from harness import KEY, Server, exchange, wait_for
 
 UPGRADE = (b"GET /v1/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
            b"Sec-WebSocket-Protocol: stanchion.v1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
@@ -42,6 +42,23 @@ def closed_with(connection):
     except OSError:
         pass
     return None
+
+
+def readers_of_events(server):
+    """They have a key and little to say, and the same budgets."""
+    queue = server.queue()["id"]
+    request = UPGRADE.replace(b"/v1/live", b"/v1/events?queue=%s" % queue.encode()) + b"Authorization: Bearer %s\r\n\r\n" % KEY.encode()
+    for flood in (masked(9, b"x") * 200, masked(10, b"") * 200, masked(2, b"", first=0) + masked(0, b"", first=0) * 20_000):
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        connection.sendall(request)
+        assert status(connection.recv(4096)) == 101
+        connection.sendall(masked(9, b"y"))
+        try:
+            connection.sendall(flood)
+        except OSError:
+            pass
+        assert closed_with(connection) == 4008
+        connection.close()
 
 
 def by_connection(server):
@@ -207,6 +224,7 @@ def origins():
 
 with Server() as server:
     by_connection(server)
+    readers_of_events(server)
 by_address()
 in_all()
 behind_proxies()
