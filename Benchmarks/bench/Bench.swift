@@ -19,8 +19,7 @@ struct Bench {
         case "protocol": ProtocolBench.run()
         case "crowd": Crowd(options).run()
         case "joins": JoinLoad(options).run()
-        case "readers": Readers(options).run()
-        default: print("engine | crowd | joins | readers, with name=value")
+        default: print("engine | protocol | crowd | joins, with name=value")
         }
     }
 

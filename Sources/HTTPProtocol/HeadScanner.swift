@@ -31,8 +31,6 @@ struct HeadScanner {
                 afterCR = true
             } else if byte == 0x0A {
                 throw .malformed("a LF without CR")
-            } else if byte == 0 {
-                throw .malformed("a NUL byte")
             } else if !HeadScanner.isOrdinary(byte), byte != 0x09 {
                 throw .malformed("a control character")
             }

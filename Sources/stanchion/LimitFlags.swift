@@ -49,11 +49,9 @@ struct LimitFlags: ParsableArguments {
     var proxyProtocol: String?
 
     func read(_ sources: SettingSources, into limits: inout LimitSettings) throws {
-        limits.connections = try sources.integer("max-connections", flag: maxConnections, in: 1...10_000_000) ?? limits.connections
-        limits.connectionsPerAddress =
-            try sources.integer("connections-per-address", flag: connectionsPerAddress, in: 1...10_000_000) ?? limits.connectionsPerAddress
-        limits.secureHandshakes =
-            try sources.integer("tls-handshakes", flag: tlsHandshakes, in: 1...1_000_000) ?? limits.secureHandshakes
+        try sources.integer("max-connections", flag: maxConnections, in: 1...10_000_000, &limits.connections)
+        try sources.integer("connections-per-address", flag: connectionsPerAddress, in: 1...10_000_000, &limits.connectionsPerAddress)
+        try sources.integer("tls-handshakes", flag: tlsHandshakes, in: 1...1_000_000, &limits.secureHandshakes)
         try sources.rate("handshakes", flag: handshakes, &limits.handshakes)
         try sources.rate("handshakes-per-address", flag: handshakesPerAddress, &limits.handshakesPerAddress)
         try sources.rate("joins-per-address", flag: joinsPerAddress, &limits.joinsPerAddress)

@@ -86,7 +86,7 @@ struct SettingFlags: ParsableArguments {
             settings.server.allowedOrigins = Set(origins)
         }
         settings.server.issuer = sources.text("issuer", flag: issuer) ?? settings.server.issuer
-        settings.server.drainSeconds = try sources.integer("drain-seconds", flag: drainSeconds, in: 1...600) ?? settings.server.drainSeconds
+        try sources.integer("drain-seconds", flag: drainSeconds, in: 1...600, &settings.server.drainSeconds)
         settings.server.tls = try TLSContext.Files.pairs(
             certificates: sources.text("tls-cert", flag: tlsCert), keys: sources.text("tls-key", flag: tlsKey))
         switch sources.text("compression", flag: compression) ?? "on" {

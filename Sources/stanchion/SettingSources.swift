@@ -73,4 +73,9 @@ struct SettingSources {
         }
         return number
     }
+
+    /// Leaves `value`, the default, as it is where nothing was given.
+    func integer(_ name: String, flag: String?, in range: ClosedRange<Int>, _ value: inout some FixedWidthInteger) throws {
+        if let given = try integer(name, flag: flag, in: range) { value = numericCast(given) }
+    }
 }

@@ -32,6 +32,6 @@ struct SizeFlags: ParsableArguments {
     }
 
     private func bytes(_ sources: SettingSources, _ name: String, _ flag: String?, _ value: inout Int, least: Int) throws {
-        value = try sources.integer(name, flag: flag, in: least...16_777_216) ?? value
+        try sources.integer(name, flag: flag, in: least...16_777_216, &value)
     }
 }

@@ -39,12 +39,10 @@ struct TimeFlags: ParsableArguments {
         try seconds(sources, "ping-seconds", pingSeconds, &settings.pingSeconds)
         try seconds(sources, "pong-seconds", pongSeconds, &settings.pongSeconds)
         try seconds(sources, "close-seconds", closeSeconds, &settings.closeSeconds)
-        if let given = try sources.integer("update-milliseconds", flag: updateMilliseconds, in: 100...60_000) {
-            settings.updateMilliseconds = UInt32(given)
-        }
+        try sources.integer("update-milliseconds", flag: updateMilliseconds, in: 100...60_000, &settings.updateMilliseconds)
     }
 
     private func seconds(_ sources: SettingSources, _ name: String, _ flag: String?, _ value: inout UInt32, most: Int = 3_600) throws {
-        if let given = try sources.integer(name, flag: flag, in: 1...most) { value = UInt32(given) }
+        try sources.integer(name, flag: flag, in: 1...most, &value)
     }
 }

@@ -29,7 +29,6 @@ import TestSupport
         #expect(String(decoding: bytes, as: UTF8.self) == #"{"a":1,"c":{"d":"e"},"f":[1,2]}"#)
     }
 
-    /// Everything that is written is read back by a parser that nobody here wrote.
     /// Of every length, for their digits are counted before they are written.
     @Test func numbersAreReadBack() throws {
         var random = SeededRandom(seed: TestSeed.value)
@@ -54,6 +53,7 @@ import TestSupport
         #expect(text(-99_999_999_999_999.98).utf8.count <= 20 && text(1e14) == "null")
     }
 
+    /// Everything that is written is read back by a parser that nobody here wrote.
     @Test func stringsAndTimesAreReadBack() throws {
         var random = SeededRandom(seed: TestSeed.value)
         for _ in 0..<500 {

@@ -143,7 +143,7 @@ extension Timestamp: JSONWritable {
 }
 
 /// A value that was written once, to be told to many.
-struct Prepared: JSONWritable {
+struct Prepared {
     let bytes: [UInt8]
 
     init(_ value: some JSONWritable) {
@@ -151,8 +151,6 @@ struct Prepared: JSONWritable {
         value.write(to: &bytes)
         self.bytes = bytes
     }
-
-    func write(to bytes: inout [UInt8]) { bytes.append(contentsOf: self.bytes) }
 }
 
 extension Identifier: JSONWritable {
