@@ -19,6 +19,9 @@ public struct DrainRate: Sendable, Hashable {
     /// Departures a second of each person in line.
     public let departuresPerPerson: Double
 
+    /// Whether the rate is the same at every position.
+    public var isUniform: Bool { departuresPerPerson == 0 }
+
     /// Positions a second at a position: what a client is told as `rate`.
     public func rate(at position: Int) -> Double { releases + departuresPerPerson * Double(max(0, position - 1)) }
 

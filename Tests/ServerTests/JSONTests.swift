@@ -16,6 +16,12 @@ import TestSupport
         #expect(text(0) == "0" && text(-12) == "-12" && text(Int.max) == "9223372036854775807" && text(Int.min) == "-9223372036854775808")
         #expect(text(0.5) == "0.5" && text(-0.25) == "-0.25" && text(10.0) == "10" && text(0.0001) == "0.0001" && text(0.00001) == "0")
         #expect(text(Double.nan) == "null" && text(Double.infinity) == "null" && text(1.00005) == "1.0001")
+        let places = [82.04, 82.05, 90.2, 9.96, 0.04, -0.04, -3.25].map { number in
+            var bytes: [UInt8] = []
+            bytes.append(addingCapacity: 20) { $0.append(number: number, places: 1) }
+            return String(decoding: bytes, as: UTF8.self)
+        }
+        #expect(places == ["82", "82.1", "90.2", "10", "0", "0", "-3.3"])
         #expect(text("a\"b\\c\n\u{1}ä😀") == #""a\"b\\c\n\u0001ä😀""#)
         #expect(text(Int?.none) == "null" && text(true) == "true")
         var bytes: [UInt8] = []

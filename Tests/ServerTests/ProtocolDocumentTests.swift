@@ -30,19 +30,44 @@ import Testing
     static let session = SessionID("01a20ee5-7861-7148-84f7-2896e354b25f")!
 
     /// A line that drains by a release every two seconds, and one that stands still.
-    static func place(_ rate: Int) -> LiveFrames.Place {
+    static func line(_ rate: Int) -> LiveFrames.Line {
         var state = QueueState()
         var log: [QueueEvent] = []
         state.configure(QueueConfiguration(releaseRatePerMinute: rate), at: at, &log)
-        return LiveFrames.Place(position: 41, waiting: 60, drain: state.drain(at: at), at: Prepared(at))
+        return LiveFrames.Line(waiting: 60, drain: state.drain(at: at), at: at)
+    }
+
+    /// Where people leave, the rate depends on the place and is written for each; and the widest numbers have room.
+    @Test func aLineIsWrittenForEachPlace() throws {
+        var state = QueueState()
+        var log: [QueueEvent] = []
+        state.configure(QueueConfiguration(releaseRatePerMinute: 30), at: Self.at, &log)
+        try state.open(at: Self.at, &log)
+        let tickets = try (0..<20).map { _ in try state.join(lane: 0, at: Self.at, &log) }
+        try state.leave(tickets[3], at: Self.at, &log)
+        let now = Timestamp(microseconds: Self.at.microseconds + 10_000_000)
+        let drain = state.drain(at: now)
+        #expect(!drain.isUniform)
+        let line = LiveFrames.Line(waiting: .max, drain: drain, at: now)
+        _ = try Self.json { LiveFrames.position(.max, line, reason: nil, into: &$0) }
+        for position in [1, 41, 1_000_000] {
+            guard case .object(let frame) = try Self.json({ LiveFrames.position(position, line, reason: nil, into: &$0) }),
+                case .number(let rate) = frame["rate"], case .object(let wait) = frame["wait"], case .number(let p50) = wait["p50Seconds"]
+            else {
+                Issue.record("no frame at \(position)")
+                continue
+            }
+            #expect(frame["position"] == .number(Double(position)))
+            #expect(abs(rate - drain.rate(at: position)) <= 0.000_05 + rate.ulp && abs(p50 - drain.wait(at: position)!.p50Seconds) <= 0.051)
+        }
     }
 
     @Test func theServersFramesAreTheExamples() throws {
         let announcement = Announcement(seq: 17, text: "Doors open at eight.", severity: .info, publishedAt: Self.at, expiresAt: nil)
         let made = try [
-            Self.json { LiveFrames.joined(Self.session, token: "st1.…", Self.record, .open, Self.place(30), into: &$0) },
-            Self.json { LiveFrames.position(Self.place(30), reason: nil, into: &$0) },
-            Self.json { LiveFrames.position(Self.place(0), reason: "priority_lane", into: &$0) },
+            Self.json { LiveFrames.joined(Self.session, token: "st1.…", Self.record, .open, position: 41, Self.line(30), into: &$0) },
+            Self.json { LiveFrames.position(41, Self.line(30), reason: nil, into: &$0) },
+            Self.json { LiveFrames.position(41, Self.line(0), reason: "priority_lane", into: &$0) },
             Self.json { LiveFrames.admitted("eyJ…", redirect: Self.record.redirect(with: "eyJ…"), expiresAt: Self.at, into: &$0) },
             Self.json { LiveFrames.announcement(announcement, into: &$0) },
             Self.json { LiveFrames.queue(.paused, into: &$0) },

@@ -99,8 +99,7 @@ extension ServerCore {
         case .waiting(let position, _):
             return .json(status) { bytes in
                 writeSession(who, token, "waiting", snapshot, &bytes)
-                LiveFrames.Place(position: position, waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: Prepared(now)).write(
-                    to: &bytes)
+                LiveFrames.Line(waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: now).write(position: position, to: &bytes)
             }
         case .admitted(let until):
             let admission = try await admissions.sign(

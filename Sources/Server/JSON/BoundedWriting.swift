@@ -37,14 +37,16 @@ extension OutputSpan<UInt8> {
         append(decimal: UInt64(value.magnitude))
     }
 
-    /// Four places behind the point, which is more than a rate or a wait is known to; `null` for what is no number of
-    /// at most fourteen digits. At most 20 bytes.
-    mutating func append(number value: Double) {
+    /// At most so many places behind the point; four are more than a rate is known to. `null` for what is no number of
+    /// at most fourteen digits. At most 20 bytes where there are four places or fewer.
+    mutating func append(number value: Double, places: Int = 4) {
         guard value.isFinite, value.magnitude < 1e14 else { return append(literal: "null") }
-        let scaled = UInt64(value.magnitude * 10_000 + 0.5)
+        var unit: UInt64 = 1
+        for _ in 0..<places { unit *= 10 }
+        let scaled = UInt64(value.magnitude * Double(unit) + 0.5)
         if value < 0, scaled > 0 { append(0x2D) }
-        append(decimal: scaled / 10_000)
-        var (fraction, width) = (scaled % 10_000, 4)
+        append(decimal: scaled / unit)
+        var (fraction, width) = (scaled % unit, places)
         guard fraction > 0 else { return }
         while fraction % 10 == 0 {
             fraction /= 10
@@ -52,5 +54,20 @@ extension OutputSpan<UInt8> {
         }
         append(0x2E)
         append(decimal: fraction, width: width)
+    }
+}
+
+/// At most 64 bytes that were written once, to be told to many: without a reference, which would be counted each time.
+struct Prepared {
+    private var storage = InlineArray<64, UInt8>(repeating: 0)
+    let count: Int
+
+    init(_ bytes: [UInt8]) {
+        count = bytes.count
+        for (index, byte) in bytes.enumerated() { storage[index] = byte }
+    }
+
+    func append(to bytes: inout OutputSpan<UInt8>) {
+        storage.span.withUnsafeBufferPointer { bytes.append(UnsafeBufferPointer(rebasing: $0[..<count])) }
     }
 }

@@ -142,17 +142,6 @@ extension Timestamp: JSONWritable {
     }
 }
 
-/// A value that was written once, to be told to many.
-struct Prepared {
-    let bytes: [UInt8]
-
-    init(_ value: some JSONWritable) {
-        var bytes: [UInt8] = []
-        value.write(to: &bytes)
-        self.bytes = bytes
-    }
-}
-
 extension Identifier: JSONWritable {
     func write(to bytes: inout [UInt8]) { description.write(to: &bytes) }
 }

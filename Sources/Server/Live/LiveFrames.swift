@@ -12,44 +12,52 @@ enum LiveFrames {
         bytes.append(0x7D)
     }
 
-    /// A place in line, as `joined`, `position` and the REST answers tell it, each behind other members.
+    /// A line at one moment, as `joined`, `position` and the REST answers tell of a place in it, behind other members.
     ///
-    /// Spelled out, where all else is written member by member: this is what is written for everybody in a sweep.
-    struct Place {
-        let position: Int
-        let waiting: Int
-        let drain: DrainRate
-        let at: Prepared
+    /// What everybody in it is told alike is written once; for each in a sweep what is left are three numbers.
+    struct Line {
+        private let drain: DrainRate
+        private let beforeRate: Prepared
+        private let at: Prepared
 
-        /// More than the members have, whatever the numbers are.
-        private static let room = 256
-
-        func write(to bytes: inout [UInt8]) {
-            bytes.append(addingCapacity: Place.room) { write(to: &$0) }
+        init(waiting: Int, drain: DrainRate, at: Timestamp) {
+            self.drain = drain
+            var (before, after): ([UInt8], [UInt8]) = ([], [])
+            before.append(literal: #","waiting":"#)
+            waiting.write(to: &before)
+            before.append(literal: #","rate":"#)
+            if drain.isUniform { drain.rate(at: 1).write(to: &before) }
+            after.append(literal: #","at":"#)
+            at.write(to: &after)
+            (beforeRate, self.at) = (Prepared(before), Prepared(after))
         }
 
-        private func write(to bytes: inout OutputSpan<UInt8>) {
-            bytes.append(literal: #","position":"#)
-            bytes.append(integer: position)
-            bytes.append(literal: #","waiting":"#)
-            bytes.append(integer: waiting)
-            bytes.append(literal: #","rate":"#)
-            bytes.append(number: drain.rate(at: position))
-            if let wait = drain.wait(at: position) {
-                bytes.append(literal: #","wait":{"p50Seconds":"#)
-                bytes.append(number: wait.p50Seconds)
-                bytes.append(literal: #","p90Seconds":"#)
-                bytes.append(number: wait.p90Seconds)
-                bytes.append(literal: #"},"at":"#)
-            } else {
-                bytes.append(literal: #","wait":null,"at":"#)
+        func write(position: Int, behind text: StaticString = "", to bytes: inout [UInt8]) {
+            // More than the numbers and names have, whatever they are.
+            let room = 192 + text.utf8CodeUnitCount + beforeRate.count + at.count
+            bytes.append(addingCapacity: room) { bytes in
+                bytes.append(literal: text)
+                bytes.append(literal: #","position":"#)
+                bytes.append(integer: position)
+                beforeRate.append(to: &bytes)
+                if !drain.isUniform { bytes.append(number: drain.rate(at: position)) }
+                if let wait = drain.wait(at: position) {
+                    bytes.append(literal: #","wait":{"p50Seconds":"#)
+                    bytes.append(number: wait.p50Seconds, places: 1)
+                    bytes.append(literal: #","p90Seconds":"#)
+                    bytes.append(number: wait.p90Seconds, places: 1)
+                    bytes.append(0x7D)
+                } else {
+                    bytes.append(literal: #","wait":null"#)
+                }
+                at.append(to: &bytes)
             }
-            at.bytes.withUnsafeBufferPointer { bytes.append($0) }
         }
     }
 
     static func joined(
-        _ session: SessionID, token: String, _ queue: QueueRecord, _ status: QueueStatus, _ place: Place, into bytes: inout [UInt8]
+        _ session: SessionID, token: String, _ queue: QueueRecord, _ status: QueueStatus, position: Int, _ line: Line,
+        into bytes: inout [UInt8]
     ) {
         frame("joined", &bytes) { bytes in
             bytes.member("session", session)
@@ -59,15 +67,14 @@ enum LiveFrames {
                 bytes.member("name", queue.name)
                 bytes.member("status", status.rawValue)
             }
-            place.write(to: &bytes)
+            line.write(position: position, to: &bytes)
         }
     }
 
-    static func position(_ place: Place, reason: String?, into bytes: inout [UInt8]) {
-        frame("position", &bytes) { bytes in
-            place.write(to: &bytes)
-            bytes.member("reason", ifPresent: reason)
-        }
+    static func position(_ position: Int, _ line: Line, reason: String?, into bytes: inout [UInt8]) {
+        line.write(position: position, behind: #"{"type":"position""#, to: &bytes)
+        bytes.member("reason", ifPresent: reason)
+        bytes.append(0x7D)
     }
 
     static func admitted(_ admission: String, redirect: String?, expiresAt: Timestamp, into bytes: inout [UInt8]) {

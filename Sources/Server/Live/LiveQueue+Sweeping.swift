@@ -32,9 +32,8 @@ struct Sweeping {
 struct SweepContext {
     let state: QueueState
     let milliseconds: UInt32
-    let at: Prepared
-    let waiting: Int
     let drain: DrainRate
+    let line: LiveFrames.Line
     /// The queue was set anew, or somebody asked: told, due or not.
     let isForced: Bool
 
@@ -42,9 +41,8 @@ struct SweepContext {
         let now = queue.live.server.clock.now()
         state = queue.snapshot.state
         milliseconds = queue.live.milliseconds
-        at = Prepared(now)
-        waiting = state.waitingCount
         drain = state.drain(at: now)
+        line = LiveFrames.Line(waiting: state.waitingCount, drain: drain, at: now)
         self.isForced = isForced
     }
 }

@@ -69,7 +69,8 @@ final class LiveQueue {
         for index in range {
             if index + 4 < span.count { prefetch(span[index + 4]) }
             if index + 2 < span.count { prefetch(span[index + 2].connection) }
-            body(span[index])
+            // The list above keeps them all: none is counted again.
+            Unmanaged.passUnretained(span[index])._withUnsafeGuaranteedRef(body)
         }
     }
 

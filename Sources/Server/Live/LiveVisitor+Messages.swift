@@ -139,12 +139,12 @@ extension LiveVisitor {
         let standing = snapshot.state.standing(ticket)
         guard standing != .gone else { return settle() }
         let (now, position) = (live.server.clock.now(), snapshot.state.position(ticket) ?? 1)
-        let place = LiveFrames.Place(position: position, waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: Prepared(now))
+        let line = LiveFrames.Line(waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: now)
         shown = ShownPosition(position: position, rate: snapshot.drain.rate(at: position), at: live.milliseconds)
         lastPosition = Int32(clamping: position)
         lastSent = live.milliseconds
         let token = live.server.token(queue: snapshot.record.id, session: session, ticket: ticket, user: user, at: now)
-        send { LiveFrames.joined(session, token: token, snapshot.record, snapshot.state.status, place, into: &$0) }
+        send { LiveFrames.joined(session, token: token, snapshot.record, snapshot.state.status, position: position, line, into: &$0) }
         for announcement in queue.announcements.reversed() where announcement.expiresAt.map({ $0 > now }) ?? true {
             send { LiveFrames.announcement(announcement, into: &$0) }
         }

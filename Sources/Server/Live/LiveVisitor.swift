@@ -162,15 +162,17 @@ final class LiveVisitor: ConnectionHandler {
     func show(_ position: Int, _ sweep: SweepContext, reason: String?) {
         let rate = sweep.drain.rate(at: position)
         if reason == nil {
-            shown.update(position: position, rate: rate, at: sweep.milliseconds)
+            // Changed in a copy: where it lies each change would be checked for being the only access to it.
+            var next = shown
+            next.update(position: position, rate: rate, at: sweep.milliseconds)
+            shown = next
         } else {
             shown = ShownPosition(position: position, rate: rate, at: sweep.milliseconds)
         }
         lastPosition = Int32(clamping: position)
         lastSent = sweep.milliseconds
-        let place = LiveFrames.Place(position: position, waiting: sweep.waiting, drain: sweep.drain, at: sweep.at)
         live.encoder.text(deflate: webSocket.deflate) {
-            LiveFrames.position(place, reason: reason, into: &$0)
+            LiveFrames.position(position, sweep.line, reason: reason, into: &$0)
         } _: { frame in
             if connection.sendReplaceable(frame) { live.server.measurements.positionsConflated.increment() }
         }
