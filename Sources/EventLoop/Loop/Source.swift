@@ -17,7 +17,8 @@ open class Source {
         self.number = number
     }
 
-    /// The loop's second at which time is up; 0: never.
+    /// The loop's second at which time is up; 0: never. The second that it is counted from may be nearly over, and the
+    /// look at all of them comes once a second: time is up at most a second early, and on an idle loop one late.
     public var deadline: UInt32 {
         get { isGone ? 0 : loop.deadline(of: number) }
         // The number of one that is gone may be another's by now.
