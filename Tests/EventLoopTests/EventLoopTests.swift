@@ -83,6 +83,40 @@ import Testing
         group.stop()
     }
 
+    /// More than its room, and one message that is larger than all of it.
+    @Test func aBatchKeepsTheOrder() async throws {
+        let texts = (1...300).map { number in "|\(number)" + String(repeating: ".", count: number == 200 ? 20_000 : 200) }
+        let (group, address) = try EventLoopTests.serve { _ in
+            Batching { batch, connection in
+                for text in texts { Array(text.utf8).withUnsafeBytes { batch.append($0, to: connection) } }
+                #expect(batch.send() == 0)
+            }
+        }
+        let client = RawClient(address)
+        client.send("go")
+        #expect(client.readAll() == texts.joined())
+        client.close()
+        group.stop()
+    }
+
+    @Test func aBatchTellsWhatItReplaced() async throws {
+        let (group, address) = try EventLoopTests.serve { _ in
+            Batching { batch, connection in
+                connection.outboxLimit = 64 << 20
+                connection.send([UInt8](repeating: 0x2E, count: 16 << 20))
+                for round in 0..<2 {
+                    for number in 1...500 { Array("|P\(number)|".utf8).withUnsafeBytes { batch.append($0, to: connection) } }
+                    #expect(batch.send() == (round == 0 ? 499 : 500))
+                }
+            }
+        }
+        let client = RawClient(address)
+        client.send("go")
+        #expect(client.readAll().drop { $0 == "." } == "|P500|")
+        client.close()
+        group.stop()
+    }
+
     @Test func aPeerThatReadsNothingIsRefusedPastTheLimit() async throws {
         let refused = Atomic<Bool>(false)
         let (group, address) = try EventLoopTests.serve { connection in
@@ -133,6 +167,18 @@ private final class Flooding: ConnectionHandler {
         connection.send([UInt8](repeating: 0x2E, count: 16 << 20))
         for number in 1...2_000 { Array("|P\(number)|".utf8).withUnsafeBytes { _ = connection.sendReplaceable($0) } }
         connection.send(Array("|END|".utf8))
+        connection.closeAfterDrain()
+    }
+    func connectionTimedOut(_ connection: Connection) {}
+    func connectionDrained(_ connection: Connection) { connection.closeWhenSent() }
+}
+
+private final class Batching: ConnectionHandler {
+    let fill: @Sendable (inout SendBatch, Connection) -> Void
+    init(_ fill: @escaping @Sendable (inout SendBatch, Connection) -> Void) { self.fill = fill }
+    func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
+        var batch = SendBatch()
+        fill(&batch, connection)
         connection.closeAfterDrain()
     }
     func connectionTimedOut(_ connection: Connection) {}

@@ -17,6 +17,8 @@ final class LiveLoop {
     private(set) var staleSince: Timestamp?
     /// One for all connections: a frame is written here and sent from here.
     var encoder = FrameEncoder()
+    /// Those of a sweep, a few at a time.
+    var positionFrames = PositionFrames()
     private var pool: DeflatePool
     private var closedTickets: [QueueID: [Ticket]] = [:]
 
@@ -127,6 +129,11 @@ final class LiveLoop {
     func becomeStale(since: Timestamp?) {
         staleSince = since
         for queue in queues.values { queue.broadcast { LiveFrames.state(staleSince: since, into: &$0) } }
+    }
+
+    func sendPositionFrames() {
+        let conflated = positionFrames.send()
+        if conflated > 0 { server.measurements.positionsConflated.increment(by: conflated) }
     }
 
     // MARK: Draining

@@ -14,6 +14,8 @@ struct Sweeping {
     /// One sweep under way.
     struct Pass {
         let isForced: Bool
+        /// The loop's milliseconds. One moment for everyone: who was told together is told together again.
+        let began: UInt32
         var index = 0
         var frames = 0
         var took: UInt64 = 0
@@ -22,25 +24,36 @@ struct Sweeping {
     }
 
     var next: (timer: TimerID, due: UInt64)?
-    var lastTook: UInt64 = 0
+    /// Not before: the last one has had its share of the loop's time.
+    var earliest: UInt64 = 0
     /// The next one tells everyone.
     var isForced = false
     var pass: Pass?
+
+    /// What is left of an interval, in milliseconds; nothing in the sweep that is nearest to its end. Were it always the
+    /// next one, what moves once a second would be told every 1.1 seconds.
+    static func rest(of interval: UInt32, passed: UInt32) -> UInt32 {
+        let (passed, interval) = (UInt64(passed), UInt64(interval))
+        return passed + nanoseconds / 2_000_000 >= interval ? 0 : UInt32(interval - passed)
+    }
 }
 
 /// What a sweep knows of the queue, once for everyone.
 struct SweepContext {
     let state: QueueState
     let milliseconds: UInt32
+    /// When the sweep began, on the same clock.
+    let began: UInt32
     let drain: DrainRate
     let line: LiveFrames.Line
     /// The queue was set anew, or somebody asked: told, due or not.
     let isForced: Bool
 
-    init(_ queue: LiveQueue, isForced: Bool) {
+    init(_ queue: LiveQueue, isForced: Bool, began: UInt32? = nil) {
         let now = queue.live.server.clock.now()
         state = queue.snapshot.state
         milliseconds = queue.live.milliseconds
+        self.began = began ?? milliseconds
         drain = state.drain(at: now)
         line = LiveFrames.Line(waiting: state.waitingCount, drain: drain, at: now)
         self.isForced = isForced
@@ -53,7 +66,7 @@ extension LiveQueue {
     /// Sees to it that there is a sweep in `delay` at the latest, and in no less than what sweeps may cost.
     func scheduleSweep(after delay: UInt64 = 0) {
         guard !members.isEmpty else { return }
-        let due = live.loop.now + max(delay, Sweeping.nanoseconds, sweeping.lastTook * 10)
+        let due = max(live.loop.now + max(delay, Sweeping.nanoseconds), sweeping.earliest)
         if let planned = sweeping.next {
             guard due < planned.due else { return }
             live.loop.cancel(planned.timer)
@@ -66,7 +79,7 @@ extension LiveQueue {
         sweeping.next = nil
         guard sweeping.pass == nil else { return scheduleSweep() }
         compact()
-        sweeping.pass = Sweeping.Pass(isForced: sweeping.isForced)
+        sweeping.pass = Sweeping.Pass(isForced: sweeping.isForced, began: live.milliseconds)
         sweeping.isForced = false
         goOn()
     }
@@ -77,11 +90,12 @@ extension LiveQueue {
     private func goOn() {
         guard var pass = sweeping.pass else { return }
         let began = EventLoop.monotonicNow()
-        let context = SweepContext(self, isForced: pass.isForced)
+        let context = SweepContext(self, isForced: pass.isForced, began: pass.began)
         while pass.index < members.count, EventLoop.monotonicNow() - began < Sweeping.sliceNanoseconds {
             let slice = pass.index..<min(pass.index + 32, members.count)
-            forEachMember(in: slice) { ask($0, context, &pass) }
+            ask(slice, context, &pass, &live.positionFrames)
             pass.index = slice.upperBound
+            live.sendPositionFrames()
         }
         pass.took += EventLoop.monotonicNow() - began
         if pass.index < members.count {
@@ -93,12 +107,21 @@ extension LiveQueue {
         }
     }
 
-    private func ask(_ visitor: LiveVisitor, _ context: SweepContext, _ pass: inout Sweeping.Pass) {
+    // One access to the loop's frames for many visitors: each is checked for being the only one.
+    private func ask(
+        _ slice: Range<Int>, _ context: SweepContext, _ pass: inout Sweeping.Pass, _ frames: inout PositionFrames
+    ) {
+        forEachMember(in: slice) { ask($0, context, &pass, &frames) }
+    }
+
+    private func ask(
+        _ visitor: LiveVisitor, _ context: SweepContext, _ pass: inout Sweeping.Pass, _ frames: inout PositionFrames
+    ) {
         guard visitor.isWatching else { return }
         let quiet = visitor.quietMilliseconds(context)
         if quiet == 0 {
             if let position = context.state.position(visitor.ticket) {
-                if visitor.consider(position, context) { pass.frames += 1 }
+                if visitor.consider(position, context, &frames) { pass.frames += 1 }
             } else if visitor.ticket.number < context.state.nextNumber(lane: visitor.ticket.lane) {
                 visitor.settle()
             }
@@ -107,7 +130,7 @@ extension LiveQueue {
     }
 
     private func end(_ pass: Sweeping.Pass) {
-        sweeping.lastTook = pass.took
+        sweeping.earliest = live.loop.now + pass.took * 9
         live.server.measurements.positionFrames.increment(by: pass.frames)
         live.server.measurements.sweepSeconds.recordNanoseconds(Int64(pass.took))
         if let next = pass.next { scheduleSweep(after: UInt64(next) * 1_000_000) }

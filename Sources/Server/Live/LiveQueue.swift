@@ -67,8 +67,8 @@ final class LiveQueue {
         let members = members
         let span = members.span
         for index in range {
-            if index + 4 < span.count { prefetch(span[index + 4]) }
-            if index + 2 < span.count { prefetch(span[index + 2].connection) }
+            if index + 8 < span.count { prefetch(span[index + 8]) }
+            if index + 4 < span.count { prefetch(span[index + 4].connection) }
             // The list above keeps them all: none is counted again.
             Unmanaged.passUnretained(span[index])._withUnsafeGuaranteedRef(body)
         }

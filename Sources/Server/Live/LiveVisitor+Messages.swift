@@ -165,7 +165,9 @@ extension LiveVisitor {
     private func setHidden(_ hidden: Bool) {
         isHidden = hidden
         guard !hidden, phase == .waiting, let queue, let position = queue.snapshot.state.position(ticket) else { return }
-        show(position, SweepContext(queue, isForced: true), reason: position > Int(lastPosition) ? "priority_lane" : nil)
+        let reason = position > Int(lastPosition) ? "priority_lane" : nil
+        show(position, SweepContext(queue, isForced: true), reason: reason, &live.positionFrames)
+        live.sendPositionFrames()
     }
 
     private func leave() throws(Problem) {

@@ -143,23 +143,22 @@ final class LiveVisitor: ConnectionHandler {
     /// For how many milliseconds more nothing may be sent.
     func quietMilliseconds(_ sweep: SweepContext) -> UInt32 {
         guard isExact, !sweep.isForced else { return 0 }
-        let (passed, interval) = (sweep.milliseconds &- lastSent, live.server.settings.updateMilliseconds)
-        return passed >= interval ? 0 : interval - passed
+        return Sweeping.rest(of: live.server.settings.updateMilliseconds, passed: sweep.began &- lastSent)
     }
 
     /// Whether a frame can come to be due although nothing happens in the queue.
     var isMoving: Bool { !isExact && shown.isMoving }
 
-    /// Sends a position frame where one is due, and says whether it did.
-    func consider(_ position: Int, _ sweep: SweepContext) -> Bool {
+    /// Writes a position frame where one is due, and says whether it did.
+    func consider(_ position: Int, _ sweep: SweepContext, _ frames: inout PositionFrames) -> Bool {
         let rose = position > Int(lastPosition)
         let isDue = isExact ? position != Int(lastPosition) : shown.isFrameDue(truth: position, at: sweep.milliseconds)
         guard rose || isDue || sweep.isForced else { return false }
-        show(position, sweep, reason: rose ? "priority_lane" : nil)
+        show(position, sweep, reason: rose ? "priority_lane" : nil, &frames)
         return true
     }
 
-    func show(_ position: Int, _ sweep: SweepContext, reason: String?) {
+    func show(_ position: Int, _ sweep: SweepContext, reason: String?, _ frames: inout PositionFrames) {
         let rate = sweep.drain.rate(at: position)
         if reason == nil {
             // Changed in a copy: where it lies each change would be checked for being the only access to it.
@@ -170,12 +169,8 @@ final class LiveVisitor: ConnectionHandler {
             shown = ShownPosition(position: position, rate: rate, at: sweep.milliseconds)
         }
         lastPosition = Int32(clamping: position)
-        lastSent = sweep.milliseconds
-        live.encoder.text(deflate: webSocket.deflate) {
-            LiveFrames.position(position, sweep.line, reason: reason, into: &$0)
-        } _: { frame in
-            if connection.sendReplaceable(frame) { live.server.measurements.positionsConflated.increment() }
-        }
+        lastSent = sweep.began
+        frames.append(position, sweep.line, reason: reason, to: self)
     }
 
     // MARK: What becomes of a session
