@@ -63,5 +63,6 @@ public final class QueueSnapshot: Sendable {
 public struct QueueUpdate: Sendable {
     public let snapshot: QueueSnapshot
     public let events: [QueueEvent]
+    /// Those that the events speak of, or all that still matter where the queue is new. The oldest first.
     public let announcements: [Announcement]
 }

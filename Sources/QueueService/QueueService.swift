@@ -90,7 +90,7 @@ public actor QueueService {
         observers.append(observer)
         for queue in hosted.values {
             guard let snapshot = queue.snapshot else { continue }
-            observer.queueChanged(QueueUpdate(snapshot: snapshot, events: [], announcements: queue.announcements))
+            observer.queueChanged(QueueUpdate(snapshot: snapshot, events: [], announcements: queue.announcements.reversed()))
         }
         if let staleSince { observer.stalenessChanged(staleSince) }
     }
@@ -211,7 +211,8 @@ public actor QueueService {
                 }
                 for entry in new where entry.event.seq == (hosted[id]?.state.head ?? 0) + 1 { hosted[id]?.state.apply(entry.event) }
                 let announcements = new.compactMap(\.announcement)
-                hosted[id]?.announcements.insert(contentsOf: announcements.reversed(), at: 0)
+                let older = hosted[id]?.announcements ?? []
+                hosted[id]?.announcements = Array((announcements.reversed() + older).prefix(20))
                 notify(id, events: new.map(\.event), announcements: announcements)
             }
         } catch {

@@ -175,7 +175,7 @@ import Testing
         var encoder = FrameEncoder()
         let text = String(repeating: "everybody hears this ", count: 40)
         encoder.payload.append(contentsOf: text.utf8)
-        var message = SharedMessage(.text, &encoder)
+        let message = SharedMessage(.text, &encoder)
         for deflate in [a, b, nil, a] {
             var frame: [UInt8] = []
             message.withFrame(for: deflate) { frame = Array($0) }

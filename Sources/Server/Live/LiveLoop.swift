@@ -128,7 +128,7 @@ final class LiveLoop {
 
     func becomeStale(since: Timestamp?) {
         staleSince = since
-        for queue in queues.values { queue.broadcast { LiveFrames.state(staleSince: since, into: &$0) } }
+        for queue in queues.values { queue.tell(CollectionOfOne(.staleness(since: since))) }
     }
 
     func sendPositionFrames() {

@@ -122,7 +122,7 @@ extension LiveQueue {
         if quiet == 0 {
             if let position = context.state.position(visitor.ticket) {
                 if visitor.consider(position, context, &frames) { pass.frames += 1 }
-            } else if visitor.ticket.number < context.state.nextNumber(lane: visitor.ticket.lane) {
+            } else if !telling.isUnderWay, visitor.ticket.number < context.state.nextNumber(lane: visitor.ticket.lane) {
                 visitor.settle()
             }
         }

@@ -9,16 +9,18 @@ import WebSocketProtocol
 final class LiveQueue {
     unowned let live: LiveLoop
     private(set) var snapshot: QueueSnapshot
+    /// The newest first: what who comes later is greeted with.
     private(set) var announcements: [Announcement]
     private(set) var members: [LiveVisitor] = []
     private var goneCount = 0
     private var feeds: [EventFeed] = []
     var sweeping = Sweeping()
+    var telling = Telling()
 
     init(live: LiveLoop, _ update: QueueUpdate) {
         self.live = live
         snapshot = update.snapshot
-        announcements = update.announcements
+        announcements = update.announcements.reversed()
     }
 
     // MARK: Members
@@ -46,7 +48,7 @@ final class LiveQueue {
         return members[start...].prefix { $0.ticket == ticket }
     }
 
-    private func firstIndex(notBefore ticket: Ticket) -> Int {
+    func firstIndex(notBefore ticket: Ticket) -> Int {
         var (low, high) = (0, members.count)
         while low < high {
             let middle = (low + high) / 2
@@ -79,46 +81,18 @@ final class LiveQueue {
     func apply(_ update: QueueUpdate) {
         guard update.snapshot.state.head >= snapshot.state.head else { return }
         snapshot = update.snapshot
-        announcements = (update.announcements + announcements).prefix(20).map { $0 }
-        for event in update.events { tell(event) }
-        for announcement in update.announcements {
-            broadcast { LiveFrames.announcement(announcement, into: &$0) }
-            live.server.measurements.announcementFrames.increment(by: members.count)
-        }
+        announcements = Array((update.announcements.reversed() + announcements).prefix(20))
+        tell(update)
         for feed in feeds { feed.poke() }
+        if update.events.contains(where: \.changesWhatIsShown) { sweeping.isForced = true }
         if update.events.contains(where: \.movesTheLine) { scheduleSweep() }
-    }
-
-    /// What cannot wait for a sweep.
-    private func tell(_ event: QueueEvent) {
-        switch event.change {
-        case .admitted(let ticket, let until):
-            for visitor in find(ticket) { visitor.admit(until: until) }
-        case .completed(let ticket): for visitor in find(ticket) { visitor.finish("completed") }
-        case .left(let ticket): for visitor in find(ticket) { visitor.finish("left") }
-        case .expired(let ticket, _): for visitor in find(ticket) { visitor.finish("expired") }
-        case .closed: for visitor in members where visitor.isWaiting { visitor.finish("closed") }
-        case .opened, .paused, .resumed:
-            broadcast { LiveFrames.queue(snapshot.state.status, into: &$0) }
-            sweeping.isForced = true
-        case .configured: sweeping.isForced = true
-        case .joined, .connected, .disconnected, .announced: break
-        }
     }
 
     /// The queue is gone.
     func close() {
+        telling = Telling()
         for visitor in members { visitor.finish("closed") }
         for feed in feeds { feed.end() }
-    }
-
-    /// Encodes a message once and sends the same bytes to everyone who compresses alike.
-    func broadcast(_ write: (inout [UInt8]) -> Void) {
-        guard !members.isEmpty else { return }
-        live.encoder.reset()
-        write(&live.encoder.payload)
-        var message = SharedMessage(.text, &live.encoder)
-        forEachMember(in: members.indices) { visitor in message.withFrame(for: visitor.webSocket.deflate) { visitor.send($0) } }
     }
 }
 
@@ -128,6 +102,14 @@ extension QueueEvent {
         switch change {
         case .announced, .connected, .disconnected: false
         case .joined, .admitted, .completed, .left, .expired, .opened, .paused, .resumed, .closed, .configured: true
+        }
+    }
+
+    /// Whether everyone's wait is another one after it, also where no position is.
+    fileprivate var changesWhatIsShown: Bool {
+        switch change {
+        case .opened, .paused, .resumed, .configured: true
+        default: false
         }
     }
 }

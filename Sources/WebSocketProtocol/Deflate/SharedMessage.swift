@@ -1,5 +1,5 @@
 /// One message for many connections: framed once, and compressed once for each distinct set of parameters.
-public struct SharedMessage: ~Copyable {
+public final class SharedMessage {
     private let opcode: Opcode
     private let plain: [UInt8]
     private let headerSize: Int
@@ -13,7 +13,7 @@ public struct SharedMessage: ~Copyable {
     }
 
     /// Lends the frame for a connection that compresses by `deflate`, or not at all.
-    public mutating func withFrame(for deflate: PermessageDeflate?, _ body: (UnsafeRawBufferPointer) -> Void) {
+    public func withFrame(for deflate: PermessageDeflate?, _ body: (UnsafeRawBufferPointer) -> Void) {
         guard let deflate, plain.count - headerSize >= deflate.minimumBytes else { return plain.withUnsafeBytes(body) }
         if let known = compressed[ObjectIdentifier(deflate)] { return known.withUnsafeBytes(body) }
         var made = plain
