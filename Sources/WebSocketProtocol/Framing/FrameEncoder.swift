@@ -90,7 +90,11 @@ public struct FrameEncoder: Sendable {
     public static func close(_ code: CloseCode, _ reason: String = "", mask: UInt32? = nil) -> [UInt8] {
         var text = reason
         while text.utf8.count > 123 { text.removeLast() }
-        return frame(.close, [UInt8(code.rawValue >> 8), UInt8(code.rawValue & 0xFF)] + Array(text.utf8), mask: mask)
+        var encoder = FrameEncoder(capacity: 2 + text.utf8.count)
+        encoder.payload.append(UInt8(code.rawValue >> 8))
+        encoder.payload.append(UInt8(code.rawValue & 0xFF))
+        encoder.payload.append(contentsOf: text.utf8)
+        return encoder.finished(.close, mask: mask)
     }
 }
 
