@@ -142,9 +142,7 @@ extension QueueService {
             guard case .announcement(let text, let severity, let expiresAt) = detail, case .announced = event.change else { return nil }
             return Announcement(seq: event.seq, text: text, severity: severity, publishedAt: event.at, expiresAt: expiresAt)
         }
-        if !announcements.isEmpty {
-            hosted[id]?.announcements = Array((announcements.reversed() + queue.announcements).prefix(20))
-        }
+        if !announcements.isEmpty { hosted[id]?.announcements.prepend(announcements) }
         notify(id, events: decision.events.map(\.event), announcements: announcements)
     }
 }

@@ -211,8 +211,7 @@ public actor QueueService {
                 }
                 for entry in new where entry.event.seq == (hosted[id]?.state.head ?? 0) + 1 { hosted[id]?.state.apply(entry.event) }
                 let announcements = new.compactMap(\.announcement)
-                let older = hosted[id]?.announcements ?? []
-                hosted[id]?.announcements = Array((announcements.reversed() + older).prefix(20))
+                hosted[id]?.announcements.prepend(announcements)
                 notify(id, events: new.map(\.event), announcements: announcements)
             }
         } catch {

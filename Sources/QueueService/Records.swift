@@ -154,6 +154,11 @@ public struct Announcement: Sendable, Hashable {
     }
 }
 
+extension [Announcement] {
+    /// Puts what is new, the oldest first, before what was known, the newest first. Who comes later is told the last twenty.
+    public mutating func prepend(_ new: [Announcement]) { self = Array((new.reversed() + self).prefix(20)) }
+}
+
 /// An entry of the log with all that a reader of it is told.
 public struct LogEntry: Sendable, Hashable {
     public let event: QueueEvent

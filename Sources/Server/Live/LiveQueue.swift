@@ -81,7 +81,7 @@ final class LiveQueue {
     func apply(_ update: QueueUpdate) {
         guard update.snapshot.state.head >= snapshot.state.head else { return }
         snapshot = update.snapshot
-        announcements = Array((update.announcements.reversed() + announcements).prefix(20))
+        if !update.announcements.isEmpty { announcements.prepend(update.announcements) }
         tell(update)
         for feed in feeds { feed.poke() }
         if update.events.contains(where: \.changesWhatIsShown) { sweeping.isForced = true }

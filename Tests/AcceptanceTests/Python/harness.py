@@ -178,11 +178,18 @@ HANDSHAKE = (b"GET /v1/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnect
              b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
 
 
-def deaf(server, queue):
-    """A visitor who joins and never reads."""
+def visitor(server, queue, buffer=None):
+    """Asks for a place, and reads nothing yet."""
     join = json.dumps({"type": "join", "queue": queue}).encode()
     connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    if buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    connection.settimeout(20)
     connection.connect(("127.0.0.1", server.port))
     connection.sendall(HANDSHAKE + bytes([0x81, 0x80 | len(join), 0, 0, 0, 0]) + join)
     return connection
+
+
+def deaf(server, queue):
+    """A visitor who joins and never reads."""
+    return visitor(server, queue, buffer=4096)

@@ -5,21 +5,13 @@ With so many in line a message needs several turns of the loop, and what follows
 
 import json
 import resource
-import socket
 import struct
 import threading
 
-from harness import HANDSHAKE, Server, wait_for
+from harness import Server, visitor, wait_for
 
 CROWD, LATE = 2_000, 100
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-
-
-def join(server, queue):
-    message = json.dumps({"type": "join", "queue": queue}).encode()
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-    connection.sendall(HANDSHAKE + bytes([0x81, 0x80 | len(message), 0, 0, 0, 0]) + message)
-    return connection
 
 
 def messages(connection):
@@ -60,7 +52,7 @@ def together(*jobs):
 with Server("--loops", "1") as server:
     queue = server.queue()["id"]
     waiting = lambda: server.good("GET", f"/v1/queues/{queue}/stats")["waiting"]
-    early = [join(server, queue) for _ in range(CROWD)]
+    early = [visitor(server, queue) for _ in range(CROWD)]
     wait_for(lambda: waiting() == CROWD, 30, "the crowd in line")
     late = []
 
@@ -72,7 +64,7 @@ with Server("--loops", "1") as server:
         for way in ways:
             server.good("POST", f"/v1/queues/{queue}/{way}")
 
-    together(announce, announce, lambda: change(*["pause", "resume"] * 5), lambda: late.extend(join(server, queue) for _ in range(LATE)))
+    together(announce, announce, lambda: change(*["pause", "resume"] * 5), lambda: late.extend(visitor(server, queue) for _ in range(LATE)))
     wait_for(lambda: waiting() == CROWD + LATE, 30, "the late ones in line")
     together(announce, announce, lambda: change("close"))
 
