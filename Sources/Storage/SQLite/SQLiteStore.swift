@@ -55,10 +55,19 @@ public final class SQLiteStore: QueueStore {
         }
     }
 
-    public func close() { try? pool.close() }
+    /// Breaks off what still reads, and closes the file.
+    public func close() {
+        pool.interrupt()
+        try? pool.close()
+    }
 
-    func reading<R: Sendable>(_ body: @Sendable (Database) throws -> R) async throws(StoreError) -> R {
-        do { return try await pool.read(body) } catch { throw StoreError(error) }
+    /// From beginning to end on the pool's own threads: GRDB's `read` gives its reader back on the caller's executor,
+    /// and where that has ended meanwhile, `close` would wait for the reader for ever.
+    func reading<R: Sendable>(_ body: @escaping @Sendable (Database) throws -> R) async throws(StoreError) -> R {
+        let result: Result<R, any Error> = await withCheckedContinuation { read in
+            pool.asyncRead { db in read.resume(returning: Result { try body(db.get()) }) }
+        }
+        do { return try result.get() } catch { throw StoreError(error) }
     }
 
     func writing<R: Sendable>(_ body: @Sendable (Database) throws -> R) async throws(StoreError) -> R {

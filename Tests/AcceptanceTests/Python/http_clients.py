@@ -54,7 +54,7 @@ with Server() as server:
     def open_connections():
         return float(next(line.split()[1] for line in server.call("GET", "/metrics")[2].decode().splitlines() if line.startswith("stanchion_connections_open ")))
 
-    assert open_connections() == 1
+    wait_for(lambda: open_connections() == 1, 10, "the others' ends have been seen")
     before = descriptors()  # The store opens a few more for readers, as it needs them.
     upgrade = (b"GET /v1/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
