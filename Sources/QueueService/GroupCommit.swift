@@ -10,6 +10,8 @@ extension QueueService {
         on queue: QueueID, _ body: @escaping (inout Decision) throws(ServiceError) -> R
     ) async throws(ServiceError) -> R {
         guard hosted[queue] != nil else { throw .noSuchQueue }
+        // Whoever asks is told at once, not after a time limit; that the store is back is found out by asking it.
+        if let outage { throw outage.error }
         // A store that hangs must not gather waiters without end.
         guard pending.count < QueueService.pendingLimit else { throw .unavailable(retryAfterSeconds: 5) }
         return try await withCheckedContinuation { continuation in
@@ -35,7 +37,11 @@ extension QueueService {
             pending = []
             let again = await commit(batch)
             pending.insert(contentsOf: again, at: 0)
-            if staleSince != nil { break }
+            if let outage {
+                // Who waits for an answer gets this one; who is in sight is told to the store when it is back.
+                pending.removeAll { $0.fail(outage.error) }
+                break
+            }
         }
         isCommitting = false
         scheduleWake()
@@ -64,7 +70,7 @@ extension QueueService {
         guard !toCommit.isEmpty else { return [] }
         do throws(StoreError) {
             let outcomes = try await store.append(toCommit.map(\.decision.append))
-            setStale(nil)
+            endOutage()
             var again: [any PendingCommand] = []
             var messages: [BusMessage] = []
             for (item, outcome) in zip(toCommit, outcomes) {
@@ -74,7 +80,8 @@ extension QueueService {
             return again
         } catch {
             log.error("a commit failed", metadata: ["error": "\(error)"])
-            setStale(staleSince ?? clock.now())
+            if case .inDoubt = error { for item in toCommit { doubt(item.decision) } }
+            beginOutage(ServiceError(error))
             return toCommit.flatMap(\.commands).filter { !$0.fail(ServiceError(error)) }
         }
     }
@@ -127,6 +134,12 @@ extension QueueService {
             return item.entries.filter { !($0.receipts.contains(index) && $0.command.fail(.alreadyDone)) }.map(\.command)
         case .slugTaken:
             return item.commands.filter { !$0.fail(.slugTaken) }
+        case .failed(let error):
+            log.error("a commit was refused", metadata: ["queue": "\(id)", "error": "\(error)"])
+            let again = item.commands.filter { !$0.fail(ServiceError(error)) }
+            // Without those who asked for what was refused the others may pass; where there was nobody else, time may help.
+            if again.count == item.commands.count { beginOutage(ServiceError(error)) }
+            return again
         }
     }
 

@@ -23,8 +23,10 @@ public actor QueueService {
     var pending: [any PendingCommand] = []
     var isCommitting = false
     private var nextWake: Timestamp?
-    /// Since when the store cannot be written; nil: it can.
-    public private(set) var staleSince: Timestamp?
+    /// Since when the store cannot be written, and what those who ask for something are told; nil: it can.
+    public private(set) var outage: (since: Timestamp, error: ServiceError)?
+    /// Joins of which it is not known whether they were committed.
+    var doubtful: [DoubtfulJoin] = []
     private var isStopped = false
     /// What `bus` knows this instance by.
     nonisolated private let identity = Identity()
@@ -92,7 +94,7 @@ public actor QueueService {
             guard let snapshot = queue.snapshot else { continue }
             observer.queueChanged(QueueUpdate(snapshot: snapshot, events: [], announcements: queue.announcements.reversed()))
         }
-        if let staleSince { observer.stalenessChanged(staleSince) }
+        if let outage { observer.stalenessChanged(outage.since) }
     }
 
     func notify(_ queue: QueueID, events: [QueueEvent], announcements: [Announcement] = []) {
@@ -116,12 +118,20 @@ public actor QueueService {
         for observer in observers { observer.queueRemoved(queue) }
     }
 
-    /// The store answers (`nil`), or has not answered since.
-    func setStale(_ since: Timestamp?) {
-        guard (since == nil) != (staleSince == nil) else { return }
-        staleSince = since
-        if since == nil { log.notice("the store is back") } else { log.error("the store cannot be written; nothing is released") }
-        for observer in observers { observer.stalenessChanged(since) }
+    func beginOutage(_ error: ServiceError) {
+        if outage == nil { log.error("the store cannot be written; nothing is released") }
+        let since = outage?.since ?? clock.now()
+        if outage == nil { for observer in observers { observer.stalenessChanged(since) } }
+        outage = (since, error)
+    }
+
+    /// The store answers.
+    func endOutage() {
+        guard outage != nil else { return }
+        outage = nil
+        log.notice("the store is back")
+        for observer in observers { observer.stalenessChanged(nil) }
+        if !doubtful.isEmpty { Task { await settleDoubts() } }
     }
 
     // MARK: Time
@@ -131,7 +141,7 @@ public actor QueueService {
         guard !isStopped else { return }
         let now = clock.now()
         var moments = hosted.values.compactMap { $0.nextWake(after: now) }
-        if staleSince != nil { moments = [now + .seconds(1)] }
+        if outage != nil { moments = [now + .seconds(1)] }
         guard let moment = moments.min(), nextWake.map({ moment < $0 || $0 < now }) ?? true else { return }
         nextWake = moment
         clock.wake(at: moment) { [weak self] in
@@ -142,8 +152,8 @@ public actor QueueService {
 
     private func wake(_ moment: Timestamp) async {
         if nextWake == moment { nextWake = nil }
-        if staleSince != nil { await probeStore() }
-        if staleSince == nil {
+        if outage != nil { await probeStore() }
+        if outage == nil {
             let now = clock.now()
             for (id, queue) in hosted where queue.nextWake(after: now).map({ $0 <= now }) ?? false {
                 enqueue(StandingCommand(id) { _ in })
@@ -157,7 +167,7 @@ public actor QueueService {
     private func probeStore() async {
         do throws(StoreError) {
             try await store.probe()
-            setStale(nil)
+            endOutage()
         } catch {}
     }
 

@@ -1,11 +1,13 @@
 public import QueueEngine
 
-/// Why a store could not do what it was asked to. What was asked has not happened, not even in part.
+/// Why a store could not do what it was asked to. But for `inDoubt`, what was asked has not happened, not even in part.
 public enum StoreError: Error, Sendable, Hashable {
     /// No room on the disk.
     case full
     /// Cannot be reached, or is in somebody else's hands; says what it said.
     case unavailable(String)
+    /// The store went away with the answer: all of it may have happened, or nothing, or it may happen yet.
+    case inDoubt(String)
     /// What is stored makes no sense.
     case corrupt(String)
 }
@@ -47,6 +49,8 @@ public enum AppendOutcome: Sendable, Hashable {
     /// The receipt at this index has been given before.
     case receiptConflict(index: Int)
     case slugTaken
+    /// The store does not take this one; what else was asked stands.
+    case failed(StoreError)
 }
 
 /// A queue as a store gives it back.
@@ -73,7 +77,7 @@ public struct Page<Element: Sendable>: Sendable {
 ///
 /// - `append` is durable when it returns, all or nothing for each queue, and gives each queue's log gapless numbers.
 /// - Every call that names a tenant sees that tenant's rows only.
-/// - Errors mean that nothing has happened.
+/// - Errors mean that nothing has happened, but for `inDoubt`.
 public protocol QueueStore: Sendable {
     // The line.
 
@@ -118,6 +122,9 @@ public protocol QueueStore: Sendable {
     /// Named secrets that all instances share (signing keys), the newest first.
     func secrets(_ purpose: String) async throws(StoreError) -> [StoredSecret]
     func insert(_ secret: StoredSecret) async throws(StoreError)
+
+    /// Lets go of it. What is asked from here on fails.
+    func close()
 }
 
 /// Key material, by what it is for.

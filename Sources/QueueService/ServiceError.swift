@@ -22,7 +22,7 @@ public enum ServiceError: Error, Sendable, Hashable {
     init(_ error: StoreError) {
         switch error {
         case .full: self = .storeFull(retryAfterSeconds: 10)
-        case .unavailable, .corrupt: self = .unavailable(retryAfterSeconds: 5)
+        case .unavailable, .inDoubt, .corrupt: self = .unavailable(retryAfterSeconds: 5)
         }
     }
 }

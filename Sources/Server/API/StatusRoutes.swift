@@ -25,7 +25,7 @@ extension ServerCore {
 
     /// 200 while visitors can be served: those who are here are, even while the store is away.
     private func readiness() async -> Response {
-        let since = await service.staleSince
+        let since = await service.outage?.since
         return .json { bytes in
             bytes.member("status", since == nil ? "ok" : "degraded")
             bytes.member("store") { bytes in

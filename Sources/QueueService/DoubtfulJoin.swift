@@ -1,0 +1,50 @@
+import QueueEngine
+
+/// A join that was told to have failed, and that may be in the log all the same: the store went away with the answer.
+///
+/// Such a place has nobody in it. It would stand in line as if somebody were there, be let in and not come. So whoever
+/// is found there is marked absent, and keeps the place for the grace period: who asks again, with a name or an
+/// `Idempotency-Key`, finds it.
+struct DoubtfulJoin {
+    let queue: QueueID
+    let session: SessionID
+    let ticket: Ticket
+    /// A server that was frozen may carry out what it was sent when it goes on.
+    let until: Timestamp
+
+    /// Longer than a store may take over a statement.
+    static let patience = Timestamp.Span.seconds(60)
+    static let pause = Timestamp.Span.seconds(5)
+}
+
+extension QueueService {
+    func doubt(_ decision: Decision) {
+        let until = clock.now() + DoubtfulJoin.patience
+        for (event, detail) in decision.events {
+            guard case .joined(let ticket) = event.change, case .session(let id, _) = detail else { continue }
+            doubtful.append(DoubtfulJoin(queue: decision.record.id, session: id, ticket: ticket, until: until))
+        }
+    }
+
+    /// Looks which of them have happened, now and for a while yet.
+    func settleDoubts() async {
+        let asked = doubtful
+        doubtful = []
+        for join in asked {
+            do throws(StoreError) {
+                if let session = try await store.session(join.session) {
+                    if session.status == .waiting { closed(join.queue, [join.ticket]) }
+                } else if clock.now() < join.until {
+                    doubtful.append(join)
+                }
+            } catch {
+                doubtful.append(join)
+            }
+        }
+        guard !doubtful.isEmpty else { return }
+        clock.wake(at: clock.now() + DoubtfulJoin.pause) { [weak self] in
+            guard let self else { return }
+            Task { await self.settleDoubts() }
+        }
+    }
+}
