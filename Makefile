@@ -13,7 +13,7 @@ run: ## Build and serve http://127.0.0.1:8080/ with a demo queue and a crowd in 
 test: ## Install what the tests need, build, and run them all
 	@Scripts/prepare test
 	swift build --build-tests
-	swift test --skip-build
+	Scripts/with-databases swift test --skip-build
 
 lint: ## Check the format of every source file
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks web-client

@@ -39,6 +39,7 @@ let package = Package(
         .target(name: "CLinux"),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
 
         // The lock that everybody uses, and the thread sanitizer's.
         .target(name: "Locks", swiftSettings: strict),
@@ -73,7 +74,10 @@ let package = Package(
         .target(name: "EventLoop", dependencies: ["CLinux", "COpenSSL", "Locks", logging], swiftSettings: strict),
         .target(
             name: "Storage",
-            dependencies: ["QueueService", .product(name: "GRDB", package: "GRDB.swift"), logging],
+            dependencies: [
+                "QueueService", "EventLoop", "CPostgres", .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "DequeModule", package: "swift-collections"), logging,
+            ],
             swiftSettings: strict),
         .target(name: "Fanout", dependencies: ["QueueService", "Locks"], swiftSettings: strict),
         // The browser's side, compiled in.
@@ -108,7 +112,8 @@ let package = Package(
 
         // Tests mirror the targets.
         .target(
-            name: "TestSupport", dependencies: ["QueueEngine", "QueueService", "Locks"], path: "Tests/TestSupport", swiftSettings: strict),
+            name: "TestSupport", dependencies: ["QueueEngine", "QueueService", "EventLoop", "Storage", "Locks"], path: "Tests/TestSupport",
+            swiftSettings: strict),
         .testTarget(name: "WebSocketProtocolTests", dependencies: ["WebSocketProtocol", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "HTTPProtocolTests", dependencies: ["HTTPProtocol", "TestSupport", httpTypes], swiftSettings: tests),
         .testTarget(name: "QueueEngineTests", dependencies: ["QueueEngine", "TestSupport"], swiftSettings: tests),

@@ -2,7 +2,6 @@ import EventLoop
 import Fanout
 import Logging
 import QueueEngine
-import Storage
 import Locks
 import TestSupport
 
@@ -50,25 +49,31 @@ final class LossyBus: EventBus {
 
 /// Several services over one real store, as several processes would be.
 final class Instances: Sendable {
-    let folder = TemporaryFolder()
     let clock = ManualClock()
     let bus = LossyBus(seed: TestSeed.value)
-    let store: SQLiteStore
+    /// One for all where it is a file; where it is a server, each has its own connections.
+    let stores: [any QueueStore]
     let services: [QueueService]
     let tenant = TenantID(high: 1, low: 1)
+    private let home: TestStore
     private let group: EventLoopGroup
 
-    init(count: Int) async throws {
-        store = try SQLiteStore(path: folder.file("db"), exclusively: true)
+    var store: any QueueStore { stores[0] }
+
+    init(_ kind: StoreKind = .sqlite, count: Int) async throws {
         group = try EventLoopGroup(count: count)
-        try await store.insert(Tenant(id: tenant, name: "test"))
-        services = group.loops.enumerated().map { [store, clock, bus] index, loop in
-            Instances.service(loop, store, bus, clock, seed: TestSeed.value &+ UInt64(index))
+        home = try await TestStore(kind)
+        var stores: [any QueueStore] = []
+        for loop in group.loops { stores.append(try await kind == .sqlite && !stores.isEmpty ? stores[0] : home.open(on: loop)) }
+        try await stores[0].insert(Tenant(id: tenant, name: "test"))
+        services = zip(group.loops, stores).map { [clock, bus] loop, store in
+            Instances.service(loop, store, bus, clock, seed: TestSeed.value &+ UInt64(loop.index))
         }
+        self.stores = stores
         for service in services { try await service.start(alone: false) }
     }
 
-    private static func service(_ loop: EventLoop, _ store: SQLiteStore, _ bus: LossyBus, _ clock: ManualClock, seed: UInt64)
+    private static func service(_ loop: EventLoop, _ store: any QueueStore, _ bus: LossyBus, _ clock: ManualClock, seed: UInt64)
         -> QueueService
     {
         QueueService(
@@ -84,8 +89,8 @@ final class Instances: Sendable {
     }
 
     deinit {
+        for store in stores { store.close() }
         group.stop()
-        store.close()
     }
 
     func makeQueue(_ configuration: QueueConfiguration) async throws -> QueueID {

@@ -6,8 +6,8 @@ import TestSupport
 
 @Suite struct InstancesTests {
     /// Two services do random things to one queue at the same time, over a bus that loses a third of what it is given.
-    @Test func twoInstancesAgreeWithTheStore() async throws {
-        let instances = try await Instances(count: 2)
+    @Test(arguments: StoreKind.allCases) func twoInstancesAgreeWithTheStore(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2)
         let queue = try await instances.makeQueue(
             QueueConfiguration(maxConcurrentUsers: 15, releaseRatePerMinute: 300, graceSeconds: 20, admissionTTLSeconds: 30))
         instances.bus.lose(percent: 33)
@@ -57,8 +57,8 @@ import TestSupport
         for admission in admissions { #expect(admissions.filter { $0 <= admission && $0 >= admission - .seconds(60) }.count <= 300) }
     }
 
-    @Test func onePlaceAPersonHoweverManyAsk() async throws {
-        let instances = try await Instances(count: 2)
+    @Test(arguments: StoreKind.allCases) func onePlaceAPersonHoweverManyAsk(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2)
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
         let sessions = try await withThrowingTaskGroup { group in
             for number in 0..<40 {
@@ -74,8 +74,8 @@ import TestSupport
                 .count == 1)
     }
 
-    @Test func aWriteWithAKeyIsDoneOnce() async throws {
-        let instances = try await Instances(count: 2)
+    @Test(arguments: StoreKind.allCases) func aWriteWithAKeyIsDoneOnce(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2)
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
         let once = WriteOnce(tenant: instances.tenant, key: "k", requestHash: [1])
         let sessions = try await withThrowingTaskGroup { group in
@@ -93,8 +93,8 @@ import TestSupport
         }
     }
 
-    @Test func aQueueOfAnotherTenantDoesNotExist() async throws {
-        let instances = try await Instances(count: 1)
+    @Test(arguments: StoreKind.allCases) func aQueueOfAnotherTenantDoesNotExist(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 1)
         let queue = try await instances.makeQueue(QueueConfiguration())
         let stranger = TenantID(high: 9, low: 9)
         await #expect(throws: ServiceError.noSuchQueue) { try await instances.services[0].queue(queue, tenant: stranger) }
@@ -105,8 +105,8 @@ import TestSupport
         #expect(try await instances.services[0].sessions(tenant: stranger, queue: nil, status: nil, after: nil, limit: 10).items.isEmpty)
     }
 
-    @Test func aReaderOfAnotherLogIsToldSo() async throws {
-        let instances = try await Instances(count: 1)
+    @Test(arguments: StoreKind.allCases) func aReaderOfAnotherLogIsToldSo(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 1)
         let service = instances.services[0]
         let queue = try await instances.makeQueue(QueueConfiguration())
         let epoch = try await service.queue(queue).record.epoch

@@ -75,29 +75,12 @@ public final class SQLiteStore: QueueStore {
     }
 }
 
-/// Why a database cannot be served from; each says what to do about it.
-public enum StoreOpenError: Error, Sendable, Hashable, CustomStringConvertible {
-    case locked(String)
-    case newer(String)
-    case corrupt(String)
-    case unusable(String, String)
-
+extension StoreOpenError {
     init(_ error: any Error, path: String) {
         switch (error as? DatabaseError)?.resultCode.primaryResultCode {
         case .SQLITE_NOTADB, .SQLITE_CORRUPT: self = .corrupt(path)
         case .SQLITE_BUSY, .SQLITE_LOCKED: self = .locked(path)
         default: self = .unusable(path, (error as? DatabaseError)?.message ?? "\(error)")
-        }
-    }
-
-    public var description: String {
-        switch self {
-        case .locked(let path): "the database \(path) is in use by another process: end that one, or give this one a file of its own"
-        case .newer(let path): "the database \(path) was written by a newer stanchion: use that release, or another file"
-        case .corrupt(let path):
-            "the database \(path) is damaged or no SQLite file: restore it from a backup, or move it away to begin anew"
-        case .unusable(let path, let why):
-            "the database \(path) cannot be used (\(why)): check the path, its permissions and the room on its disk"
         }
     }
 }

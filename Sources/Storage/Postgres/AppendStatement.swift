@@ -1,0 +1,361 @@
+import QueueEngine
+import QueueService
+
+/// A batch of appends as one statement: one round trip, one transaction, and no lock that is held across a round trip.
+///
+/// It locks the rows of the queues, in one order so that nobody waits in a circle, looks which of the appends continue
+/// their log, and writes those. The snapshot that it judges by may be older than a lock that it had to wait for; but who
+/// wrote meanwhile has moved the head, and then nothing of that queue is written. So numbers are given in the order of
+/// commits: no reader sees a later one before an earlier one.
+struct AppendStatement {
+    private var queues = Queues()
+    private var log = Log()
+    private var joined = Joined()
+    private var changed = Changed()
+    private var moved = Moved()
+    private var closed = Closed()
+    private var announced = Announced()
+    private var receipts = Receipts()
+
+    init(_ batch: some Sequence<LogAppend>) {
+        for append in batch { add(append) }
+    }
+
+    private mutating func add(_ append: LogAppend) {
+        let queue = append.record.id
+        queues.add(append)
+        for (event, detail) in append.events {
+            log.add(queue, event)
+            if case .announcement(let text, let severity, let expiresAt) = detail, case .announced = event.change {
+                announced.add(queue, event, text, severity, expiresAt)
+            }
+        }
+        let rows = AppendRows(append)
+        for (ticket, session) in rows.sessions {
+            if let made = session.made {
+                joined.add(queue, ticket, session, made)
+            } else if !session.isPresenceOnly {
+                changed.add(queue, ticket, session)
+            }
+        }
+        for (range, since) in rows.absences { moved.add(queue, range, since) }
+        if let moment = rows.closedAt { closed.add(queue, moment) }
+        for (index, receipt) in append.receipts.enumerated() { receipts.add(queue, receipt, index) }
+    }
+
+    var call: PostgresCall {
+        var call = PostgresCall(AppendStatement.text)
+        queues.give(to: &call)
+        log.give(to: &call)
+        joined.give(to: &call)
+        changed.give(to: &call)
+        moved.give(to: &call)
+        closed.give(to: &call)
+        announced.give(to: &call)
+        receipts.give(to: &call)
+        return call
+    }
+
+    /// Answers a row for each queue: id, head before (null: no such queue), whether it was written, and what stood against it.
+    private static let text: StaticString = """
+        WITH asked AS MATERIALIZED (
+            SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::uuid[],
+                $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[])
+            AS asked (id, expected, head, at, status, counters, tenant_id, epoch, slug, name, description, redirect_url,
+                configuration, created_at)
+        ), locked AS MATERIALIZED (
+            SELECT id, head FROM queues WHERE id = ANY ($1) AND is_active ORDER BY id FOR NO KEY UPDATE
+        ), joining AS MATERIALIZED (
+            SELECT * FROM unnest($21::uuid[], $22::bigint[], $23::uuid[], $24::text[], $25::text[], $26::text[], $27::text[],
+                $28::text[], $29::text[], $30::timestamptz[], $31::timestamptz[], $32::timestamptz[], $33::timestamptz[],
+                $34::timestamptz[], $35::bigint[])
+            AS joining (queue_id, ticket, id, user_id, label, display_name, metadata, status, end_reason, created_at,
+                absent_since, admitted_at, expires_at, ended_at, event)
+        ), changing AS MATERIALIZED (
+            SELECT * FROM unnest($36::uuid[], $37::bigint[], $38::text[], $39::text[], $40::timestamptz[], $41::timestamptz[],
+                $42::timestamptz[], $43::timestamptz[])
+            AS changing (queue_id, ticket, status, end_reason, absent_since, admitted_at, expires_at, ended_at)
+        ), proving AS MATERIALIZED (
+            SELECT * FROM unnest($56::uuid[], $57::uuid[], $58::text[], $59::bytea[], $60::text[], $61::bigint[])
+            AS proving (queue_id, tenant_id, key, request_hash, result, receipt)
+        ), user_taken AS MATERIALIZED (
+            SELECT j.queue_id, min(j.event) AS event FROM (
+                SELECT queue_id, user_id, event, row_number() OVER (PARTITION BY queue_id, user_id ORDER BY event) AS turn
+                FROM joining WHERE user_id IS NOT NULL) j
+            WHERE j.turn > 1 OR EXISTS (SELECT FROM user_sessions s
+                WHERE s.queue_id = j.queue_id AND s.user_id = j.user_id AND s.status IN ('waiting', 'admitted'))
+            GROUP BY j.queue_id
+        ), receipt_taken AS MATERIALIZED (
+            SELECT p.queue_id, min(p.receipt) AS receipt FROM proving p JOIN receipts r
+                ON r.tenant_id = p.tenant_id AND r.key = p.key GROUP BY p.queue_id
+        ), slug_taken AS MATERIALIZED (
+            SELECT a.id FROM asked a JOIN queues q ON q.slug = a.slug AND q.is_active AND q.id <> a.id
+            WHERE a.configuration IS NOT NULL
+        ), granted AS MATERIALIZED (
+            SELECT a.* FROM asked a LEFT JOIN locked l ON l.id = a.id
+            WHERE coalesce(l.head, 0) = a.expected AND a.id NOT IN (SELECT queue_id FROM user_taken)
+                AND a.id NOT IN (SELECT queue_id FROM receipt_taken) AND a.id NOT IN (SELECT id FROM slug_taken)
+        ), advanced AS (
+            UPDATE queues q SET head = g.head, status = g.status, counters = g.counters::jsonb,
+                last_event_at = coalesce(g.at, q.last_event_at),
+                slug = CASE WHEN g.configuration IS NULL THEN q.slug ELSE g.slug END,
+                name = CASE WHEN g.configuration IS NULL THEN q.name ELSE g.name END,
+                description = CASE WHEN g.configuration IS NULL THEN q.description ELSE g.description END,
+                redirect_url = CASE WHEN g.configuration IS NULL THEN q.redirect_url ELSE g.redirect_url END,
+                configuration = coalesce(g.configuration::jsonb, q.configuration)
+            FROM granted g WHERE q.id = g.id AND g.expected > 0
+        ), made AS (
+            INSERT INTO queues (id, tenant_id, epoch, slug, name, description, redirect_url, configuration, status, head,
+                last_event_at, counters, created_at)
+            SELECT id, tenant_id, epoch, slug, name, description, redirect_url, configuration::jsonb, status, head, at,
+                counters::jsonb, created_at
+            FROM granted WHERE expected = 0 AND head > 0
+        ), logged AS (
+            INSERT INTO log (queue_id, seq, tenant_id, at, type, ticket, data)
+            SELECT l.queue_id, l.seq, g.tenant_id, l.at, l.type, l.ticket, l.data
+            FROM unnest($15::uuid[], $16::bigint[], $17::timestamptz[], $18::text[], $19::bigint[], $20::text[])
+                AS l (queue_id, seq, at, type, ticket, data)
+            JOIN granted g ON g.id = l.queue_id
+        ), joined AS (
+            INSERT INTO user_sessions (queue_id, ticket, id, tenant_id, user_id, label, display_name, metadata, status, end_reason,
+                created_at, absent_since, admitted_at, expires_at, ended_at)
+            SELECT j.queue_id, j.ticket, j.id, g.tenant_id, j.user_id, j.label, j.display_name, j.metadata, j.status, j.end_reason,
+                j.created_at, j.absent_since, j.admitted_at, j.expires_at, j.ended_at
+            FROM joining j JOIN granted g ON g.id = j.queue_id
+        ), changed AS (
+            UPDATE user_sessions s SET status = coalesce(c.status, s.status), end_reason = coalesce(c.end_reason, s.end_reason),
+                absent_since = c.absent_since, admitted_at = coalesce(c.admitted_at, s.admitted_at),
+                expires_at = coalesce(c.expires_at, s.expires_at), ended_at = coalesce(c.ended_at, s.ended_at)
+            FROM changing c JOIN granted g ON g.id = c.queue_id WHERE s.queue_id = c.queue_id AND s.ticket = c.ticket
+        ), moved AS (
+            UPDATE user_sessions s SET absent_since = m.since
+            FROM unnest($44::uuid[], $45::bigint[], $46::bigint[], $47::timestamptz[]) AS m (queue_id, first, last, since)
+            JOIN granted g ON g.id = m.queue_id
+            WHERE s.queue_id = m.queue_id AND s.ticket BETWEEN m.first AND m.last AND s.status = 'waiting'
+        ), closed AS (
+            UPDATE user_sessions s SET status = 'expired', end_reason = 'closed', ended_at = c.at, absent_since = NULL
+            FROM unnest($48::uuid[], $49::timestamptz[]) AS c (queue_id, at)
+            JOIN granted g ON g.id = c.queue_id
+            WHERE s.queue_id = c.queue_id AND s.status = 'waiting'
+                AND NOT EXISTS (SELECT FROM changing o WHERE o.queue_id = s.queue_id AND o.ticket = s.ticket)
+        ), announced AS (
+            INSERT INTO announcements (queue_id, seq, tenant_id, text, severity, published_at, expires_at)
+            SELECT n.queue_id, n.seq, g.tenant_id, n.text, n.severity, n.published_at, n.expires_at
+            FROM unnest($50::uuid[], $51::bigint[], $52::text[], $53::text[], $54::timestamptz[], $55::timestamptz[])
+                AS n (queue_id, seq, text, severity, published_at, expires_at)
+            JOIN granted g ON g.id = n.queue_id
+        ), proved AS (
+            INSERT INTO receipts (tenant_id, key, request_hash, result)
+            SELECT p.tenant_id, p.key, p.request_hash, p.result FROM proving p JOIN granted g ON g.id = p.queue_id
+        )
+        SELECT a.id, l.head, g.id IS NOT NULL, u.event, r.receipt, s.id IS NOT NULL
+        FROM asked a LEFT JOIN locked l ON l.id = a.id LEFT JOIN granted g ON g.id = a.id
+            LEFT JOIN user_taken u ON u.queue_id = a.id LEFT JOIN receipt_taken r ON r.queue_id = a.id
+            LEFT JOIN slug_taken s ON s.id = a.id
+        """
+}
+
+// MARK: - The columns of each table, in the order of the statement's parameters
+
+private struct Queues {
+    private var id = PostgresColumn<QueueID>()
+    private var expected = PostgresColumn<Int64>()
+    private var head = PostgresColumn<Int64>()
+    private var at = PostgresColumn<Timestamp>()
+    private var status = PostgresColumn<String>()
+    private var counters = PostgresColumn<String>()
+    private var tenant = PostgresColumn<TenantID>()
+    private var epoch = PostgresColumn<Int64>()
+    private var slug = PostgresColumn<String>()
+    private var name = PostgresColumn<String>()
+    private var description = PostgresColumn<String>()
+    private var redirectURL = PostgresColumn<String>()
+    private var configuration = PostgresColumn<String>()
+    private var createdAt = PostgresColumn<Timestamp>()
+
+    mutating func add(_ append: LogAppend) {
+        let record = append.record
+        let isConfigured = append.events.contains { if case .configured = $0.event.change { true } else { false } }
+        id.append(record.id)
+        expected.append(Int64(append.expectedHead))
+        head.append(Int64(append.expectedHead) + Int64(append.events.count))
+        at.append(append.events.last?.event.at)
+        status.append(append.status.rawValue)
+        counters.append(JSON.encode(append.counters))
+        tenant.append(record.tenant)
+        epoch.append(Int64(bitPattern: record.epoch))
+        slug.append(record.slug)
+        name.append(record.name)
+        description.append(record.description)
+        redirectURL.append(record.redirectURL)
+        configuration.append(isConfigured ? JSON.encode(record.configuration) : nil)
+        createdAt.append(record.createdAt)
+    }
+
+    func give(to call: inout PostgresCall) {
+        call = call.with(id).with(expected).with(head).with(at).with(status).with(counters).with(tenant).with(epoch)
+            .with(slug).with(name).with(description).with(redirectURL).with(configuration).with(createdAt)
+    }
+}
+
+private struct Log {
+    private var queue = PostgresColumn<QueueID>()
+    private var seq = PostgresColumn<Int64>()
+    private var at = PostgresColumn<Timestamp>()
+    private var type = PostgresColumn<String>()
+    private var ticket = PostgresColumn<Int64>()
+    private var data = PostgresColumn<String>()
+
+    mutating func add(_ id: QueueID, _ event: QueueEvent) {
+        let stored = StoredChange(event.change)
+        queue.append(id)
+        seq.append(Int64(event.seq))
+        at.append(event.at)
+        type.append(stored.type)
+        ticket.append(stored.ticket?.column)
+        data.append(stored.data)
+    }
+
+    func give(to call: inout PostgresCall) { call = call.with(queue).with(seq).with(at).with(type).with(ticket).with(data) }
+}
+
+private struct Joined {
+    private var queue = PostgresColumn<QueueID>()
+    private var ticket = PostgresColumn<Int64>()
+    private var id = PostgresColumn<SessionID>()
+    private var user = PostgresColumn<String>()
+    private var label = PostgresColumn<String>()
+    private var displayName = PostgresColumn<String>()
+    private var metadata = PostgresColumn<String>()
+    private var status = PostgresColumn<String>()
+    private var endReason = PostgresColumn<String>()
+    private var createdAt = PostgresColumn<Timestamp>()
+    private var absentSince = PostgresColumn<Timestamp>()
+    private var admittedAt = PostgresColumn<Timestamp>()
+    private var expiresAt = PostgresColumn<Timestamp>()
+    private var endedAt = PostgresColumn<Timestamp>()
+    private var event = PostgresColumn<Int64>()
+
+    mutating func add(_ queue: QueueID, _ ticket: Ticket, _ session: AppendRows.Session, _ made: AppendRows.NewSession) {
+        self.queue.append(queue)
+        self.ticket.append(ticket.column)
+        id.append(made.id)
+        user.append(made.visitor.user)
+        label.append(made.visitor.label)
+        displayName.append(made.visitor.displayName)
+        metadata.append(made.visitor.metadata)
+        status.append(session.status?.rawValue)
+        endReason.append(session.endReason)
+        createdAt.append(made.createdAt)
+        absentSince.append(session.absentSince)
+        admittedAt.append(session.admittedAt)
+        expiresAt.append(session.expiresAt)
+        endedAt.append(session.endedAt)
+        event.append(Int64(made.eventIndex))
+    }
+
+    func give(to call: inout PostgresCall) {
+        call = call.with(queue).with(ticket).with(id).with(user).with(label).with(displayName).with(metadata).with(status)
+            .with(endReason).with(createdAt).with(absentSince).with(admittedAt).with(expiresAt).with(endedAt).with(event)
+    }
+}
+
+private struct Changed {
+    private var queue = PostgresColumn<QueueID>()
+    private var ticket = PostgresColumn<Int64>()
+    private var status = PostgresColumn<String>()
+    private var endReason = PostgresColumn<String>()
+    private var absentSince = PostgresColumn<Timestamp>()
+    private var admittedAt = PostgresColumn<Timestamp>()
+    private var expiresAt = PostgresColumn<Timestamp>()
+    private var endedAt = PostgresColumn<Timestamp>()
+
+    mutating func add(_ queue: QueueID, _ ticket: Ticket, _ session: AppendRows.Session) {
+        self.queue.append(queue)
+        self.ticket.append(ticket.column)
+        status.append(session.status?.rawValue)
+        endReason.append(session.endReason)
+        absentSince.append(session.absentSince)
+        admittedAt.append(session.admittedAt)
+        expiresAt.append(session.expiresAt)
+        endedAt.append(session.endedAt)
+    }
+
+    func give(to call: inout PostgresCall) {
+        call = call.with(queue).with(ticket).with(status).with(endReason).with(absentSince).with(admittedAt).with(expiresAt)
+            .with(endedAt)
+    }
+}
+
+/// Who went out of sight, or came back.
+private struct Moved {
+    private var queue = PostgresColumn<QueueID>()
+    private var first = PostgresColumn<Int64>()
+    private var last = PostgresColumn<Int64>()
+    private var since = PostgresColumn<Timestamp>()
+
+    mutating func add(_ id: QueueID, _ range: TicketRange, _ moment: Timestamp?) {
+        queue.append(id)
+        first.append(range.first.column)
+        last.append(range.first.column + Int64(range.count) - 1)
+        since.append(moment)
+    }
+
+    func give(to call: inout PostgresCall) { call = call.with(queue).with(first).with(last).with(since) }
+}
+
+private struct Closed {
+    private var queue = PostgresColumn<QueueID>()
+    private var at = PostgresColumn<Timestamp>()
+
+    mutating func add(_ id: QueueID, _ moment: Timestamp) {
+        queue.append(id)
+        at.append(moment)
+    }
+
+    func give(to call: inout PostgresCall) { call = call.with(queue).with(at) }
+}
+
+private struct Announced {
+    private var queue = PostgresColumn<QueueID>()
+    private var seq = PostgresColumn<Int64>()
+    private var text = PostgresColumn<String>()
+    private var severity = PostgresColumn<String>()
+    private var publishedAt = PostgresColumn<Timestamp>()
+    private var expiresAt = PostgresColumn<Timestamp>()
+
+    mutating func add(_ id: QueueID, _ event: QueueEvent, _ words: String, _ level: Severity, _ end: Timestamp?) {
+        queue.append(id)
+        seq.append(Int64(event.seq))
+        text.append(words)
+        severity.append(level.rawValue)
+        publishedAt.append(event.at)
+        expiresAt.append(end)
+    }
+
+    func give(to call: inout PostgresCall) {
+        call = call.with(queue).with(seq).with(text).with(severity).with(publishedAt).with(expiresAt)
+    }
+}
+
+private struct Receipts {
+    private var queue = PostgresColumn<QueueID>()
+    private var tenant = PostgresColumn<TenantID>()
+    private var key = PostgresColumn<String>()
+    private var requestHash = PostgresColumn<Bytes>()
+    private var result = PostgresColumn<String>()
+    private var receipt = PostgresColumn<Int64>()
+
+    mutating func add(_ id: QueueID, _ new: Receipt, _ index: Int) {
+        queue.append(id)
+        tenant.append(new.tenant)
+        key.append(new.key)
+        requestHash.append(Bytes(new.requestHash))
+        result.append(new.result)
+        receipt.append(Int64(index))
+    }
+
+    func give(to call: inout PostgresCall) {
+        call = call.with(queue).with(tenant).with(key).with(requestHash).with(result).with(receipt)
+    }
+}

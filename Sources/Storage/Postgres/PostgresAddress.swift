@@ -1,0 +1,92 @@
+import CPostgres
+import Dispatch
+import Glibc
+
+/// A server's address as libpq's parameters, from a connection URI
+/// (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING).
+struct PostgresAddress: Sendable {
+    /// Why a URI is none.
+    struct Malformed: Error { let reason: String }
+
+    private let parameters: [(name: String, value: String)]
+
+    init(uri: String) throws(Malformed) {
+        var reason: UnsafeMutablePointer<CChar>?
+        guard let options = PQconninfoParse(uri, &reason) else {
+            defer { PQfreemem(reason) }
+            throw Malformed(reason: PostgresError.line(reason))
+        }
+        defer { PQconninfoFree(options) }
+        var parameters: [(String, String)] = []
+        var option = options
+        while let keyword = option.pointee.keyword {
+            if let value = option.pointee.val { parameters.append((String(cString: keyword), String(cString: value))) }
+            option += 1
+        }
+        self.parameters = parameters
+    }
+
+    private func value(_ name: String) -> String? { parameters.first { $0.name == name }?.value }
+
+    /// What is said of it in messages: without the password.
+    var description: String { "\(value("host") ?? "the local server")/\(value("dbname") ?? value("user") ?? "")" }
+
+    /// Sets what is not set.
+    private func filled(_ defaults: [(String, String)]) -> [(String, String)] {
+        parameters.map { ($0.name, $0.value) } + defaults.filter { value($0.0) == nil }
+    }
+
+    /// The parameters of each attempt to connect, one an address, names resolved: libpq would resolve them itself and
+    /// block meanwhile. Calls back on any thread.
+    func resolve(_ defaults: [(String, String)], _ resolved: @escaping @Sendable ([[(String, String)]]) -> Void) {
+        let all = filled(defaults)
+        let hosts = (value("host") ?? "").split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+        let ports = (value("port") ?? "").split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+        guard value("hostaddr") == nil else { return resolved([all]) }
+        let targets = hosts.enumerated().map { index, host in (host: host, port: ports.count == 1 ? ports[0] : ports[index]) }
+        let rest = all.filter { !["host", "port"].contains($0.0) }
+        @Sendable func attempt(_ host: String, _ port: String, _ address: String?) -> [(String, String)] {
+            rest + [("host", host), ("port", port)] + (address.map { [("hostaddr", $0)] } ?? [])
+        }
+        guard targets.contains(where: { PostgresAddress.isName($0.host) }) else {
+            return resolved(targets.map { attempt($0.host, $0.port, nil) })
+        }
+        DispatchQueue.global().async {
+            resolved(
+                targets.flatMap { target in
+                    guard PostgresAddress.isName(target.host) else { return [attempt(target.host, target.port, nil)] }
+                    let found = PostgresAddress.lookUp(target.host)
+                    // One that has no address fails in libpq, with its words.
+                    return found.isEmpty
+                        ? [attempt(target.host, target.port, nil)] : found.map { attempt(target.host, target.port, $0) }
+                })
+        }
+    }
+
+    /// Neither nothing (the default), nor a folder with a socket, nor a number.
+    private static func isName(_ host: String) -> Bool {
+        var four = in_addr()
+        var six = in6_addr()
+        return !host.isEmpty && !host.hasPrefix("/") && !host.hasPrefix("@")
+            && inet_pton(AF_INET, host, &four) != 1 && inet_pton(AF_INET6, host, &six) != 1
+    }
+
+    private static func lookUp(_ name: String) -> [String] {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(name, nil, &hints, &list) == 0 else { return [] }
+        defer { freeaddrinfo(list) }
+        var addresses: [String] = []
+        var entry = list
+        while let this = entry {
+            var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+            if getnameinfo(this.pointee.ai_addr, this.pointee.ai_addrlen, &text, UInt32(text.count), nil, 0, NI_NUMERICHOST) == 0 {
+                let address = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                if !addresses.contains(address) { addresses.append(address) }
+            }
+            entry = this.pointee.ai_next
+        }
+        return addresses
+    }
+}

@@ -1,0 +1,66 @@
+/// The tables, forward only. Every row has its tenant. The rows of a queue are written by whoever has its row in
+/// `queues` locked, so nothing below refers to anything: such checks would cost a lock and a look for every row.
+enum PostgresSchema {
+    /// Each migration with its statements; carried out in one transaction.
+    static let migrations: [(version: Int64, name: String, statements: [StaticString])] = [(1, "queues, sessions, log", first)]
+    static var newest: Int64 { migrations.last!.version }
+
+    private static let first: [StaticString] = [
+        "CREATE TABLE tenants (id uuid PRIMARY KEY, name text NOT NULL)",
+        """
+        CREATE TABLE keys (
+            id uuid PRIMARY KEY, tenant_id uuid NOT NULL REFERENCES tenants (id), role text NOT NULL,
+            hash bytea NOT NULL UNIQUE, label text NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE queues (
+            id uuid PRIMARY KEY, tenant_id uuid NOT NULL REFERENCES tenants (id), epoch bigint NOT NULL,
+            slug text NOT NULL, name text NOT NULL, description text NOT NULL, redirect_url text,
+            configuration jsonb NOT NULL, status text NOT NULL, is_active boolean NOT NULL DEFAULT true,
+            head bigint NOT NULL, last_event_at timestamptz NOT NULL, counters jsonb NOT NULL, created_at timestamptz NOT NULL,
+            max_concurrent_users integer GENERATED ALWAYS AS ((configuration ->> 'maxConcurrentUsers')::integer) STORED
+        ) WITH (fillfactor = 50)
+        """,
+        "CREATE UNIQUE INDEX idx_queues_slug ON queues (slug) WHERE is_active",
+        "CREATE INDEX idx_queues_tenant_active ON queues (tenant_id, is_active) WHERE is_active",
+        """
+        CREATE TABLE user_sessions (
+            queue_id uuid NOT NULL, ticket bigint NOT NULL, id uuid NOT NULL, tenant_id uuid NOT NULL,
+            user_id text, label text, display_name text, metadata text,
+            status text NOT NULL, end_reason text, created_at timestamptz NOT NULL, absent_since timestamptz,
+            admitted_at timestamptz, expires_at timestamptz, ended_at timestamptz,
+            PRIMARY KEY (queue_id, ticket)
+        ) WITH (fillfactor = 80)
+        """,
+        "CREATE UNIQUE INDEX idx_user_sessions_id ON user_sessions (id)",
+        "CREATE INDEX idx_user_sessions_queue_status ON user_sessions (queue_id, status, created_at)",
+        """
+        CREATE UNIQUE INDEX idx_user_sessions_user ON user_sessions (queue_id, user_id)
+            WHERE user_id IS NOT NULL AND status IN ('waiting', 'admitted')
+        """,
+        """
+        CREATE TABLE log (
+            queue_id uuid NOT NULL, seq bigint NOT NULL, tenant_id uuid NOT NULL, at timestamptz NOT NULL,
+            type text NOT NULL, ticket bigint, data text,
+            PRIMARY KEY (queue_id, seq)
+        )
+        """,
+        """
+        CREATE TABLE announcements (
+            queue_id uuid NOT NULL, seq bigint NOT NULL, tenant_id uuid NOT NULL, text text NOT NULL,
+            severity text NOT NULL, published_at timestamptz NOT NULL, expires_at timestamptz,
+            PRIMARY KEY (queue_id, seq)
+        )
+        """,
+        """
+        CREATE TABLE receipts (
+            tenant_id uuid NOT NULL, key text NOT NULL, request_hash bytea NOT NULL, result text NOT NULL,
+            PRIMARY KEY (tenant_id, key)
+        )
+        """,
+        "CREATE TABLE secrets (id text PRIMARY KEY, purpose text NOT NULL, value bytea NOT NULL, created_at timestamptz NOT NULL)",
+        "CREATE TABLE probe (id integer PRIMARY KEY CHECK (id = 1), n bigint NOT NULL)",
+        "INSERT INTO probe VALUES (1, 0)",
+    ]
+}

@@ -1,0 +1,155 @@
+public import QueueEngine
+public import QueueService
+
+extension PostgresStore {
+    public func loadQueues() async throws(StoreError) -> [StoredQueue] {
+        var queues: [StoredQueue] = []
+        for row in try await rows(PostgresCall("SELECT id FROM queues WHERE is_active ORDER BY id")) {
+            if let queue = try await loadQueue(try row.get(0)) { queues.append(queue) }
+        }
+        return queues
+    }
+
+    /// The row, the line and what has moved lately, all as of one head.
+    public func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? {
+        let results = try await reading(
+            PostgresCall("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+            PostgresCall(
+                """
+                SELECT id, tenant_id, epoch, slug, name, description, redirect_url, configuration::text, created_at,
+                    status, head, last_event_at, counters::text
+                FROM queues WHERE id = $1 AND is_active
+                """
+            ).with(queue),
+            PostgresCall("SELECT ticket, absent_since FROM user_sessions WHERE queue_id = $1 AND status = 'waiting'").with(queue),
+            PostgresCall("SELECT ticket, expires_at FROM user_sessions WHERE queue_id = $1 AND status = 'admitted'").with(queue),
+            PostgresStore.history.with(queue).with(QueueImage.history.microseconds),
+            PostgresCall("COMMIT"))
+        guard let row = results[1].first else { return nil }
+        let record = try PostgresStore.record(row)
+        guard let status = QueueStatus(rawValue: try row.get(9)), let counters = JSON.decode(QueueCounters.self, try row.get(12)) else {
+            throw .corrupt("a queue's row")
+        }
+        var image = QueueImage(
+            configuration: record.configuration, status: status, head: UInt64(try row.get(10, as: Int64.self)),
+            lastEventAt: try row.get(11), counters: counters)
+        image.waiting.reserveCapacity(results[2].count)
+        for row in results[2].rows { image.waiting.append((try row.ticket(0), try row.optional(1))) }
+        for row in results[3].rows { image.admitted.append((try row.ticket(0), try row.get(1))) }
+        for row in results[4].rows { try PostgresStore.remember(row, &image) }
+        return StoredQueue(record: record, image: image)
+    }
+
+    /// The end of the log that is younger than a span. Its times never run backwards, so where that begins is found by
+    /// halving, and no index over times is needed.
+    private static let history = PostgresCall(
+        """
+        WITH RECURSIVE recent AS (
+            SELECT head, last_event_at - $2::bigint * interval '1 microsecond' AS since FROM queues WHERE id = $1
+        ), search (low, high) AS (
+            SELECT (SELECT seq FROM log WHERE queue_id = $1 ORDER BY seq LIMIT 1) - 1, head + 1 FROM recent
+            UNION ALL
+            SELECT CASE WHEN is_older THEN middle ELSE low END, CASE WHEN is_older THEN high ELSE middle END
+            FROM search, recent, LATERAL (SELECT (low + high) / 2 AS middle) m,
+                LATERAL (SELECT (SELECT at FROM log WHERE queue_id = $1 AND seq = middle) < since AS is_older) o
+            WHERE high - low > 1
+        )
+        SELECT log.at, log.type, s.admitted_at FROM log
+        LEFT JOIN user_sessions s ON s.queue_id = log.queue_id AND s.ticket = log.ticket
+        WHERE log.queue_id = $1 AND log.seq > (SELECT max(low) FROM search)
+            AND log.type IN ('admitted', 'completed', 'left', 'expired')
+        """)
+
+    private static func remember(_ row: PostgresRow, _ image: inout QueueImage) throws(StoreError) {
+        let moment: Timestamp = try row.get(0)
+        let wasAdmitted = try row.optional(2, as: Timestamp.self) != nil
+        switch try row.get(1, as: String.self) {
+        case "admitted": image.admissions.append(moment)
+        case "completed": image.turnovers.append(moment)
+        default: if wasAdmitted { image.turnovers.append(moment) } else { image.departures.append(moment) }
+        }
+    }
+
+    private static func record(_ row: PostgresRow) throws(StoreError) -> QueueRecord {
+        guard let configuration = JSON.decode(QueueConfiguration.self, try row.get(7)) else { throw .corrupt("a queue's row") }
+        return QueueRecord(
+            id: try row.get(0), tenant: try row.get(1), epoch: UInt64(bitPattern: try row.get(2, as: Int64.self)), slug: try row.get(3),
+            name: try row.get(4), description: try row.get(5), redirectURL: try row.optional(6), configuration: configuration,
+            createdAt: try row.get(8))
+    }
+
+    public func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError) {
+        try await writing(PostgresCall("UPDATE queues SET is_active = false WHERE id = $1 AND tenant_id = $2").with(queue).with(tenant))
+    }
+
+    public func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
+        try await rows(
+            PostgresCall(
+                """
+                SELECT log.seq, log.at, log.type, log.ticket, log.data, s.id, s.user_id,
+                    a.text, a.severity, a.published_at, a.expires_at
+                FROM log
+                LEFT JOIN user_sessions s ON s.queue_id = log.queue_id AND s.ticket = log.ticket
+                LEFT JOIN announcements a ON a.queue_id = log.queue_id AND a.seq = log.seq
+                WHERE log.queue_id = $1 AND log.seq > $2 ORDER BY log.seq LIMIT $3
+                """
+            ).with(queue).with(Int64(clamping: seq)).with(Int64(limit))
+        ).map(PostgresStore.entry)
+    }
+
+    private static func entry(_ row: PostgresRow) throws(StoreError) -> LogEntry {
+        let ticket = try row.optional(3, as: Int64.self).map { Ticket(rawValue: UInt64(bitPattern: $0)) }
+        guard let change = StoredChange(type: try row.get(2), ticket: ticket, data: try row.optional(4)).change else {
+            throw .corrupt("an entry of the log")
+        }
+        let seq = UInt64(try row.get(0, as: Int64.self))
+        return LogEntry(
+            event: QueueEvent(seq: seq, at: try row.get(1), change: change), session: try row.optional(5), user: try row.optional(6),
+            announcement: change == .announced ? try announcement(row, seq, from: 7) : nil)
+    }
+
+    public func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>? {
+        let row = try await row(
+            PostgresCall(
+                """
+                SELECT (SELECT seq FROM log WHERE queue_id = $1 ORDER BY seq LIMIT 1),
+                    (SELECT seq FROM log WHERE queue_id = $1 ORDER BY seq DESC LIMIT 1)
+                """
+            ).with(queue))
+        guard let first = try row?.optional(0, as: Int64.self), let last = try row?.optional(1, as: Int64.self) else { return nil }
+        return UInt64(first)...UInt64(last)
+    }
+
+    public func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double? {
+        try await row(
+            PostgresCall(
+                """
+                SELECT avg(extract(epoch FROM s.admitted_at - s.created_at))::float8 FROM (
+                    SELECT ticket FROM log WHERE queue_id = $1 AND type = 'admitted'
+                        AND seq > (SELECT head FROM queues WHERE id = $1) - $3
+                    ORDER BY seq DESC LIMIT $2) l
+                JOIN user_sessions s ON s.queue_id = $1 AND s.ticket = l.ticket
+                """
+            ).with(queue).with(Int64(last)).with(Int64(20 * last)))?.optional(0)
+    }
+
+    public func announcements(of queue: QueueID, at now: Timestamp, limit: Int) async throws(StoreError) -> [Announcement] {
+        try await rows(
+            PostgresCall(
+                """
+                SELECT seq, text, severity, published_at, expires_at FROM announcements
+                WHERE queue_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY seq DESC LIMIT $3
+                """
+            ).with(queue).with(now).with(Int64(limit))
+        ).map { row throws(StoreError) in
+            try PostgresStore.announcement(row, UInt64(try row.get(0, as: Int64.self)), from: 1)
+        }
+    }
+
+    private static func announcement(_ row: PostgresRow, _ seq: UInt64, from column: Int) throws(StoreError) -> Announcement {
+        guard let severity = Severity(rawValue: try row.get(column + 1)) else { throw .corrupt("an announcement") }
+        return Announcement(
+            seq: seq, text: try row.get(column), severity: severity, publishedAt: try row.get(column + 2),
+            expiresAt: try row.optional(column + 3))
+    }
+}

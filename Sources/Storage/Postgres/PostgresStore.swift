@@ -1,0 +1,145 @@
+public import EventLoop
+import QueueEngine
+public import QueueService
+
+/// The shared home of queues: a Postgres database, which several instances serve from.
+///
+/// All connections are on one loop, the service's: a commit crosses no thread.
+public final class PostgresStore: QueueStore {
+    let loop: EventLoop
+    let settings: PostgresSettings
+    /// Host and database, for messages.
+    private let name: String
+    private let pool: LoopBound<PostgresPool>
+
+    /// Connects, and brings the schema up to date; one instance of several that start at once does it.
+    ///
+    /// - Parameter uri: `postgresql://user:password@host:port/database?sslmode=…`, several hosts with commas between
+    ///   them, as libpq takes it.
+    public static func open(
+        uri: String, loop: EventLoop, settings: PostgresSettings = PostgresSettings()
+    ) async throws(StoreOpenError) -> PostgresStore {
+        let store = try PostgresStore(uri: uri, loop: loop, settings: settings)
+        do throws(StoreOpenError) {
+            try await store.migrate()
+        } catch {
+            store.close()
+            throw error
+        }
+        return store
+    }
+
+    init(uri: String, loop: EventLoop, settings: PostgresSettings) throws(StoreOpenError) {
+        do throws(PostgresAddress.Malformed) {
+            let address = try PostgresAddress(uri: uri)
+            self.loop = loop
+            self.settings = settings
+            name = address.description
+            pool = LoopBound(PostgresPool(loop: loop, address: address, settings: settings), to: loop)
+        } catch {
+            throw .malformed(error.reason)
+        }
+    }
+
+    /// Ends all connections. What is asked from here on fails.
+    public func close() {
+        let pool = pool
+        loop.execute { pool.onLoop.close() }
+    }
+
+    /// Carries out statements in one transaction.
+    func run(_ calls: [PostgresCall], seconds: Int) async -> Result<[PostgresResult], PostgresError> {
+        await withCheckedContinuation { continuation in
+            let pool = pool
+            let ask = SendableCalls(calls: calls)
+            let start: @Sendable () -> Void = {
+                pool.onLoop.run(ask.calls, seconds: seconds) { continuation.resume(returning: $0) }
+            }
+            if loop.isOnLoop { start() } else { loop.execute(start) }
+        }
+    }
+
+    private struct SendableCalls: Sendable { let calls: [PostgresCall] }
+
+    /// What changes nothing is asked once more where the connection was lost.
+    func reading(_ calls: PostgresCall...) async throws(StoreError) -> [PostgresResult] {
+        var result = await run(calls, seconds: settings.statementSeconds + 3)
+        if case .failure(let error) = result, error.isInDoubt || error.isGivingWay {
+            result = await run(calls, seconds: settings.statementSeconds + 3)
+        }
+        do { return try result.get() } catch { throw StoreError(error) }
+    }
+
+    func row(_ call: PostgresCall) async throws(StoreError) -> PostgresRow? { try await reading(call)[0].first }
+    func rows(_ call: PostgresCall) async throws(StoreError) -> [PostgresRow] { try await reading(call)[0].rows }
+
+    /// A write that somebody may see done although it is said to have failed.
+    @discardableResult
+    func writing(_ call: PostgresCall) async throws(StoreError) -> PostgresResult {
+        do { return try await run([call], seconds: settings.commitSeconds).get()[0] } catch { throw StoreError(error) }
+    }
+}
+
+// MARK: - The schema
+
+extension PostgresStore {
+    private static let lockNumber: Int64 = 0x5374_616E_6368_696F  // "Stanchio"
+
+    /// Whether the database's schema is the one of this program; changes nothing.
+    public static func isCurrent(uri: String, loop: EventLoop) async throws(StoreOpenError) -> Bool {
+        let store = try PostgresStore(uri: uri, loop: loop, settings: PostgresSettings())
+        defer { store.close() }
+        return try await store.version() == PostgresSchema.newest
+    }
+
+    private func migrate() async throws(StoreOpenError) {
+        var version = try await version()
+        for migration in PostgresSchema.migrations where migration.version > version {
+            do throws(PostgresError) {
+                _ = try await run(
+                    [
+                        PostgresCall("SELECT pg_advisory_xact_lock($1)").with(PostgresStore.lockNumber),
+                        PostgresCall(
+                            """
+                            CREATE TABLE IF NOT EXISTS schema_migrations (
+                                version bigint PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
+                            """),
+                        PostgresCall("INSERT INTO schema_migrations (version, name) VALUES ($1, $2)").with(migration.version)
+                            .with(migration.name),
+                    ] + migration.statements.map { PostgresCall($0) }, seconds: 600
+                ).get()
+            } catch {
+                // Another instance was first.
+                guard error.isUniqueViolation else { throw .unreachable(error.description) }
+            }
+        }
+        version = try await self.version()
+        guard version == PostgresSchema.newest else { throw .unreachable("its schema is still at version \(version)") }
+    }
+
+    /// The newest migration that was made; 0 in an empty database.
+    private func version() async throws(StoreOpenError) -> Int64 {
+        do {
+            let about = try await run(
+                [
+                    PostgresCall(
+                        """
+                        SELECT current_setting('server_version_num')::bigint, to_regclass('schema_migrations') IS NOT NULL,
+                            current_setting('server_version')
+                        """)
+                ], seconds: 10
+            ).get()[0].first!
+            guard try about.get(0) as Int64 >= 130_000 else { throw StoreOpenError.tooOld(try about.get(2)) }
+            guard try about.get(1) else { return 0 }
+            let version: Int64 = try await rows(PostgresCall("SELECT coalesce(max(version), 0) FROM schema_migrations"))[0].get(0)
+            guard version <= PostgresSchema.newest else { throw StoreOpenError.newer(name) }
+            return version
+        } catch let error as StoreOpenError {
+            throw error
+        } catch let error as PostgresError {
+            throw .unreachable(error.description)
+        } catch {
+            throw .unreachable("\(error)")
+        }
+    }
+}

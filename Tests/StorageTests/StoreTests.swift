@@ -1,0 +1,145 @@
+import QueueEngine
+import QueueService
+import Testing
+import TestSupport
+
+/// What every store promises.
+@Suite struct StoreTests {
+    let tenant = Tenant(id: TenantID(high: 1, low: 1), name: "t")
+
+    private func open(_ home: TestStore) async throws -> any QueueStore {
+        let store = try await home.open()
+        if try await store.tenants().isEmpty { try await store.insert(tenant) }
+        return store
+    }
+
+    /// A queue in memory whose every command goes to the store.
+    private struct Written {
+        let record: QueueRecord
+        var state = QueueState()
+        var now = Timestamp(seconds: 1_700_000_000)
+        var sessions: UInt64 = 0
+
+        init(_ tenant: TenantID, slug: String = "a", id: UInt64 = 7, _ configuration: QueueConfiguration = QueueConfiguration()) {
+            record = QueueRecord(
+                id: QueueID(high: id, low: id), tenant: tenant, epoch: .max, slug: slug, name: "A", configuration: configuration,
+                createdAt: Timestamp(seconds: 1))
+        }
+
+        mutating func append(_ command: (inout QueueState, Timestamp, inout [QueueEvent]) throws -> Void) rethrows -> LogAppend {
+            let base = state.head
+            var events: [QueueEvent] = []
+            try command(&state, now, &events)
+            var append = LogAppend(record: record, expectedHead: base, status: state.status, counters: state.counters)
+            for event in events {
+                if case .joined = event.change {
+                    sessions += 1
+                    append.events.append(
+                        (event, .session(SessionID(high: record.id.high, low: sessions), Visitor(user: "u\(sessions)", metadata: "{}"))))
+                } else if case .announced = event.change {
+                    append.events.append((event, .announcement(text: "ä", .critical, expiresAt: nil)))
+                } else {
+                    append.events.append((event, .none))
+                }
+            }
+            return append
+        }
+    }
+
+    /// Random histories: after each batch what the store gives back is the state that was written, and so is what its
+    /// log makes of nothing.
+    @Test(arguments: StoreKind.allCases) func whatIsReadIsWhatWasWritten(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let store = try await open(home)
+        var random = SeededRandom(seed: TestSeed.value)
+        let configuration = QueueConfiguration(
+            maxConcurrentUsers: 5, graceSeconds: 10, priorityLanes: [PriorityLane(name: "p", sharePercent: 30)])
+        var queue = Written(tenant.id, configuration)
+        #expect(try await store.append([queue.append { $0.configure(configuration, at: $1, &$2) }]) == [.committed])
+        for _ in 0..<150 {
+            queue.now = queue.now + .milliseconds(Int.random(in: 0...4_000, using: &random))
+            let append = queue.append { state, now, log in
+                // Some in one batch: a session may be made, lost from sight and let in at once.
+                for _ in 0..<Int.random(in: 1...4, using: &random) { live(&state, now, &log, &random) }
+                state.advance(to: now, &log)
+            }
+            guard !append.events.isEmpty else { continue }
+            #expect(try await store.append([append]) == [.committed])
+        }
+        let stored = try #require(await store.loadQueue(queue.record.id))
+        #expect(QueueState(stored.image) == queue.state)
+        #expect(stored.record.epoch == .max)
+        var replayed = QueueState()
+        for entry in try await store.entries(of: queue.record.id, after: 0, limit: 100_000) { replayed.apply(entry.event) }
+        #expect(replayed == queue.state)
+    }
+
+    private func live(_ state: inout QueueState, _ now: Timestamp, _ log: inout [QueueEvent], _ random: inout SeededRandom) {
+        let someone = (0..<3).compactMap { _ in (state.allWaiting + Array(state.admitted.keys)).randomElement(using: &random) }
+        switch Int.random(in: 0..<20, using: &random) {
+        case 0...6: for _ in 0..<3 { _ = try? state.join(lane: Int.random(in: 0...1, using: &random), at: now, &log) }
+        case 7...9: state.disconnect(someone, at: now, &log)
+        case 10...12: state.connect(someone, at: now, &log)
+        case 13...14: if let one = someone.first { try? state.leave(one, at: now, &log) }
+        case 15...16: if let one = someone.first { try? state.complete(one, at: now, &log) }
+        case 17: state.announce(at: now, &log)
+        case 18:
+            state.close(at: now, &log)
+            if random.chance(80) { try? state.open(at: now, &log) }
+        default: if state.status == .open { try? state.pause(at: now, &log) } else { try? state.resume(at: now, &log) }
+        }
+    }
+
+    @Test(arguments: StoreKind.allCases) func aLostRaceChangesNothingAndItsNeighbourStands(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let store = try await open(home)
+        var (a, b) = (Written(tenant.id), Written(tenant.id, slug: "b", id: 8))
+        _ = try await store.append([
+            a.append { $0.configure(QueueConfiguration(), at: $1, &$2) }, b.append { $0.configure(QueueConfiguration(), at: $1, &$2) },
+        ])
+        var late = a
+        let won = try a.append { _ = try $0.join(lane: 0, at: $1, &$2) }
+        let lost = try late.append { _ = try $0.join(lane: 0, at: $1, &$2) }
+        #expect(try await store.append([won]) == [.committed])
+        #expect(try await store.append([lost, b.append { $0.announce(at: $1, &$2) }]) == [.behind, .committed])
+        #expect(try await store.entries(of: a.record.id, after: 0, limit: 10).count == 3)
+    }
+
+    @Test(arguments: StoreKind.allCases) func conflictsNameTheirAuthor(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let store = try await open(home)
+        var queue = Written(tenant.id)
+        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        var second = try queue.append { for _ in 0..<2 { _ = try $0.join(lane: 0, at: $1, &$2) } }
+        second.events[1].detail = .session(SessionID(high: 5, low: 5), Visitor(user: "u1"))
+        #expect(try await store.append([second]) == [.userConflict(eventIndex: 1)])
+        #expect(try await store.currentSession(user: "u1", queue: queue.record.id) == nil)
+        second.events[1].detail = .session(SessionID(high: 5, low: 5), Visitor(user: "u2"))
+        let receipt = Receipt(tenant: tenant.id, key: "k", requestHash: [1], result: "r")
+        second.receipts = [receipt]
+        #expect(try await store.append([second]) == [.committed])
+        #expect(try await store.receipt(tenant: tenant.id, key: "k") == receipt)
+        var third = queue.append { $0.announce(at: $1, &$2) }
+        third.receipts = [receipt]
+        #expect(try await store.append([third]) == [.receiptConflict(index: 0)])
+        var other = Written(tenant.id, id: 9)
+        #expect(try await store.append([other.append { $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.slugTaken])
+    }
+
+    @Test(arguments: StoreKind.allCases) func everythingIsThereAfterItIsOpenedAgain(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let secret = StoredSecret(id: "s", purpose: "p", value: [1, 2], createdAt: Timestamp(seconds: 5))
+        let key = APIKey(id: KeyID(high: 1, low: 2), tenant: tenant.id, role: .operator, hash: [9], label: "l")
+        do {
+            let store = try await open(home)
+            try await store.insert(secret)
+            try await store.insert(key)
+            store.close()
+        }
+        let store = try await open(home)
+        #expect(try await store.secrets("p") == [secret])
+        #expect(try await store.keys() == [key])
+        #expect(try await !store.deleteKey(key.id, tenant: TenantID(high: 2, low: 2)))
+        #expect(try await store.deleteKey(key.id, tenant: tenant.id))
+    }
+}
