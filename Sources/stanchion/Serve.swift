@@ -27,10 +27,11 @@ struct Serve: AsyncParsableCommand {
         let descriptors = EventLoopGroup.raiseDescriptorLimit()
         // Some are for the store and the loops, and some for those that are told that there are no more.
         settings.server.limits.connections = min(settings.server.limits.connections, max(16, descriptors - 256))
-        let store = try settings.openStore(exclusively: true)
-        let server = try await start(settings.server, store, log)
+        let serviceLoop = try EventLoopGroup(count: 1)
+        let store = try await settings.database.openOrFail(exclusively: true, on: serviceLoop.loops[0], settings.postgres)
+        let server = try await start(settings.server, store, serviceLoop.loops[0], log)
         log.info(
-            "serving", metadata: ["address": "\(server.address)", "database": "\(settings.databasePath)", "descriptors": "\(descriptors)"])
+            "serving", metadata: ["address": "\(server.address)", "database": "\(settings.database)", "descriptors": "\(descriptors)"])
         say("Serving \(settings.server.tls == nil ? "http" : "https")://\(server.address)/")
         if let key = server.newAdminKey { say("Admin key, shown only now: \(key)") }
         let crowd = demo ? try DemoCrowd(address: server.address, queue: "demo") : nil
@@ -39,6 +40,7 @@ struct Serve: AsyncParsableCommand {
         crowd?.stop()
         await server.drain()
         store.close()
+        serviceLoop.stop()
         log.info("ended")
     }
 
@@ -48,9 +50,9 @@ struct Serve: AsyncParsableCommand {
         _ = write(STDOUT_FILENO, bytes, bytes.count)
     }
 
-    private func start(_ settings: ServerSettings, _ store: SQLiteStore, _ log: Logger) async throws -> Server {
+    private func start(_ settings: ServerSettings, _ store: any QueueStore, _ loop: EventLoop, _ log: Logger) async throws -> Server {
         do {
-            return try await Server.start(settings, store: store, log: log)
+            return try await Server.start(settings, store: store, serviceLoop: loop, log: log)
         } catch let error as SystemError {
             throw Failure.unavailable("\(settings.listen) cannot be listened on (\(error)): choose another --listen, or end who has it")
         } catch let error as TLSError {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import EventLoop
 import Logging
+import QueueService
 import Server
 import Storage
 import WebSocketProtocol
@@ -13,7 +14,10 @@ struct SettingFlags: ParsableArguments {
     @Option(help: "Address and port to serve on. Default 127.0.0.1:8080. [STANCHION_LISTEN]")
     var listen: String?
 
-    @Option(help: "Where everything is kept: sqlite:PATH. Default sqlite:stanchion.db. [STANCHION_DATABASE_URL]")
+    @Option(
+        help:
+            "Where everything is kept: sqlite:PATH or postgresql://USER@HOST:PORT/NAME. Default sqlite:stanchion.db. [STANCHION_DATABASE_URL]"
+    )
     var database: String?
 
     @Option(
@@ -51,6 +55,7 @@ struct SettingFlags: ParsableArguments {
             """)
     var compression: String?
 
+    @OptionGroup(title: "Postgres") var postgres: DatabaseFlags
     @OptionGroup(title: "Limits") var limits: LimitFlags
     @OptionGroup(title: "Time limits") var times: TimeFlags
     @OptionGroup(title: "Sizes") var sizes: SizeFlags
@@ -70,7 +75,7 @@ struct SettingFlags: ParsableArguments {
             }
             settings.server.listen = address
         }
-        if let text = sources.text("database", flag: database) { settings.databasePath = try SettingFlags.path(text) }
+        if let text = sources.text("database", flag: database) { settings.database = try SettingFlags.address(text) }
         if let key = sources.text("admin-key", flag: adminKey) {
             guard (32...128).contains(key.utf8.count), key.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
                 throw Failure.setting("admin-key must be 32 to 128 printable characters without spaces")
@@ -95,6 +100,7 @@ struct SettingFlags: ParsableArguments {
         case "off": settings.server.deflate = nil
         case let other: throw Failure.setting("compression is \(other), and must be on, keep or off")
         }
+        try postgres.read(sources, into: &settings.postgres)
         try limits.read(sources, into: &settings.server.limits)
         try times.read(sources, into: &settings.server)
         try sizes.read(sources, into: &settings.server)
@@ -110,17 +116,18 @@ struct SettingFlags: ParsableArguments {
         return settings
     }
 
-    static func path(_ text: String) throws -> String {
-        guard text.hasPrefix("sqlite:"), text.count > 7 else {
-            throw Failure.setting("database must be sqlite:PATH, like sqlite:/var/lib/stanchion/stanchion.db")
+    static func address(_ text: String) throws -> DatabaseAddress {
+        guard let address = DatabaseAddress(text) else {
+            throw Failure.setting("database must be sqlite:PATH or postgresql://USER@HOST:PORT/NAME")
         }
-        return String(text.dropFirst(7))
+        return address
     }
 }
 
 struct Settings {
     var server = ServerSettings()
-    var databasePath = "stanchion.db"
+    var database = DatabaseAddress.sqlite(path: "stanchion.db")
+    var postgres = PostgresSettings()
     var logFormat = LogFormat.text
     var logLevel = Logger.Level.info
 
@@ -132,11 +139,17 @@ struct Settings {
         return log
     }
 
-    func openStore(exclusively: Bool) throws -> SQLiteStore {
-        do throws(StoreOpenError) {
-            return try SQLiteStore(path: databasePath, exclusively: exclusively)
-        } catch {
-            throw Failure.unavailable(error.description)
-        }
+}
+
+extension DatabaseAddress {
+    /// Opens it, or ends the program with the reason.
+    func openOrFail(exclusively: Bool, on loop: EventLoop, _ settings: PostgresSettings = .init()) async throws -> any QueueStore {
+        do throws(StoreOpenError) { return try await open(exclusively: exclusively, on: loop, settings) } catch { throw Failure(error) }
+    }
+}
+
+extension Failure {
+    init(_ error: StoreOpenError) {
+        if case .malformed = error { self = .setting(error.description) } else { self = .unavailable(error.description) }
     }
 }

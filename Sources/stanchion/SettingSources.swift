@@ -21,8 +21,13 @@ struct SettingSources {
         ("first-frame-seconds", "FIRST_FRAME_SECONDS"), ("ping-seconds", "PING_SECONDS"),
         ("pong-seconds", "PONG_SECONDS"), ("close-seconds", "CLOSE_SECONDS"), ("update-milliseconds", "UPDATE_MILLISECONDS"),
         ("head-bytes", "HEAD_BYTES"), ("body-bytes", "BODY_BYTES"), ("message-bytes", "MESSAGE_BYTES"), ("outbox-bytes", "OUTBOX_BYTES"),
-        ("send-buffer-bytes", "SEND_BUFFER_BYTES"),
+        ("send-buffer-bytes", "SEND_BUFFER_BYTES"), ("database-connections", "DATABASE_CONNECTIONS"),
+        ("database-waiting", "DATABASE_WAITING"), ("database-wait-seconds", "DATABASE_WAIT_SECONDS"),
+        ("statement-seconds", "STATEMENT_SECONDS"), ("commit-seconds", "COMMIT_SECONDS"),
     ]
+
+    /// A database's address may hold a password.
+    private let secret: Set<String> = ["admin-key", "database"]
 
     init(config path: String?) async throws {
         let variables = ProcessInfo.processInfo.environment
@@ -59,10 +64,10 @@ struct SettingSources {
     func text(_ name: String, flag: String?) -> String? {
         if let flag { return flag }
         let variable = SettingSources.known.first { $0.flag == name }!.variable
-        if let value = environment.string(forKey: ConfigKey("STANCHION_" + variable), isSecret: name == "admin-key") { return value }
+        if let value = environment.string(forKey: ConfigKey("STANCHION_" + variable), isSecret: secret.contains(name)) { return value }
         guard let file else { return nil }
         let key = ConfigKey(name)
-        return file.string(forKey: key, isSecret: name == "admin-key") ?? file.int(forKey: key).map(String.init)
+        return file.string(forKey: key, isSecret: secret.contains(name)) ?? file.int(forKey: key).map(String.init)
             ?? file.bool(forKey: key).map(String.init)
     }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import EventLoop
 import QueueService
 import Server
 import Storage
@@ -9,13 +10,12 @@ struct Token: AsyncParsableCommand {
         subcommands: [Create.self, List.self, Revoke.self, Rotate.self])
 
     struct Database: ParsableArguments {
-        @Option(help: "sqlite:PATH. Default sqlite:stanchion.db.")
+        @Option(help: "sqlite:PATH or postgresql://USER@HOST:PORT/NAME. Default sqlite:stanchion.db.")
         var database = "sqlite:stanchion.db"
 
-        func open() throws -> KeyAdministration {
-            var settings = Settings()
-            settings.databasePath = try SettingFlags.path(database)
-            return KeyAdministration(store: try settings.openStore(exclusively: false))
+        func open() async throws -> KeyAdministration {
+            let loop = try EventLoopGroup(count: 1).loops[0]
+            return KeyAdministration(store: try await SettingFlags.address(database).openOrFail(exclusively: false, on: loop))
         }
     }
 

@@ -10,12 +10,20 @@ import TestSupport
     static let scripts =
         [
             "startup", "tls", "limits", "hostile", "conformance", "second_opinion", "bad_input", "events", "http_clients", "protocol",
-            "sizes",
-        ] + (ProcessInfo.processInfo.environment["SANITIZED"] == nil ? plainOnly : [])
+            "sizes", "postgres",
+        ] + (isPlain ? plainOnly : [])
+    static var isPlain: Bool { ProcessInfo.processInfo.environment["SANITIZED"] == nil }
 
     @Test(arguments: scripts)
     func script(_ name: String) throws {
         let result = try Script.run(name)
+        #expect(result.status == 0, "\(name).py:\n\(result.output)")
+    }
+
+    /// What is told of queues and kept of them, once more with the other store.
+    @Test(arguments: ["bad_input", "events", "protocol"] + (isPlain ? ["kill9", "line"] : []))
+    func scriptOnPostgres(_ name: String) throws {
+        let result = try Script.run(name, store: "postgres")
         #expect(result.status == 0, "\(name).py:\n\(result.output)")
     }
 }
@@ -27,12 +35,13 @@ enum Script {
     private static let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         .deletingLastPathComponent().appendingPathComponent("stanchion").path
 
-    static func run(_ name: String) throws -> (status: Int32, output: String) {
+    static func run(_ name: String, store: String = "sqlite") throws -> (status: Int32, output: String) {
         let process = Process()
         process.executableURL = root.appendingPathComponent(".venv/bin/python")
         process.arguments = [folder.appendingPathComponent("Python/\(name).py").path]
         process.environment = ProcessInfo.processInfo.environment.merging([
             "STANCHION": program, "PROJECT": root.path, "TEST_SEED": String(TestSeed.value), "PYTHONUNBUFFERED": "1",
+            "STORE": store,
         ]) { $1 }
         let pipe = Pipe()
         process.standardOutput = pipe

@@ -15,7 +15,9 @@ import TestSupport
         settings.loops = 1
         settings.adminKey = String(repeating: "k", count: 32)
         let store = try SQLiteStore(path: folder.file("db"), exclusively: true)
-        return try await Server.start(settings, store: store, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        return try await Server.start(
+            settings, store: store, serviceLoop: try EventLoopGroup(count: 1).loops[0],
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
     @Test func aVisitorIsLetInAndGivesThePlaceBack() async throws {

@@ -14,20 +14,22 @@ public final class Server: Sendable {
 
     private let core: ServerCore
     private let group: EventLoopGroup
-    private let serviceLoop: EventLoopGroup
     private let listeners: ListenerRegistry
     private let handles: [ServerCore.LiveHandle]
 
     /// Rebuilds what the store holds and begins to serve.
-    public static func start(_ settings: ServerSettings, store: any QueueStore, log: Logger) async throws -> Server {
-        let serviceLoop = try EventLoopGroup(count: 1)
-        let clock = SystemClock(loop: serviceLoop.loops[0])
+    ///
+    /// - Parameter serviceLoop: what is decided about queues is decided there. The caller ends it, after the server.
+    public static func start(
+        _ settings: ServerSettings, store: any QueueStore, serviceLoop: EventLoop, log: Logger
+    ) async throws -> Server {
+        let clock = SystemClock(loop: serviceLoop)
         let random = SystemRandom()
         let bootstrap = Bootstrap(store: store, random: random, now: clock.now())
         let (tenant, isNewStore) = try await bootstrap.tenant()
         let newAdminKey = try await bootstrap.adminKey(settings.adminKey, tenant: tenant)
         let service = QueueService(
-            executor: serviceLoop.loops[0], store: store, bus: InProcessBus(), clock: clock, random: random, log: log)
+            executor: serviceLoop, store: store, bus: InProcessBus(), clock: clock, random: random, log: log)
         let core = try ServerCore(
             settings: settings, store: store, service: service, clock: clock, tokens: try await bootstrap.sessionTokens(),
             admissions: try await bootstrap.admissions(issuer: settings.issuer), log: log)
@@ -48,16 +50,15 @@ public final class Server: Sendable {
         }
     }
 
-    private init(_ core: ServerCore, _ serviceLoop: EventLoopGroup, _ newAdminKey: String?) async throws {
+    private init(_ core: ServerCore, _ serviceLoop: EventLoop, _ newAdminKey: String?) async throws {
         self.core = core
-        self.serviceLoop = serviceLoop
         self.newAdminKey = newAdminKey
         group = try EventLoopGroup(count: core.settings.loops)
         listeners = ListenerRegistry()
         let router = core.makeRouter()
         handles = group.loops.map { core.attach($0, router) }
         for handle in handles { await core.service.observe(LoopObserver(handle: handle)) }
-        Server.watchMemory(core, on: serviceLoop.loops[0])
+        Server.watchMemory(core, on: serviceLoop)
         let log = core.log
         let measurements = core.measurements
         address = try group.listen(on: core.settings.listen) { event in
@@ -113,7 +114,6 @@ public final class Server: Sendable {
         while await connectionCount() > 0, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(20)) }
         await core.service.stop()
         group.stop()
-        serviceLoop.stop()
     }
 
     private func connectionCount() async -> Int {

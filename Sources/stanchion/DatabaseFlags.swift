@@ -1,0 +1,29 @@
+import ArgumentParser
+import Storage
+
+/// The flags of `serve` for a database on a server.
+struct DatabaseFlags: ParsableArguments {
+    @Option(help: "Connections to Postgres, 1 to 100. Default 4. [STANCHION_DATABASE_CONNECTIONS]")
+    var databaseConnections: String?
+
+    @Option(help: "Requests that may wait for one of them at once. Default 1000. [STANCHION_DATABASE_WAITING]")
+    var databaseWaiting: String?
+
+    @Option(help: "Seconds that a request waits for a connection, or for one to be made. Default 5. [STANCHION_DATABASE_WAIT_SECONDS]")
+    var databaseWaitSeconds: String?
+
+    @Option(help: "Seconds that a statement may take. Default 30. [STANCHION_STATEMENT_SECONDS]")
+    var statementSeconds: String?
+
+    @Option(help: "Seconds after which a join that Postgres has not answered is refused. Default 8. [STANCHION_COMMIT_SECONDS]")
+    var commitSeconds: String?
+
+    func read(_ sources: SettingSources, into settings: inout PostgresSettings) throws {
+        try sources.integer("database-connections", flag: databaseConnections, in: 1...100, &settings.connections)
+        try sources.integer("database-waiting", flag: databaseWaiting, in: 1...1_000_000, &settings.maximumWaiting)
+        try sources.integer("database-wait-seconds", flag: databaseWaitSeconds, in: 1...600, &settings.waitSeconds)
+        settings.connectSeconds = settings.waitSeconds
+        try sources.integer("statement-seconds", flag: statementSeconds, in: 1...3_600, &settings.statementSeconds)
+        try sources.integer("commit-seconds", flag: commitSeconds, in: 1...600, &settings.commitSeconds)
+    }
+}

@@ -1,0 +1,200 @@
+"""Postgres that is killed, frozen, cut off and full, in the middle of joins: nothing acknowledged is lost, nobody is in
+line twice, those who are here are told, and all goes on by itself."""
+
+import asyncio
+import http.client
+import json
+import signal
+import subprocess
+import threading
+import time
+
+import websockets
+
+from harness import KEY, PROGRAM, Postgres, Server, check_log, clean_environment, free_port, psql, rng, wait_for
+
+
+def refuses(uri, status, says):
+    result = subprocess.run([PROGRAM, "serve", "--listen", "127.0.0.1:0", "--database", uri], capture_output=True, text=True, timeout=30,
+                            env=clean_environment())
+    output = result.stdout + result.stderr
+    assert result.returncode == status and says in output and len(output.splitlines()) == 1, (uri, result.returncode, output)
+
+
+class Joiner(threading.Thread):
+    """Joins one person after the other, and asks again for each until there is an answer that is one. Without a name it
+    is another person each time."""
+
+    def __init__(self, server, queue, name):
+        super().__init__(daemon=True)
+        self.server, self.queue, self.name_, self.done = server, queue, name, False
+        self.acknowledged, self.refused, self.slowest, self.wrong = {}, 0, 0.0, []
+        self.start()
+
+    def run(self):
+        connection, number = None, 0
+        while not self.done:
+            user = self.name_ and f"{self.name_}-{number}"
+            connection = connection or http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
+            began = time.monotonic()
+            connection.request("POST", f"/v1/queues/{self.queue}/join", json.dumps({"user": user} if user else {}),
+                               {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"})
+            response = connection.getresponse()
+            body = json.loads(response.read())
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            if response.status in (200, 201):
+                self.acknowledged[user or body["session"]] = body["session"]
+                number += 1
+            elif response.status == 503 and int(response.getheader("Retry-After")) > 0:
+                self.refused += 1
+                time.sleep(0.05)
+            else:
+                self.wrong.append((response.status, body))
+
+
+def check(server, queue, joiners):
+    """All that was acknowledged is in the log, once, and the server's memory is the log's."""
+    events = server.events(queue)
+    state = check_log(events)
+    joined = [event for event in events if event["type"] == "joined"]
+    assert len({event["session"] for event in joined}) == len(joined)
+    users = {event.get("user") or event["session"]: event["session"] for event in joined}
+    for joiner in joiners:
+        assert not joiner.wrong, joiner.wrong[:3]
+        for user, session in joiner.acknowledged.items():
+            assert users.get(user) == session, f"{user} is lost, or has two places"
+            assert state[session] == "joined", (user, state[session])
+    waiting = sum(1 for last in state.values() if last == "joined")
+    assert server.good("GET", f"/v1/queues/{queue}")["waiting"] == waiting
+
+
+def ghosts(server, queue, joiners, visitors):
+    """Places of people without a name who were told that they have none: how many, and those that are not marked absent."""
+    known = {session for joiner in joiners for session in joiner.acknowledged.values()} | visitors
+    found, present = 0, set()
+    for event in server.events(queue):
+        if event["type"] == "joined" and not event.get("user") and event["session"] not in known:
+            found += 1
+            present.add(event["ticket"])
+        elif event["type"] == "disconnected":
+            for place in event["tickets"]:
+                present -= set(range(place["ticket"], place["ticket"] + place["count"]))
+    return found, present
+
+
+async def watch(socket, states):
+    async for text in socket:
+        frame = json.loads(text)
+        if frame["type"] == "state":
+            states.append(frame["state"])
+
+
+async def story(postgres, server):
+    queue = server.queue(graceSeconds=3600)["id"]
+    visitor = await websockets.connect(server.live)
+    await visitor.send(json.dumps({"type": "join", "queue": queue}))
+    joined = json.loads(await visitor.recv())
+    assert joined["type"] == "joined"
+    states = []
+    watching = asyncio.create_task(watch(visitor, states))
+    joiners = [Joiner(server, queue, name) for name in ["a", "b", "c", "d", "e", "f", None, None]]
+
+    def total():
+        return sum(len(joiner.acknowledged) for joiner in joiners)
+
+    async def until(condition, seconds, what):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, what
+            await asyncio.sleep(0.05)
+
+    async def goes_on(what):
+        before = total()
+        await until(lambda: total() > before + 100, 30, f"joins after {what}")
+        await asyncio.to_thread(check_ready, server, "ok")
+
+    await goes_on("the beginning")
+    # Its connections are cut: who was in the middle of something is not told of it.
+    for _ in range(5):
+        await asyncio.sleep(0.1 + rng.random() / 5)
+        psql(postgres.uri(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'stanchion'")
+    await goes_on("connections were cut")
+    assert sum(joiner.refused for joiner in joiners) == 0, "a cut connection is made anew"
+
+    # It ends, each way.
+    for mode in ["fast", "immediate", "immediate"]:
+        await asyncio.sleep(rng.random())
+        postgres.stop(mode)
+        states.clear()
+        await until(lambda: states == ["stale"], 15, f"those in line are told that it is away ({mode})")
+        await asyncio.to_thread(check_ready, server, "degraded")
+        postgres.start()
+        await until(lambda: states == ["stale", "live"], 15, "those in line are told that it is back")
+        await goes_on(f"it was stopped ({mode})")
+
+    # It stands still: nobody waits longer than a commit may take, and what it was told meanwhile it may yet do.
+    postgres.signal(signal.SIGSTOP)
+    states.clear()
+    await until(lambda: states == ["stale"], 30, "those in line are told that it stands still")
+    postgres.signal(signal.SIGCONT)
+    await until(lambda: states == ["stale", "live"], 30, "those in line are told that it moves")
+    await goes_on("it stood still")
+    assert max(joiner.slowest for joiner in joiners) < 20, max(joiner.slowest for joiner in joiners)
+
+    # It takes no more connections, and loses the ones that it has.
+    psql(postgres.uri(), "ALTER ROLE app CONNECTION LIMIT 0")
+    psql(postgres.uri(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'stanchion'")
+    states.clear()
+    await until(lambda: states == ["stale"], 15, "those in line are told that it takes no connections")
+    psql(postgres.uri(), "ALTER ROLE app CONNECTION LIMIT -1")
+    await goes_on("it was full")
+
+    # What it is asked for is never more than some connections.
+    count = int(psql(postgres.uri(), "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'stanchion'"))
+    assert 0 < count <= 4, count
+
+    for joiner in joiners:
+        joiner.done = True
+    for joiner in joiners:
+        joiner.join(30)
+    await asyncio.to_thread(check, server, queue, joiners)
+    visitors = {joined["session"]}
+    await asyncio.to_thread(wait_for, lambda: not ghosts(server, queue, joiners, visitors)[1], 20, "places with nobody in them are marked")
+    print(f"{ghosts(server, queue, joiners, visitors)[0]} places of people who were told that they have none")
+    assert watching.done() is False, "the visitor stayed connected"
+    watching.cancel()
+    await visitor.close()
+    return queue, joiners
+
+
+def check_ready(server, status):
+    wait_for(lambda: server.call("GET", "/ready")[2]["status"] == status, what=f"/ready says {status}")
+
+
+with Postgres("max_connections=30") as postgres:
+    psql(postgres.uri(), "CREATE ROLE app LOGIN")
+    psql(postgres.uri(), "CREATE DATABASE app OWNER app")
+    with Server(database=postgres.uri("app", "app")) as server:
+        queue, joiners = asyncio.run(story(postgres, server))
+        server.kill()
+        server.start()
+        check(server, queue, joiners)
+        assert server.stop() == 0
+    # A schema from the future, and addresses that are none.
+    psql(postgres.uri("app"), "INSERT INTO schema_migrations VALUES (1000, 'from the future')")
+    refuses(postgres.uri("app", "app"), 69, "newer stanchion")
+    refuses(postgres.uri("nowhere"), 69, 'database "nowhere" does not exist')
+    refuses(postgres.uri("app", "nobody"), 69, "nobody")
+    refuses(f"postgresql://stanchion@127.0.0.1:{free_port()}/app", 69, "refused")
+    refuses("postgresql://stanchion@no.such.host.invalid/app", 69, "no.such.host.invalid")
+    refuses(postgres.uri("app") + "?sslmode=verify-full", 69, "SSL")
+    refuses(postgres.uri("app") + "?sslmod=1", 78, "sslmod")
+
+with Postgres(local="scram-sha-256") as postgres:
+    refuses(postgres.uri(), 69, "password")
+    refuses(f"postgresql://stanchion:wrong@127.0.0.1:{postgres.port}/postgres", 69, "password")
+    with Server(database=f"postgresql://stanchion:open%20sesame@127.0.0.1:{postgres.port}/postgres") as server:
+        assert server.good("POST", "/v1/queues/demo/join", {})["session"]
+        assert "sesame" not in "".join(server.output)
+print(f"{sum(len(joiner.acknowledged) for joiner in joiners)} acknowledged joins, {sum(joiner.refused for joiner in joiners)} refused, "
+      f"slowest {max(joiner.slowest for joiner in joiners):.1f} s")
