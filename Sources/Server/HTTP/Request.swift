@@ -25,7 +25,7 @@ struct Request: Sendable {
         self.peer = peer
         var segments: [String] = []
         for part in target[..<cut].split(separator: "/", omittingEmptySubsequences: true) {
-            guard let text = part.removingPercentEncoding, !text.contains("/"), !text.contains("\0") else {
+            guard let text = part.percentDecoded, !text.utf8.contains(UInt8(ascii: "/")), !text.utf8.contains(0) else {
                 throw Problem(.badRequest, "bad_path", "the path is not percent-encoded UTF-8")
             }
             segments.append(text)
@@ -39,7 +39,7 @@ struct Request: Sendable {
         for pair in text.split(separator: "&") {
             let cut = pair.firstIndex(of: "=") ?? pair.endIndex
             let value = pair[cut...].dropFirst().replacing("+", with: " ")
-            guard let name = pair[..<cut].removingPercentEncoding, let decoded = value.removingPercentEncoding else {
+            guard let name = pair[..<cut].percentDecoded, let decoded = value[...].percentDecoded else {
                 throw Problem(.badRequest, "bad_query", "the query is not percent-encoded UTF-8")
             }
             guard query.updateValue(decoded, forKey: name) == nil else {
@@ -79,4 +79,9 @@ struct Request: Sendable {
     }
 
     var wantsUpgrade: Bool { fields.tokens(.upgrade).contains("websocket") }
+}
+
+extension Substring {
+    /// nil where it is no percent-encoded UTF-8. Most of what comes is not encoded, and Foundation goes through UTF-16.
+    fileprivate var percentDecoded: String? { utf8.contains(UInt8(ascii: "%")) ? removingPercentEncoding : String(self) }
 }

@@ -78,12 +78,26 @@ extension [UInt8] {
 extension Data {
     /// RFC 4648 §5, without padding.
     var base64URL: String {
-        base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+        var text = [UInt8](base64EncodedData())
+        while text.last == UInt8(ascii: "=") { text.removeLast() }
+        for (index, byte) in text.enumerated() {
+            if byte == UInt8(ascii: "+") { text[index] = UInt8(ascii: "-") }
+            if byte == UInt8(ascii: "/") { text[index] = UInt8(ascii: "_") }
+        }
+        return String(decoding: text, as: UTF8.self)
     }
 
     init?(base64URL text: String) {
-        guard !text.contains(where: { $0 == "+" || $0 == "/" || $0 == "=" }) else { return nil }
-        let standard = text.replacing("-", with: "+").replacing("_", with: "/")
-        self.init(base64Encoded: standard + String(repeating: "=", count: (4 - standard.utf8.count % 4) % 4))
+        var standard = Array(text.utf8)
+        for (index, byte) in standard.enumerated() {
+            switch byte {
+            case UInt8(ascii: "+"), UInt8(ascii: "/"), UInt8(ascii: "="): return nil
+            case UInt8(ascii: "-"): standard[index] = UInt8(ascii: "+")
+            case UInt8(ascii: "_"): standard[index] = UInt8(ascii: "/")
+            default: break
+            }
+        }
+        standard += [UInt8](repeating: UInt8(ascii: "="), count: (4 - standard.count % 4) % 4)
+        self.init(base64Encoded: Data(standard))
     }
 }
