@@ -13,39 +13,6 @@ import TestSupport
         return store
     }
 
-    /// A queue in memory whose every command goes to the store.
-    private struct Written {
-        let record: QueueRecord
-        var state = QueueState()
-        var now = Timestamp(seconds: 1_700_000_000)
-        var sessions: UInt64 = 0
-
-        init(_ tenant: TenantID, slug: String = "a", id: UInt64 = 7, _ configuration: QueueConfiguration = QueueConfiguration()) {
-            record = QueueRecord(
-                id: QueueID(high: id, low: id), tenant: tenant, epoch: .max, slug: slug, name: "A", configuration: configuration,
-                createdAt: Timestamp(seconds: 1))
-        }
-
-        mutating func append(_ command: (inout QueueState, Timestamp, inout [QueueEvent]) throws -> Void) rethrows -> LogAppend {
-            let base = state.head
-            var events: [QueueEvent] = []
-            try command(&state, now, &events)
-            var append = LogAppend(record: record, expectedHead: base, status: state.status, counters: state.counters)
-            for event in events {
-                if case .joined = event.change {
-                    sessions += 1
-                    append.events.append(
-                        (event, .session(SessionID(high: record.id.high, low: sessions), Visitor(user: "u\(sessions)", metadata: "{}"))))
-                } else if case .announced = event.change {
-                    append.events.append((event, .announcement(text: "ä", .critical, expiresAt: nil)))
-                } else {
-                    append.events.append((event, .none))
-                }
-            }
-            return append
-        }
-    }
-
     /// Random histories: after each batch what the store gives back is the state that was written, and so is what its
     /// log makes of nothing.
     @Test(arguments: StoreKind.allCases) func whatIsReadIsWhatWasWritten(_ kind: StoreKind) async throws {

@@ -46,6 +46,7 @@ public final class TestStore: Sendable {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/psql")
         process.arguments = ["-qX", "-v", "ON_ERROR_STOP=1", uri, "-c", sql]
+        process.standardOutput = FileHandle.nullDevice
         try process.run()
         process.waitUntilExit()
         guard process.terminationStatus == 0 else { throw StoreError.unavailable(sql) }

@@ -1,0 +1,149 @@
+import EventLoop
+import QueueEngine
+import QueueService
+import Testing
+import TestSupport
+
+@testable import Storage
+
+/// What is a server's alone: connections, time limits, what is refused.
+@Suite struct PostgresStoreTests {
+    let tenant = TenantID(high: 1, low: 1)
+
+    private static func slow(_ seconds: Double) -> PostgresCall {
+        PostgresCall("SELECT pg_sleep($1::double precision)::text").with(seconds)
+    }
+
+    private static func limited(_ home: TestStore, _ change: (inout PostgresSettings) -> Void) async throws -> PostgresStore {
+        var settings = PostgresSettings()
+        change(&settings)
+        return try await PostgresStore.open(uri: home.uri, loop: EventLoopGroup(count: 1).loops[0], settings: settings)
+    }
+
+    @Test func requestsWaitForAConnectionButNotWithoutEnd() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await PostgresStoreTests.limited(home) { ($0.connections, $0.maximumWaiting, $0.waitSeconds) = (1, 2, 1) }
+        defer { store.close() }
+        let results = await withTaskGroup { group in
+            for _ in 0..<5 { group.addTask { await store.run([PostgresStoreTests.slow(1.5)], seconds: 10) } }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        let errors = results.compactMap { result in if case .failure(let error) = result { error.message } else { nil } }
+        #expect(errors.filter { $0.hasPrefix("too many") }.count == 2)
+        #expect(errors.filter { $0.hasPrefix("no connection was free") }.count == 2)
+        #expect(errors.count == 4)
+        // And all of it is over.
+        #expect(try await store.tenants().isEmpty)
+    }
+
+    @Test func aStatementThatTakesTooLongIsEndedByTheServerOrByUs() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await PostgresStoreTests.limited(home) { ($0.connections, $0.statementSeconds) = (1, 1) }
+        defer { store.close() }
+        await #expect(throws: PostgresError.self) { try await store.run([PostgresStoreTests.slow(30)], seconds: 10).get() }
+        let error = await #expect(throws: PostgresError.self) {
+            try await store.run([PostgresCall("SET statement_timeout = 0"), PostgresStoreTests.slow(30)], seconds: 1).get()
+        }
+        #expect(error?.isInDoubt == true)
+        #expect(try await store.tenants().isEmpty)
+    }
+
+    @Test func whatFailsHasNotHappenedAndHarmsNobody() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await PostgresStoreTests.limited(home) { $0.connections = 1 }
+        defer { store.close() }
+        let insert = PostgresCall("INSERT INTO tenants VALUES ($1, 'x')").with(tenant)
+        let wrong = await store.run([insert, PostgresCall("SELECT 1 / (SELECT count(*) FROM keys)"), insert], seconds: 5)
+        #expect(throws: PostgresError.self) { try wrong.get() }
+        // An explicit transaction is not left open for whoever comes next.
+        let open = await store.run([PostgresCall("BEGIN"), insert], seconds: 5)
+        #expect(throws: Never.self) { try open.get() }
+        #expect(try await store.tenants().isEmpty)
+    }
+
+    /// A name may hold what Postgres' text cannot.
+    @Test func aRefusedBatchDoesNotFailItsNeighbours() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await home.open()
+        defer { store.close() }
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        var (a, b) = (Written(tenant), Written(tenant, slug: "b", id: 8))
+        _ = try await store.append([
+            a.append { $0.configure(QueueConfiguration(), at: $1, &$2) }, b.append { $0.configure(QueueConfiguration(), at: $1, &$2) },
+        ])
+        var bad = try a.append { _ = try $0.join(lane: 0, at: $1, &$2) }
+        bad.events[0].detail = .session(SessionID(high: 1, low: 1), Visitor(displayName: "a\0b"))
+        let outcomes = try await store.append([bad, try b.append { _ = try $0.join(lane: 0, at: $1, &$2) }])
+        guard case .failed = outcomes[0] else { return #expect(outcomes[0] == .failed(.unavailable(""))) }
+        #expect(outcomes[1] == .committed)
+        #expect(try await store.entries(of: a.record.id, after: 0, limit: 9).count == 2)
+    }
+
+    /// Its connections are cut in the middle of commits, again and again: each append is in the log, once.
+    @Test func anAppendWhoseConnectionIsCutHappensOnce() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await PostgresStoreTests.limited(home) { _ in }
+        defer { store.close() }
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        var queue = Written(tenant)
+        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        try await withThrowingTaskGroup { group in
+            let uri = home.uri
+            group.addTask {
+                for _ in 0..<12 {
+                    try TestStore.psql(
+                        """
+                        SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                        WHERE application_name = 'stanchion' AND datname = current_database()
+                        """, in: uri)
+                }
+            }
+            for _ in 0..<400 {
+                let append = try queue.append { _ = try $0.join(lane: 0, at: $1, &$2) }
+                #expect(try await store.append([append]) == [.committed])
+            }
+            try await group.waitForAll()
+        }
+        #expect(try await QueueState(#require(store.loadQueue(queue.record.id)).image) == queue.state)
+    }
+
+    @Test func theFirstHostThatAnswersIsTaken() async throws {
+        let home = try await TestStore(.postgres)
+        let server = try #require(home.uri.firstMatch(of: /127.0.0.1:(\d+)/)?.1)
+        let uri = home.uri.replacing("127.0.0.1:\(server)", with: "127.0.0.1:1,localhost:\(server)")
+        let store = try await PostgresStore.open(uri: uri, loop: EventLoopGroup(count: 1).loops[0])
+        #expect(try await store.tenants().isEmpty)
+        store.close()
+        #expect(throws: StoreOpenError.self) {
+            try PostgresStore(uri: "postgresql://a@b/c?sslmod=x", loop: EventLoopGroup(count: 1).loops[0], settings: PostgresSettings())
+        }
+    }
+
+    @Test func severalThatStartAtOnceMakeOneSchema() async throws {
+        let home = try await TestStore(.postgres)
+        try await withThrowingTaskGroup { group in
+            for _ in 0..<5 { group.addTask { try await PostgresStoreTests.limited(home) { _ in }.close() } }
+            try await group.waitForAll()
+        }
+        #expect(try await PostgresStore.isCurrent(uri: home.uri, loop: EventLoopGroup(count: 1).loops[0]))
+        try TestStore.psql("INSERT INTO schema_migrations VALUES (1000, 'from the future')", in: home.uri)
+        await #expect(throws: StoreOpenError.self) { try await home.open() }
+    }
+
+    /// The plans that the seed's indexes are for, in a table that is large enough to want them.
+    @Test func theIndexesAreUsed() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await PostgresStoreTests.limited(home) { _ in }
+        defer { store.close() }
+        func plan(_ call: PostgresCall) async throws -> String {
+            try await store.rows(call).map { row throws(StoreError) in try row.get(0, as: String.self) }.joined(separator: "\n")
+        }
+        let id = QueueID(high: 7, low: 7)
+        let line = PostgresCall("EXPLAIN SELECT ticket, absent_since FROM user_sessions WHERE queue_id = $1 AND status = 'waiting'").with(
+            id)
+        #expect(try await plan(line).contains("idx_user_sessions_queue_status"))
+        #expect(
+            try await plan(PostgresCall("EXPLAIN SELECT id FROM queues WHERE tenant_id = $1 AND is_active").with(tenant)).contains(
+                "idx_queues_tenant_active"))
+    }
+}
