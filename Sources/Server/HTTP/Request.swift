@@ -26,7 +26,7 @@ struct Request: Sendable {
         var segments: [String] = []
         for part in target[..<cut].split(separator: "/", omittingEmptySubsequences: true) {
             guard let text = part.percentDecoded, !text.utf8.contains(UInt8(ascii: "/")), !text.utf8.contains(0) else {
-                throw Problem(.badRequest, "bad_path", "the path is not percent-encoded UTF-8")
+                throw Problem(.badRequest, "bad_path", "the path is not percent-encoded UTF-8 text")
             }
             segments.append(text)
         }
@@ -39,8 +39,8 @@ struct Request: Sendable {
         for pair in text.split(separator: "&") {
             let cut = pair.firstIndex(of: "=") ?? pair.endIndex
             let value = pair[cut...].dropFirst().replacing("+", with: " ")
-            guard let name = pair[..<cut].percentDecoded, let decoded = value[...].percentDecoded else {
-                throw Problem(.badRequest, "bad_query", "the query is not percent-encoded UTF-8")
+            guard let name = pair[..<cut].percentDecoded, let decoded = value[...].percentDecoded, !decoded.utf8.contains(0) else {
+                throw Problem(.badRequest, "bad_query", "the query is not percent-encoded UTF-8 text")
             }
             guard query.updateValue(decoded, forKey: name) == nil else {
                 throw Problem(.badRequest, "bad_query", "\(name) stands twice in the query", field: name)

@@ -43,6 +43,9 @@ def http(server):
         assert answer.startswith(f"HTTP/1.1 {status} ".encode()), (text[:60], answer[:80])
         assert closed, text[:60]
     problem(server, "GET", "/nothing/here", status=404, code="not_found")
+    for query in ["user=a%00b", "user=%zz", "user=%ff"]:
+        problem(server, "GET", f"/v1/queues/{server.good('GET', '/v1/queues')['items'][0]['id']}/position?{query}", status=400, code="bad_query")
+    problem(server, "GET", "/v1/queues?limit=1&limit=2", status=400, code="bad_query", field="limit")
     headers, _ = problem(server, "PUT", "/v1/queues", {}, status=405, code="method_not_allowed")
     assert set(headers["Allow"].split(", ")) == {"GET", "POST", "HEAD", "OPTIONS"}
     problem(server, "POST", "/v1/queues", "a=b", headers={"Content-Type": "text/plain"}, status=415, code="unsupported_media_type")
