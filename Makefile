@@ -23,7 +23,7 @@ format: ## Format every source file
 
 bench: ## Measure, each figure beside its reference in the same run
 	@Scripts/prepare bench
-	Benchmarks/run
+	Scripts/with-databases Benchmarks/run
 
 conformance: ## All 517 Autobahn cases, over ws:// and wss://
 	@Scripts/prepare test
