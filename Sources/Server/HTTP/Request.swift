@@ -60,12 +60,16 @@ struct Request: Sendable {
     /// The body's members. A body must be JSON and say so.
     func json() throws(Problem) -> Fields {
         if !body.isEmpty {
-            let type = fields[.contentType]?.split(separator: ";").first?.trimmingCharacters(in: .whitespaces).lowercased()
-            guard type == "application/json" else {
+            guard let type = fields[.contentType], type == "application/json" || Request.mediaType(type) == "application/json" else {
                 throw Problem(.unsupportedMediaType, "unsupported_media_type", "send Content-Type: application/json")
             }
         }
         return try Fields(body)
+    }
+
+    /// Without parameters (RFC 9110 §8.3.1).
+    private static func mediaType(_ field: String) -> String? {
+        field.split(separator: ";").first?.trimmingCharacters(in: .whitespaces).lowercased()
     }
 
     func integer(_ name: String, in range: ClosedRange<Int>, default value: Int) throws(Problem) -> Int {

@@ -24,19 +24,26 @@ struct Router: Sendable {
 
     private struct Route: Sendable {
         let method: HTTPRequest.Method
-        let pattern: [String]
         let handler: Handler
+        private let count: Int
+        /// What must stand where, and what is named by its place.
+        private let fixed: [(index: Int, text: String)]
+        private let named: [(index: Int, name: String)]
+
+        /// - Parameter path: `/v1/queues/{id}`.
+        init(_ method: HTTPRequest.Method, _ path: String, _ handler: @escaping Handler) {
+            self.method = method
+            self.handler = handler
+            let parts = Array(path.split(separator: "/").enumerated())
+            count = parts.count
+            fixed = parts.filter { !$0.element.hasPrefix("{") }.map { ($0.offset, String($0.element)) }
+            named = parts.filter { $0.element.hasPrefix("{") }.map { ($0.offset, String($0.element.dropFirst().dropLast())) }
+        }
 
         func match(_ segments: [String]) -> Parameters? {
-            guard segments.count == pattern.count else { return nil }
+            guard segments.count == count, fixed.allSatisfy({ segments[$0.index] == $0.text }) else { return nil }
             var parameters = Parameters()
-            for (expected, segment) in zip(pattern, segments) {
-                if expected.hasPrefix("{") {
-                    parameters.values[String(expected.dropFirst().dropLast())] = segment
-                } else if expected != segment {
-                    return nil
-                }
-            }
+            for (index, name) in named { parameters.values[name] = segments[index] }
             return parameters
         }
     }
@@ -51,7 +58,7 @@ struct Router: Sendable {
     }
 
     mutating func on(_ method: HTTPRequest.Method, _ path: String, _ handler: @escaping Handler) {
-        routes.append(Route(method: method, pattern: path.split(separator: "/").map(String.init), handler: handler))
+        routes.append(Route(method, path, handler))
     }
 
     /// The answer, whatever happens.
