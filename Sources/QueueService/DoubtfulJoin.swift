@@ -33,7 +33,7 @@ extension QueueService {
         for join in asked {
             do throws(StoreError) {
                 if let session = try await store.session(join.session) {
-                    if session.status == .waiting { closed(join.queue, [join.ticket]) }
+                    if session.status == .waiting, await !markAbsent(join) { doubtful.append(join) }
                 } else if clock.now() < join.until {
                     doubtful.append(join)
                 }
@@ -46,5 +46,14 @@ extension QueueService {
             guard let self else { return }
             Task { await self.settleDoubts() }
         }
+    }
+
+    /// False where the replica does not know of the place yet: what is decided there would not concern it.
+    private func markAbsent(_ join: DoubtfulJoin) async -> Bool {
+        await catchUp(join.queue)
+        guard let queue = hosted[join.queue] else { return true }
+        guard queue.state.isWaiting(join.ticket) else { return false }
+        closed(join.queue, [join.ticket])
+        return true
     }
 }

@@ -12,11 +12,12 @@ struct DatabaseFlags: ParsableArguments {
     @Option(help: "Seconds that a request waits for a connection, or for one to be made. Default 5. [STANCHION_DATABASE_WAIT_SECONDS]")
     var databaseWaitSeconds: String?
 
-    @Option(help: "Seconds that a statement may take. Default 30. [STANCHION_STATEMENT_SECONDS]")
+    @Option(help: "Seconds that a statement may take where nobody waits for it, as at a start. Default 30. [STANCHION_STATEMENT_SECONDS]")
     var statementSeconds: String?
 
-    @Option(help: "Seconds after which a join that Postgres has not answered is refused. Default 8. [STANCHION_COMMIT_SECONDS]")
-    var commitSeconds: String?
+    @Option(
+        help: "Seconds after which what Postgres has not answered, a join above all, is refused. Default 8. [STANCHION_DATABASE_SECONDS]")
+    var databaseSeconds: String?
 
     func read(_ sources: SettingSources, into settings: inout PostgresSettings) throws {
         try sources.integer("database-connections", flag: databaseConnections, in: 1...100, &settings.connections)
@@ -24,6 +25,6 @@ struct DatabaseFlags: ParsableArguments {
         try sources.integer("database-wait-seconds", flag: databaseWaitSeconds, in: 1...600, &settings.waitSeconds)
         settings.connectSeconds = settings.waitSeconds
         try sources.integer("statement-seconds", flag: statementSeconds, in: 1...3_600, &settings.statementSeconds)
-        try sources.integer("commit-seconds", flag: commitSeconds, in: 1...600, &settings.commitSeconds)
+        try sources.integer("database-seconds", flag: databaseSeconds, in: 1...600, &settings.answerSeconds)
     }
 }

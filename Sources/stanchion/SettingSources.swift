@@ -23,7 +23,7 @@ struct SettingSources {
         ("head-bytes", "HEAD_BYTES"), ("body-bytes", "BODY_BYTES"), ("message-bytes", "MESSAGE_BYTES"), ("outbox-bytes", "OUTBOX_BYTES"),
         ("send-buffer-bytes", "SEND_BUFFER_BYTES"), ("database-connections", "DATABASE_CONNECTIONS"),
         ("database-waiting", "DATABASE_WAITING"), ("database-wait-seconds", "DATABASE_WAIT_SECONDS"),
-        ("statement-seconds", "STATEMENT_SECONDS"), ("commit-seconds", "COMMIT_SECONDS"),
+        ("statement-seconds", "STATEMENT_SECONDS"), ("database-seconds", "DATABASE_SECONDS"),
     ]
 
     /// A database's address may hold a password.

@@ -140,8 +140,10 @@ final class PostgresPool {
     private func failed(_ error: PostgresError) {
         connecting -= 1
         failures += 1
-        // 0.1, 0.2, 0.4 … 5 seconds, each up to half shorter: instances do not come back in step.
-        let limit: UInt64 = min(5_000_000_000, 100_000_000 << UInt64(min(failures - 1, 6)))
+        // One that is cut off while it is being made says little of the server.
+        if failures == 1, !waiting.isEmpty { return connectOneMore() }
+        // 0.2, 0.4, 0.8 … 5 seconds, each up to half shorter: instances do not come back in step.
+        let limit: UInt64 = min(5_000_000_000, 50_000_000 << UInt64(min(failures, 7)))
         pause = (EventLoop.monotonicNow() + limit / 2 + UInt64.random(in: 0...limit / 2), error)
         if busy == 0, connecting == 0 { failWaiting(error) }
     }
@@ -155,10 +157,10 @@ public struct PostgresSettings: Sendable {
     public var maximumWaiting = 1_000
     public var waitSeconds = 5
     public var connectSeconds = 5
-    /// What a statement may take on the server; the answer may take three seconds more.
+    /// What a statement may take on the server; where nobody waits for it, the answer may take three seconds more.
     public var statementSeconds = 30
-    /// What a commit of the line may take. Whoever joins waits no longer for it.
-    public var commitSeconds = 8
+    /// What a commit, or a look at something, may take. Whoever asks waits no longer for it.
+    public var answerSeconds = 8
 
     public init() {}
 
@@ -171,7 +173,7 @@ public struct PostgresSettings: Sendable {
             (
                 "options",
                 """
-                -c statement_timeout=\(statementSeconds)s -c lock_timeout=\(commitSeconds)s \
+                -c statement_timeout=\(statementSeconds)s -c lock_timeout=\(answerSeconds)s \
                 -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c timezone=UTC
                 """
             ),

@@ -4,7 +4,7 @@ public import QueueService
 
 extension PostgresStore {
     public func append(_ batch: [LogAppend]) async throws(StoreError) -> [AppendOutcome] {
-        let deadline = EventLoop.monotonicNow() + UInt64(settings.commitSeconds) * 1_000_000_000
+        let deadline = EventLoop.monotonicNow() + UInt64(settings.answerSeconds) * 1_000_000_000
         do throws(PostgresError) {
             return try await append(batch, until: deadline)
         } catch {
@@ -33,7 +33,7 @@ extension PostgresStore {
         while true {
             turns += 1
             do throws(PostgresError) {
-                let rows = try await run([call], seconds: settings.commitSeconds).get()[0].rows
+                let rows = try await run([call], seconds: settings.answerSeconds).get()[0].rows
                 let outcomes = try PostgresStore.outcomes(rows, of: batch)
                 guard wasInDoubt else { return outcomes }
                 var certain: [AppendOutcome] = []

@@ -13,18 +13,20 @@ extension PostgresStore {
     /// The row, the line and what has moved lately, all as of one head.
     public func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? {
         let results = try await reading(
-            PostgresCall("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
-            PostgresCall(
-                """
-                SELECT id, tenant_id, epoch, slug, name, description, redirect_url, configuration::text, created_at,
-                    status, head, last_event_at, counters::text
-                FROM queues WHERE id = $1 AND is_active
-                """
-            ).with(queue),
-            PostgresCall("SELECT ticket, absent_since FROM user_sessions WHERE queue_id = $1 AND status = 'waiting'").with(queue),
-            PostgresCall("SELECT ticket, expires_at FROM user_sessions WHERE queue_id = $1 AND status = 'admitted'").with(queue),
-            PostgresStore.history.with(queue).with(QueueImage.history.microseconds),
-            PostgresCall("COMMIT"))
+            [
+                PostgresCall("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+                PostgresCall(
+                    """
+                    SELECT id, tenant_id, epoch, slug, name, description, redirect_url, configuration::text, created_at,
+                        status, head, last_event_at, counters::text
+                    FROM queues WHERE id = $1 AND is_active
+                    """
+                ).with(queue),
+                PostgresCall("SELECT ticket, absent_since FROM user_sessions WHERE queue_id = $1 AND status = 'waiting'").with(queue),
+                PostgresCall("SELECT ticket, expires_at FROM user_sessions WHERE queue_id = $1 AND status = 'admitted'").with(queue),
+                PostgresStore.history.with(queue).with(QueueImage.history.microseconds),
+                PostgresCall("COMMIT"),
+            ], seconds: settings.statementSeconds + 3)
         guard let row = results[1].first else { return nil }
         let record = try PostgresStore.record(row)
         guard let status = QueueStatus(rawValue: try row.get(9)), let counters = JSON.decode(QueueCounters.self, try row.get(12)) else {

@@ -61,22 +61,26 @@ public final class PostgresStore: QueueStore {
 
     private struct SendableCalls: Sendable { let calls: [PostgresCall] }
 
-    /// What changes nothing is asked once more where the connection was lost.
-    func reading(_ calls: PostgresCall...) async throws(StoreError) -> [PostgresResult] {
-        var result = await run(calls, seconds: settings.statementSeconds + 3)
-        if case .failure(let error) = result, error.isInDoubt || error.isGivingWay {
-            result = await run(calls, seconds: settings.statementSeconds + 3)
+    /// What changes nothing is asked again where the connection turned out to be lost, for a second.
+    ///
+    /// - Parameter seconds: nil: what a visitor may be kept waiting for.
+    func reading(_ calls: [PostgresCall], seconds: Int? = nil) async throws(StoreError) -> [PostgresResult] {
+        let seconds = seconds ?? settings.answerSeconds
+        let soon = EventLoop.monotonicNow() + 1_000_000_000
+        var result = await run(calls, seconds: seconds)
+        while case .failure(let error) = result, error.isInDoubt || error.isGivingWay, EventLoop.monotonicNow() < soon {
+            result = await run(calls, seconds: seconds)
         }
         do { return try result.get() } catch { throw StoreError(error) }
     }
 
-    func row(_ call: PostgresCall) async throws(StoreError) -> PostgresRow? { try await reading(call)[0].first }
-    func rows(_ call: PostgresCall) async throws(StoreError) -> [PostgresRow] { try await reading(call)[0].rows }
+    func row(_ call: PostgresCall) async throws(StoreError) -> PostgresRow? { try await reading([call])[0].first }
+    func rows(_ call: PostgresCall) async throws(StoreError) -> [PostgresRow] { try await reading([call])[0].rows }
 
     /// A write that somebody may see done although it is said to have failed.
     @discardableResult
     func writing(_ call: PostgresCall) async throws(StoreError) -> PostgresResult {
-        do { return try await run([call], seconds: settings.commitSeconds).get()[0] } catch { throw StoreError(error) }
+        do { return try await run([call], seconds: settings.answerSeconds).get()[0] } catch { throw StoreError(error) }
     }
 }
 

@@ -119,7 +119,7 @@ async def story(postgres, server):
         await asyncio.sleep(0.1 + rng.random() / 5)
         psql(postgres.uri(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'stanchion'")
     await goes_on("connections were cut")
-    assert sum(joiner.refused for joiner in joiners) == 0, "a cut connection is made anew"
+    assert sum(joiner.refused for joiner in joiners) == 0, ("a cut connection is made anew", server.output[-5:])
 
     # It ends, each way.
     for mode in ["fast", "immediate", "immediate"]:
@@ -136,6 +136,8 @@ async def story(postgres, server):
     postgres.signal(signal.SIGSTOP)
     states.clear()
     await until(lambda: states == ["stale"], 30, "those in line are told that it stands still")
+    before = {joiner: joiner.refused for joiner in joiners}
+    await until(lambda: all(joiner.refused > before[joiner] for joiner in joiners), 20, "everyone is answered while it stands still")
     postgres.signal(signal.SIGCONT)
     await until(lambda: states == ["stale", "live"], 30, "those in line are told that it moves")
     await goes_on("it stood still")
