@@ -75,7 +75,7 @@ let package = Package(
         .target(
             name: "Storage",
             dependencies: [
-                "QueueService", "EventLoop", "CPostgres", .product(name: "GRDB", package: "GRDB.swift"),
+                "QueueService", "EventLoop", "CPostgres", "Locks", .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "DequeModule", package: "swift-collections"), logging,
             ],
             swiftSettings: strict),
