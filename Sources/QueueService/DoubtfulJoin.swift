@@ -12,13 +12,15 @@ struct DoubtfulJoin {
     /// A server that was frozen may carry out what it was sent when it goes on.
     let until: Timestamp
 
-    /// Longer than a store may take over a statement.
+    /// Twice the time that Postgres may take over a statement by default.
     static let patience = Timestamp.Span.seconds(60)
     static let pause = Timestamp.Span.seconds(5)
 }
 
 extension QueueService {
-    func doubt(_ decision: Decision) {
+    /// Remembers the joins of a commit that failed, where the error leaves open whether they happened.
+    func doubt(_ decision: Decision, after error: StoreError) {
+        guard case .inDoubt = error else { return }
         let until = clock.now() + DoubtfulJoin.patience
         for (event, detail) in decision.events {
             guard case .joined(let ticket) = event.change, case .session(let id, _) = detail else { continue }
@@ -26,19 +28,23 @@ extension QueueService {
         }
     }
 
-    /// Looks which of them have happened, now and for a while yet.
+    /// Looks which of them have happened, now and for a while yet. During an outage nobody is asked: its end asks.
     func settleDoubts() async {
-        let asked = doubtful
+        guard outage == nil else { return }
+        var asked = doubtful[...]
         doubtful = []
-        for join in asked {
+        while let join = asked.first {
             do throws(StoreError) {
                 if let session = try await store.session(join.session) {
                     if session.status == .waiting, await !markAbsent(join) { doubtful.append(join) }
                 } else if clock.now() < join.until {
                     doubtful.append(join)
                 }
+                asked.removeFirst()
             } catch {
-                doubtful.append(join)
+                // The others would wait for the store as long.
+                doubtful += asked
+                break
             }
         }
         guard !doubtful.isEmpty else { return }

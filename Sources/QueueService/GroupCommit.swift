@@ -80,7 +80,7 @@ extension QueueService {
             return again
         } catch {
             log.error("a commit failed", metadata: ["error": "\(error)"])
-            if case .inDoubt = error { for item in toCommit { doubt(item.decision) } }
+            for item in toCommit { doubt(item.decision, after: error) }
             beginOutage(ServiceError(error))
             return toCommit.flatMap(\.commands).filter { !$0.fail(ServiceError(error)) }
         }
@@ -135,6 +135,7 @@ extension QueueService {
         case .slugTaken:
             return item.commands.filter { !$0.fail(.slugTaken) }
         case .failed(let error):
+            doubt(item.decision, after: error)
             log.error("a commit was refused", metadata: ["queue": "\(id)", "error": "\(error)"])
             let again = item.commands.filter { !$0.fail(ServiceError(error)) }
             // Without those who asked for what was refused the others may pass; where there was nobody else, time may help.

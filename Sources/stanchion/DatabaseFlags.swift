@@ -23,7 +23,6 @@ struct DatabaseFlags: ParsableArguments {
         try sources.integer("database-connections", flag: databaseConnections, in: 1...100, &settings.connections)
         try sources.integer("database-waiting", flag: databaseWaiting, in: 1...1_000_000, &settings.maximumWaiting)
         try sources.integer("database-wait-seconds", flag: databaseWaitSeconds, in: 1...600, &settings.waitSeconds)
-        settings.connectSeconds = settings.waitSeconds
         try sources.integer("statement-seconds", flag: statementSeconds, in: 1...3_600, &settings.statementSeconds)
         try sources.integer("database-seconds", flag: databaseSeconds, in: 1...600, &settings.answerSeconds)
     }

@@ -138,7 +138,6 @@ struct Settings {
         log.logLevel = logLevel
         return log
     }
-
 }
 
 extension DatabaseAddress {

@@ -42,7 +42,8 @@ struct PostgresAddress: Sendable {
         let all = filled(defaults)
         let hosts = (value("host") ?? "").split(separator: ",", omittingEmptySubsequences: false).map(String.init)
         let ports = (value("port") ?? "").split(separator: ",", omittingEmptySubsequences: false).map(String.init)
-        guard value("hostaddr") == nil else { return resolved([all]) }
+        // What libpq is to make of these, it says itself.
+        guard value("hostaddr") == nil, ports.count == 1 || ports.count == hosts.count else { return resolved([all]) }
         let targets = hosts.enumerated().map { index, host in (host: host, port: ports.count == 1 ? ports[0] : ports[index]) }
         let rest = all.filter { !["host", "port"].contains($0.0) }
         @Sendable func attempt(_ host: String, _ port: String, _ address: String?) -> [(String, String)] {
@@ -55,10 +56,7 @@ struct PostgresAddress: Sendable {
             resolved(
                 targets.flatMap { target in
                     guard PostgresAddress.isName(target.host) else { return [attempt(target.host, target.port, nil)] }
-                    let found = PostgresAddress.lookUp(target.host)
-                    // One that has no address fails in libpq, with its words.
-                    return found.isEmpty
-                        ? [attempt(target.host, target.port, nil)] : found.map { attempt(target.host, target.port, $0) }
+                    return PostgresAddress.lookUp(target.host).map { attempt(target.host, target.port, $0) }
                 })
         }
     }
@@ -71,11 +69,12 @@ struct PostgresAddress: Sendable {
             && inet_pton(AF_INET, host, &four) != 1 && inet_pton(AF_INET6, host, &six) != 1
     }
 
+    /// A name without an address stands for one: as such libpq refuses it, in its words, and does not look it up again.
     private static func lookUp(_ name: String) -> [String] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(name, nil, &hints, &list) == 0 else { return [] }
+        guard getaddrinfo(name, nil, &hints, &list) == 0 else { return [name] }
         defer { freeaddrinfo(list) }
         var addresses: [String] = []
         var entry = list

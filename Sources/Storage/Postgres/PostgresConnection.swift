@@ -63,7 +63,6 @@ final class PostgresConnection {
     private var isClosed: Bool { if case .closed = state { true } else { false } }
 
     var isIdle: Bool { if case .idle = state { true } else { false } }
-    var serverVersion: Int { Int(PQserverVersion(handle)) }
 
     /// Ends it. Who waits for an answer is not told.
     func close() {

@@ -119,7 +119,7 @@ final class PostgresPool {
         }
         var connection: PostgresConnection?
         connection = PostgresConnection(
-            loop: loop, parameters: parameters, nanoseconds: UInt64(settings.connectSeconds) * 1_000_000_000
+            loop: loop, parameters: parameters, nanoseconds: UInt64(settings.waitSeconds) * 1_000_000_000
         ) { [self] error in
             let made = connection!
             connection = nil
@@ -153,10 +153,9 @@ final class PostgresPool {
 public struct PostgresSettings: Sendable {
     /// Connections at most, 1 to 100.
     public var connections = 4
-    /// Requests that may wait for a connection at once, and for how long.
+    /// Requests that may wait for a connection at once, and for how long. So long an attempt to make one may take, too.
     public var maximumWaiting = 1_000
     public var waitSeconds = 5
-    public var connectSeconds = 5
     /// What a statement may take on the server; where nobody waits for it, the answer may take three seconds more.
     public var statementSeconds = 30
     /// What a commit, or a look at something, may take. Whoever asks waits no longer for it.

@@ -8,7 +8,7 @@ extension PostgresStore {
         do throws(PostgresError) {
             return try await append(batch, until: deadline)
         } catch {
-            guard batch.count > 1, error.state != nil else { throw StoreError(error) }
+            guard batch.count > 1, error.state != nil, !error.isInDoubt else { throw StoreError(error) }
         }
         // There is something in it that the server does not take, and that must not fail its neighbours.
         var outcomes: [AppendOutcome] = []

@@ -1,6 +1,5 @@
 """Servers to test against, and small things that the scripts share."""
 
-import glob
 import http.client
 import json
 import os
@@ -14,6 +13,8 @@ import tempfile
 import threading
 import time
 import uuid
+
+from databases import psql
 
 PROGRAM = os.environ["STANCHION"]
 PROJECT = os.environ["PROJECT"]
@@ -40,73 +41,6 @@ def exchange(server, *pieces, wait=5, pause=0.0, source="127.0.0.1"):
 
 def clean_environment():
     return {name: value for name, value in os.environ.items() if not name.startswith("STANCHION")}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def psql(uri, sql):
-    """Runs a statement as somebody else would; returns what it answers, a line a row."""
-    return subprocess.run(["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", uri, "-c", sql], check=True, capture_output=True, text=True).stdout
-
-
-class Postgres:
-    """A Postgres of one's own, to be stopped, killed and frozen."""
-
-    BIN = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
-
-    def __init__(self, *settings, local="trust"):
-        self.folder = tempfile.mkdtemp(prefix="stanchion-postgres-")
-        self.port = free_port()
-        # It refuses to run as root.
-        self.prefix = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-        if self.prefix:
-            shutil.chown(self.folder, "postgres")
-        self.run("initdb", "-U", "stanchion", "-A", local, "-E", "UTF8", "--no-locale", "-N", *(["--pwfile=" + self.secret()] if local != "trust" else []))
-        self.settings = " ".join(f"-c {one}" for one in ("listen_addresses=127.0.0.1", f"port={self.port}",
-                                                        f"unix_socket_directories={self.folder}", *settings))
-        self.start()
-
-    def secret(self):
-        path = f"{self.folder}/secret"
-        with open(path, "w") as file:
-            file.write("open sesame")
-        os.chmod(path, 0o644)
-        return path
-
-    def run(self, program, *arguments, check=True):
-        subprocess.run([*self.prefix, f"{self.BIN}/{program}", "-D", f"{self.folder}/data", *arguments], check=check, cwd=self.folder,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def start(self):
-        self.run("pg_ctl", "-s", "-w", "-l", f"{self.folder}/log", "-o", self.settings, "start")
-
-    def stop(self, mode):
-        """`smart`, `fast` or `immediate`, which is as good as a crash."""
-        self.run("pg_ctl", "-s", "-w", "-m", mode, "stop")
-
-    @property
-    def processes(self):
-        first = int(open(f"{self.folder}/data/postmaster.pid").readline())
-        return [first, *(int(pid) for pid in subprocess.run(["pgrep", "-P", str(first)], capture_output=True, text=True).stdout.split())]
-
-    def signal(self, number):
-        """To all of its processes: SIGSTOP freezes it."""
-        for pid in self.processes:
-            os.kill(pid, number)
-
-    def uri(self, database="postgres", user="stanchion"):
-        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.run("pg_ctl", "-m", "immediate", "stop", check=False)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Server:

@@ -11,7 +11,8 @@ import time
 
 import websockets
 
-from harness import KEY, PROGRAM, Postgres, Server, check_log, clean_environment, free_port, psql, rng, wait_for
+from databases import Postgres, free_port, psql
+from harness import KEY, PROGRAM, Server, check_log, clean_environment, rng, wait_for
 
 
 def refuses(uri, status, says):
@@ -191,6 +192,7 @@ with Postgres("max_connections=30") as postgres:
     refuses("postgresql://stanchion@no.such.host.invalid/app", 69, "no.such.host.invalid")
     refuses(postgres.uri("app") + "?sslmode=verify-full", 69, "SSL")
     refuses(postgres.uri("app") + "?sslmod=1", 78, "sslmod")
+    refuses("postgresql:///app?host=a,b,c&port=1,2", 69, "match 2 port numbers to 3 hosts")
 
 with Postgres(local="scram-sha-256") as postgres:
     refuses(postgres.uri(), 69, "password")
