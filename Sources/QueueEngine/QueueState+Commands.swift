@@ -75,9 +75,12 @@ extension QueueState {
         return ticket
     }
 
-    /// Who came back into sight. Tickets that do not wait, or were in sight, are passed over.
-    public mutating func connect(_ tickets: some Sequence<Ticket>, at now: Timestamp, _ log: inout [QueueEvent]) {
-        let back = TicketRange.covering(tickets.filter { isAbsent($0) })
+    /// Who came back into sight. Tickets that do not wait are passed over; who was in sight already is told of only where
+    /// `anew` is set: when it is somebody else who sees them from now on.
+    public mutating func connect(
+        _ tickets: some Sequence<Ticket>, anew: Bool = false, at now: Timestamp, _ log: inout [QueueEvent]
+    ) {
+        let back = TicketRange.covering(tickets.filter { isAbsent($0) || anew && isWaiting($0) })
         if !back.isEmpty { emit(.connected(back), at: now, &log) }
     }
 

@@ -33,7 +33,7 @@ struct Decision {
             let result = try command(&state, now, &new)
             for event in new {
                 events.append((event, detail))
-                forgetEnded(event)
+                presence.forgetEnded(event.change)
             }
             return result
         } catch {
@@ -47,21 +47,21 @@ struct Decision {
         try run { state, now, log throws(QueueRefusal) in state.configure(new.configuration, at: now, &log) }
     }
 
+    /// They are seen here, and were not.
+    mutating func markPresent(_ tickets: [Ticket], anew: Bool = false) throws(ServiceError) {
+        try run { state, now, log throws(QueueRefusal) in state.connect(tickets, anew: anew, at: now, &log) }
+    }
+
+    /// Nobody sees them any more, since `moment` or now.
+    mutating func markAbsent(_ tickets: [Ticket], since moment: Timestamp? = nil) throws(ServiceError) {
+        try run { state, now, log throws(QueueRefusal) in state.disconnect(tickets, at: min(now, moment ?? now), &log) }
+    }
+
     /// What time brings. Comes last, so that whoever has just come back is seen before absences are judged.
     mutating func advance() {
         let lapsed = presence.lapsed(at: now).filter { presence.closed($0) }
-        try! run { state, now, log throws(QueueRefusal) in
-            state.disconnect(lapsed, at: now, &log)
-            state.advance(to: now, &log)
-        }
-    }
-
-    private mutating func forgetEnded(_ event: QueueEvent) {
-        switch event.change {
-        case .admitted(let ticket, _), .left(let ticket), .expired(let ticket, _): presence.forget(ticket)
-        case .closed: presence = Presence()
-        default: break
-        }
+        try! markAbsent(lapsed)
+        try! run { state, now, log throws(QueueRefusal) in state.advance(to: now, &log) }
     }
 
     var append: LogAppend {
@@ -73,71 +73,4 @@ struct Decision {
 
     /// Nothing to commit.
     var isEmpty: Bool { events.isEmpty && receipts.isEmpty }
-}
-
-/// A queue that this instance serves: its replica, and who is in sight.
-struct HostedQueue {
-    var record: QueueRecord
-    var state: QueueState
-    var presence = Presence()
-    /// What everyone was told last; nil before the queue's first event is committed.
-    var snapshot: QueueSnapshot?
-    /// The newest first, expired ones among them.
-    var announcements: [Announcement] = []
-    var isCatchingUp = false
-}
-
-/// A command that waits for its commit.
-protocol PendingCommand: AnyObject {
-    var queue: QueueID { get }
-    /// Decides, or says why not; may be called again after a lost race.
-    func decide(_ decision: inout Decision) throws(ServiceError)
-    /// Committed.
-    func succeed()
-    /// Will not be. False: it wants to be tried again.
-    func fail(_ error: ServiceError) -> Bool
-}
-
-/// A command that somebody waits for.
-final class AwaitedCommand<R: Sendable>: PendingCommand {
-    let queue: QueueID
-    private let body: (inout Decision) throws(ServiceError) -> R
-    private let continuation: CheckedContinuation<Result<R, ServiceError>, Never>
-    private var result: R?
-
-    init(
-        _ queue: QueueID, _ continuation: CheckedContinuation<Result<R, ServiceError>, Never>,
-        _ body: @escaping (inout Decision) throws(ServiceError) -> R
-    ) {
-        self.queue = queue
-        self.continuation = continuation
-        self.body = body
-    }
-
-    func decide(_ decision: inout Decision) throws(ServiceError) { result = try body(&decision) }
-    func succeed() { continuation.resume(returning: .success(result!)) }
-    func fail(_ error: ServiceError) -> Bool {
-        continuation.resume(returning: .failure(error))
-        return true
-    }
-}
-
-/// A command that nobody waits for and that must not be lost: who is in sight.
-final class StandingCommand: PendingCommand {
-    let queue: QueueID
-    private let body: (inout Decision) throws(ServiceError) -> Void
-
-    init(_ queue: QueueID, _ body: @escaping (inout Decision) throws(ServiceError) -> Void) {
-        self.queue = queue
-        self.body = body
-    }
-
-    func decide(_ decision: inout Decision) throws(ServiceError) { try body(&decision) }
-    func succeed() {}
-    func fail(_ error: ServiceError) -> Bool {
-        switch error {
-        case .unavailable, .storeFull: false
-        default: true
-        }
-    }
 }

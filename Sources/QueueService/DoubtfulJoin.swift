@@ -59,7 +59,10 @@ extension QueueService {
         await catchUp(join.queue)
         guard let queue = hosted[join.queue] else { return true }
         guard queue.state.isWaiting(join.ticket) else { return false }
-        closed(join.queue, [join.ticket])
+        enqueue(
+            StandingCommand(join.queue) { decision throws(ServiceError) in
+                if !decision.presence.holds(join.ticket) { try decision.markAbsent([join.ticket]) }
+            })
         return true
     }
 }

@@ -68,9 +68,16 @@ extension QueueService {
             for command in item.commands { command.succeed() }
         }
         guard !toCommit.isEmpty else { return [] }
+        for item in toCommit { beginCommit(of: item.decision.record.id) }
+        defer { for item in toCommit { endCommit(of: item.decision.record.id) } }
         do throws(StoreError) {
-            let outcomes = try await store.append(toCommit.map(\.decision.append))
+            let outcomes = try await store.append(toCommit.map(\.decision.append), by: instance)
             endOutage()
+            if outcomes.contains(.lapsed) {
+                // This process was frozen, or the store was. What was asked is decided anew once there is a lease again.
+                for item in toCommit { endCommit(of: item.decision.record.id) }
+                await beat()
+            }
             var again: [any PendingCommand] = []
             var messages: [BusMessage] = []
             for (item, outcome) in zip(toCommit, outcomes) {
@@ -126,8 +133,10 @@ extension QueueService {
             for command in item.commands { command.succeed() }
             return []
         case .behind:
+            endCommit(of: id)
             await catchUp(id)
             return item.commands
+        case .lapsed: return item.commands
         case .userConflict(let index):
             return item.entries.filter { !($0.events.contains(index) && $0.command.fail(.userHasPlace)) }.map(\.command)
         case .receiptConflict(let index):
@@ -144,12 +153,11 @@ extension QueueService {
         }
     }
 
-    /// The replica becomes what was committed, unless the bus has already brought it further. Who is in sight here is
-    /// this instance's own affair and is taken over in any case.
+    /// The replica becomes what was committed.
     private func adopt(_ decision: Decision) {
         let id = decision.record.id
-        hosted[id]?.presence = decision.presence
         guard let queue = hosted[id], queue.state.head == decision.baseHead else { return }
+        hosted[id]?.presence = decision.presence
         hosted[id]?.state = decision.state
         rename(queue.record, to: decision.record)
         let announcements = decision.events.compactMap { event, detail -> Announcement? in

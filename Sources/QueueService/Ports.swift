@@ -5,6 +5,8 @@ public protocol ServiceClock: Sendable {
     func now() -> Timestamp
     /// A log says that this moment has been: it is not before it from here on.
     func observe(_ moment: Timestamp)
+    /// The store's clock showed this while it was asked, which took `roundTrip`: all instances go by that one.
+    func calibrate(_ store: Timestamp, roundTrip: Timestamp.Span)
     /// Calls `body` once, soon after `moment`; never before.
     func wake(at moment: Timestamp, _ body: @escaping @Sendable () -> Void)
 }
@@ -65,4 +67,6 @@ public struct QueueUpdate: Sendable {
     public let events: [QueueEvent]
     /// Those that the events speak of, or all that still matter where the queue is new. The oldest first.
     public let announcements: [Announcement]
+    /// Who was held here and has shown up at another instance, and when. The connection there is the newer one.
+    public var movedAway: [(ticket: Ticket, at: Timestamp)] = []
 }

@@ -2,16 +2,18 @@ import DequeModule
 import HashTreeCollections
 import QueueEngine
 
-/// Who is in sight, as this instance's connections and polls tell it.
+/// Whom this instance sees, as its connections and polls tell it: one bit a ticket, and a count where it has several
+/// holders (a tab that was opened again before the old one was closed).
 ///
-/// Whoever waits and is not marked absent is held by one connection: that is the ordinary case and costs nothing. Only
-/// what differs is kept here: second holders of a ticket (a tab that was opened again before the old one was closed),
-/// and leases of those who poll. Holders are counted, so it does not matter in which order an opening on one loop and
-/// a closing on another arrive.
+/// Holders are counted, so it does not matter in which order an opening on one loop and a closing on another arrive. A
+/// ticket that another instance shows to have (`connected`) is not held here any more.
 ///
 /// A value that is copied with every batch: the tables share what did not change, and leases are found by the second
 /// in which they end, so a batch costs what it changes and not how many people poll.
 struct Presence {
+    /// By lane.
+    private var held: [TicketSet] = []
+    /// Holders beyond the first.
     private var surplus = TreeDictionary<Ticket, Int>()
     /// Until which second each one who polls is held.
     private var leases = TreeDictionary<Ticket, Int64>()
@@ -22,16 +24,19 @@ struct Presence {
         var tickets: [Ticket]
     }
 
-    /// A holder more. Returns whether the ticket must be marked present.
-    mutating func opened(_ ticket: Ticket, isAbsent: Bool) -> Bool {
-        if isAbsent { return true }
+    func holds(_ ticket: Ticket) -> Bool { ticket.lane < held.count && held[ticket.lane].contains(ticket.number) }
+
+    /// A holder more. Returns whether it is the first.
+    mutating func opened(_ ticket: Ticket) -> Bool {
+        while held.count <= ticket.lane { held.append(TicketSet()) }
+        if held[ticket.lane].insert(ticket.number) { return true }
         surplus[ticket, default: 0] += 1
         return false
     }
 
-    /// A holder less. Returns whether the ticket must be marked absent.
+    /// A holder less. Returns whether it was the last; false, too, where there was none.
     mutating func closed(_ ticket: Ticket) -> Bool {
-        guard let extra = surplus[ticket] else { return true }
+        guard let extra = surplus[ticket] else { return ticket.lane < held.count && held[ticket.lane].remove(ticket.number) }
         surplus[ticket] = extra == 1 ? nil : extra - 1
         return false
     }
@@ -66,8 +71,9 @@ struct Presence {
     /// When a lease may end next.
     var nextLapse: Timestamp? { ends.first.map { Timestamp(microseconds: $0.second * 1_000_000) } }
 
-    /// The ticket waits no more.
+    /// The ticket waits no more, or is held elsewhere.
     mutating func forget(_ ticket: Ticket) {
+        if ticket.lane < held.count { held[ticket.lane].remove(ticket.number) }
         surplus[ticket] = nil
         leases[ticket] = nil
     }

@@ -85,11 +85,9 @@ extension QueueService {
 
     /// Closes a queue and takes it away; its log and sessions stay in the store.
     public func delete(_ id: QueueID, tenant: TenantID) async throws(ServiceError) {
-        let snapshot = try await perform(.close, on: id, tenant: tenant)
+        _ = try await perform(.close, on: id, tenant: tenant)
         try await asking { () throws(StoreError) in try await store.deleteQueue(id, tenant: tenant) }
-        hosted[id] = nil
-        slugs[snapshot.record.slug] = nil
-        notifyRemoved(id)
+        unhost(id)
     }
 
     /// Says a word to everyone in the queue. Returns the announcement as it was published.

@@ -98,7 +98,8 @@ extension QueueService {
     public func opened(_ id: QueueID, _ tickets: [Ticket]) {
         enqueue(
             StandingCommand(id) { decision throws(ServiceError) in
-                try decision.markPresent(tickets.filter { decision.presence.opened($0, isAbsent: decision.state.isAbsent($0)) })
+                let new = tickets.filter { decision.state.isWaiting($0) && decision.presence.opened($0) }
+                try decision.markPresent(new, anew: true)
             })
     }
 
@@ -106,8 +107,7 @@ extension QueueService {
     public func closed(_ id: QueueID, _ tickets: [Ticket]) {
         enqueue(
             StandingCommand(id) { decision throws(ServiceError) in
-                let gone = tickets.filter { decision.presence.closed($0) }
-                try decision.run { state, now, log throws(QueueRefusal) in state.disconnect(gone, at: now, &log) }
+                try decision.markAbsent(tickets.filter { decision.presence.closed($0) })
             })
     }
 
@@ -117,15 +117,24 @@ extension QueueService {
             StandingCommand(id) { decision throws(ServiceError) in
                 guard decision.state.isWaiting(ticket) else { return }
                 guard decision.presence.polled(ticket, at: decision.now, lease: QueueService.pollLease) else { return }
-                if decision.presence.opened(ticket, isAbsent: decision.state.isAbsent(ticket)) { try decision.markPresent([ticket]) }
+                // Who polls may come to another instance each time: who is in sight at one of them is not told of anew.
+                if decision.presence.opened(ticket) { try decision.markPresent([ticket]) }
             })
     }
 
     /// A connection shows a session's token: holds the ticket, and is told where it stands.
-    public func resume(_ id: QueueID, _ ticket: Ticket) throws(ServiceError) -> QueueSnapshot {
+    public func resume(_ id: QueueID, _ ticket: Ticket) async throws(ServiceError) -> QueueSnapshot {
+        // The queue was made, or the ticket given out, elsewhere, just now.
+        if hosted[id] == nil { try await asking { () throws(StoreError) in try await load(id) } }
+        if try !isGivenOut(ticket, in: id) { await catchUp(id) }
+        guard try isGivenOut(ticket, in: id) else { throw .unavailable(retryAfterSeconds: 1) }
         let snapshot = try queue(id)
         if snapshot.state.isWaiting(ticket) { opened(id, [ticket]) }
         return snapshot
+    }
+
+    private func isGivenOut(_ ticket: Ticket, in id: QueueID) throws(ServiceError) -> Bool {
+        try queue(id).state.nextNumber(lane: ticket.lane) > ticket.number
     }
 }
 
@@ -141,14 +150,11 @@ extension Decision {
             try state.join(lane: index, at: now, &log)
         }
         if let user = visitor.user { joiningUsers.insert(user) }
+        _ = presence.opened(ticket)
         if case .polls = holder { _ = presence.polled(ticket, at: now, lease: QueueService.pollLease) }
         receipt(once, result: id.description)
         return SessionRecord(
             id: id, tenant: record.tenant, queue: record.id, ticket: ticket, visitor: visitor, status: .waiting,
             createdAt: events.last!.event.at)
-    }
-
-    mutating func markPresent(_ tickets: [Ticket]) throws(ServiceError) {
-        try run { state, now, log throws(QueueRefusal) in state.connect(tickets, at: now, &log) }
     }
 }

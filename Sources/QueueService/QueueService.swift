@@ -11,6 +11,9 @@ public actor QueueService {
     nonisolated let executor: any SerialExecutor
     nonisolated public var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
+    /// What the others know this one by.
+    nonisolated public let instance: InstanceID
+    let lease: LeaseSettings
     let store: any QueueStore
     let bus: any EventBus
     let clock: any ServiceClock
@@ -19,10 +22,13 @@ public actor QueueService {
 
     var hosted: [QueueID: HostedQueue] = [:]
     var slugs: [String: QueueID] = [:]
-    private var observers: [any QueueObserver] = []
+    var observers: [any QueueObserver] = []
+    var peers = Peers()
+    var isBurying = false
     var pending: [any PendingCommand] = []
     var isCommitting = false
     private var nextWake: Timestamp?
+    private var plannedBeat = 0
     /// Since when the store cannot be written, and what those who ask for something are told; nil: it can.
     public private(set) var outage: (since: Timestamp, error: ServiceError)?
     /// Joins of which it is not known whether they were committed.
@@ -39,8 +45,10 @@ public actor QueueService {
 
     public init(
         executor: any SerialExecutor, store: any QueueStore, bus: any EventBus, clock: any ServiceClock,
-        random: any RandomSource, log: Logger
+        random: any RandomSource, lease: LeaseSettings = LeaseSettings(), log: Logger
     ) {
+        instance = random.identifier(at: clock.now())
+        self.lease = lease
         self.executor = executor
         self.store = store
         self.bus = bus
@@ -49,40 +57,35 @@ public actor QueueService {
         self.log = log
     }
 
-    /// Rebuilds every replica from the store and begins to serve.
+    /// Takes a lease, rebuilds every replica from the store and begins to serve.
     ///
-    /// - Parameter alone: no other instance serves this store, so nobody is connected anywhere: everyone who waits is
-    ///   out of sight from now on, with a whole grace period to come back in.
-    public func start(alone: Bool) async throws(StoreError) {
+    /// Where no other instance serves the store nobody is connected anywhere: everyone who waits is out of sight from
+    /// now on, with a whole grace period to come back in.
+    public func start() async throws(StoreError) {
+        _ = try await askForLease(isFirst: true)
         bus.subscribe(identity) { [weak self] messages in
             guard let self else { return }
             Task { await self.receive(messages) }
         }
         for stored in try await store.loadQueues() { try await host(stored) }
-        if alone {
+        if peers.live.isEmpty {
             for queue in hosted.keys {
                 enqueue(
                     StandingCommand(queue) { decision throws(ServiceError) in
-                        let everyone = decision.state.allWaiting
+                        let everyone = decision.state.allWaiting.filter { !decision.presence.holds($0) }
                         try decision.run { state, now, log throws(QueueRefusal) in state.disconnect(everyone, anew: true, at: now, &log) }
                     })
             }
         }
+        scheduleBeat()
         scheduleWake()
     }
 
-    private func host(_ stored: StoredQueue) async throws(StoreError) {
-        var queue = HostedQueue(record: stored.record, state: QueueState(stored.image))
-        queue.announcements = try await store.announcements(of: stored.record.id, at: clock.now(), limit: 20)
-        hosted[stored.record.id] = queue
-        slugs[stored.record.slug] = stored.record.id
-        notify(stored.record.id, events: [])
-    }
-
-    /// Releases nobody any more, and returns once what was asked before is committed or refused.
+    /// Releases nobody any more, and returns once what was asked before is committed or refused. The others are told.
     public func stop() async {
         isStopped = true
         while isCommitting { await Task.yield() }
+        try? await store.endLease(instance)
     }
 
     // MARK: Observers
@@ -97,12 +100,15 @@ public actor QueueService {
         if let outage { observer.stalenessChanged(outage.since) }
     }
 
-    func notify(_ queue: QueueID, events: [QueueEvent], announcements: [Announcement] = []) {
+    func notify(
+        _ queue: QueueID, events: [QueueEvent], announcements: [Announcement] = [],
+        movedAway: [(ticket: Ticket, at: Timestamp)] = []
+    ) {
         guard let now = hosted[queue] else { return }
         clock.observe(now.state.lastEventAt)
         let snapshot = QueueSnapshot(record: now.record, state: now.state, at: clock.now())
         hosted[queue]?.snapshot = snapshot
-        let update = QueueUpdate(snapshot: snapshot, events: events, announcements: announcements)
+        let update = QueueUpdate(snapshot: snapshot, events: events, announcements: announcements, movedAway: movedAway)
         for observer in observers { observer.queueChanged(update) }
     }
 
@@ -121,8 +127,11 @@ public actor QueueService {
     func beginOutage(_ error: ServiceError) {
         if outage == nil { log.error("the store cannot be written; nothing is released") }
         let since = outage?.since ?? clock.now()
-        if outage == nil { for observer in observers { observer.stalenessChanged(since) } }
+        let isNew = outage == nil
         outage = (since, error)
+        guard isNew else { return }
+        for observer in observers { observer.stalenessChanged(since) }
+        scheduleBeat()
     }
 
     /// The store answers.
@@ -130,18 +139,33 @@ public actor QueueService {
         guard outage != nil else { return }
         outage = nil
         log.notice("the store is back")
+        if !pending.isEmpty { beginCommitting() }
         for observer in observers { observer.stalenessChanged(nil) }
         if !doubtful.isEmpty { Task { await settleDoubts() } }
     }
 
     // MARK: Time
 
-    /// Asks the clock to wake the service when time will next change something.
+    /// Plans the next beat, in place of one that was planned before: soon, where the store is away.
+    private func scheduleBeat() {
+        plannedBeat += 1
+        clock.wake(at: clock.now() + (outage == nil ? lease.beat : min(lease.beat, .seconds(1)))) { [weak self, plannedBeat] in
+            guard let self else { return }
+            Task { await self.beat(planned: plannedBeat) }
+        }
+    }
+
+    private func beat(planned: Int) async {
+        guard !isStopped, planned == plannedBeat else { return }
+        await beat()
+        scheduleBeat()
+    }
+
+    /// Asks the clock to wake the service when time will next change something. During an outage the beat asks the store.
     func scheduleWake() {
-        guard !isStopped else { return }
+        guard !isStopped, outage == nil else { return }
         let now = clock.now()
-        var moments = hosted.values.compactMap { $0.nextWake(after: now) }
-        if outage != nil { moments = [now + .seconds(1)] }
+        let moments = hosted.compactMap { id, queue in queue.nextWake(after: now, turn: peers.turn(of: instance, for: id)) }
         guard let moment = moments.min(), nextWake.map({ moment < $0 || $0 < now }) ?? true else { return }
         nextWake = moment
         clock.wake(at: moment) { [weak self] in
@@ -152,81 +176,19 @@ public actor QueueService {
 
     private func wake(_ moment: Timestamp) async {
         if nextWake == moment { nextWake = nil }
-        if outage != nil { await probeStore() }
-        if outage == nil {
-            let now = clock.now()
-            for (id, queue) in hosted where queue.nextWake(after: now).map({ $0 <= now }) ?? false {
-                enqueue(StandingCommand(id) { _ in })
-            }
-            if !pending.isEmpty { beginCommitting() }
+        guard outage == nil else { return }
+        let due = hosted.keys.filter { isDue($0) }
+        for id in due {
+            // The one whose turn it was has perhaps done it, and the word of it was lost.
+            if peers.turn(of: instance, for: id) > 0 { await catchUp(id) }
+            if isDue(id) { enqueue(StandingCommand(id) { _ in }) }
         }
         scheduleWake()
     }
 
-    /// Nothing may be due while the store is away, so that it is back must be found out.
-    private func probeStore() async {
-        do throws(StoreError) {
-            try await store.probe()
-            endOutage()
-        } catch {}
-    }
-
-    // MARK: The bus
-
-    private func receive(_ messages: [BusMessage]) async {
-        for message in messages {
-            guard let queue = hosted[message.queue] else {
-                await adopt(message.queue)
-                continue
-            }
-            guard queue.record.epoch == message.epoch else { continue }
-            let new = message.events.filter { $0.seq > queue.state.head }
-            guard let first = new.first else { continue }
-            let needsStore = first.seq != queue.state.head + 1 || new.contains { $0.change.isConfigured || $0.change == .announced }
-            if needsStore { await catchUp(message.queue) } else { apply(new, to: message.queue) }
-        }
-        scheduleWake()
-    }
-
-    /// A queue that another instance has made.
-    private func adopt(_ queue: QueueID) async {
-        do throws(StoreError) {
-            if let stored = try await store.loadQueue(queue), hosted[queue] == nil { try await host(stored) }
-        } catch {
-            log.warning("a queue could not be read", metadata: ["queue": "\(queue)", "error": "\(error)"])
-        }
-    }
-
-    private func apply(_ events: [QueueEvent], to id: QueueID) {
-        for event in events where event.seq == (hosted[id]?.state.head ?? 0) + 1 {
-            hosted[id]?.state.apply(event)
-        }
-        notify(id, events: events)
-    }
-
-    /// Reads what the replica has missed from the store.
-    func catchUp(_ id: QueueID) async {
-        guard let queue = hosted[id], !queue.isCatchingUp else { return }
-        hosted[id]?.isCatchingUp = true
-        defer { hosted[id]?.isCatchingUp = false }
-        do throws(StoreError) {
-            while let head = hosted[id]?.state.head {
-                let entries = try await store.entries(of: id, after: head, limit: 1_000)
-                let new = entries.filter { $0.event.seq > hosted[id]?.state.head ?? .max }
-                if new.isEmpty { return }
-                if new.contains(where: { $0.event.change.isConfigured }), let old = hosted[id]?.record,
-                    let stored = try await store.loadQueue(id)
-                {
-                    rename(old, to: stored.record)
-                }
-                for entry in new where entry.event.seq == (hosted[id]?.state.head ?? 0) + 1 { hosted[id]?.state.apply(entry.event) }
-                let announcements = new.compactMap(\.announcement)
-                hosted[id]?.announcements.prepend(announcements)
-                notify(id, events: new.map(\.event), announcements: announcements)
-            }
-        } catch {
-            log.warning("the log could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
-        }
+    private func isDue(_ id: QueueID) -> Bool {
+        let now = clock.now()
+        return hosted[id]?.nextWake(after: now, turn: peers.turn(of: instance, for: id)).map { $0 <= now } ?? false
     }
 
     nonisolated func publish(_ messages: [BusMessage]) { bus.publish(messages, from: identity) }
@@ -234,9 +196,12 @@ public actor QueueService {
 
 extension HostedQueue {
     /// When time will next change something.
-    func nextWake(after now: Timestamp) -> Timestamp? {
+    ///
+    /// - Parameter turn: how many instances come before this one in seeing to it. What was polled here is its own affair.
+    func nextWake(after now: Timestamp, turn: Int) -> Timestamp? {
         guard snapshot != nil else { return nil }
-        return [state.nextWake(after: now), presence.nextLapse].compactMap { $0 }.min()
+        let delay = Timestamp.Span(microseconds: Int64(turn) * QueueService.turnDelay.microseconds)
+        return [state.nextWake(after: now).map { $0 + delay }, presence.nextLapse].compactMap { $0 }.min()
     }
 }
 

@@ -44,6 +44,8 @@ public enum AppendOutcome: Sendable, Hashable {
     case committed
     /// The log is elsewhere by now: somebody else has written. Read what is missing and decide anew.
     case behind
+    /// The instance has no lease: another one may have begun to act in its place.
+    case lapsed
     /// The event at this index would give a person a second place.
     case userConflict(eventIndex: Int)
     /// The receipt at this index has been given before.
@@ -79,10 +81,14 @@ public struct Page<Element: Sendable>: Sendable {
 /// - Every call that names a tenant sees that tenant's rows only.
 /// - Errors mean that nothing has happened, but for `inDoubt`.
 public protocol QueueStore: Sendable {
+    /// Whether several instances can serve it at once.
+    var isShared: Bool { get }
+
     // The line.
 
-    /// Commits every append, as far as each queue's expected head is still its head. One transaction for all.
-    func append(_ batch: [LogAppend]) async throws(StoreError) -> [AppendOutcome]
+    /// Commits every append, as far as each queue's expected head is still its head and the instance has a lease. One
+    /// transaction for all. Who joins or connects is held by `instance` from then on.
+    func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome]
     /// Every queue that has not been deleted.
     func loadQueues() async throws(StoreError) -> [StoredQueue]
     func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue?
@@ -91,6 +97,19 @@ public protocol QueueStore: Sendable {
     /// The smallest and the largest `seq` in the log; nil for an empty one.
     func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>?
     func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError)
+
+    // Instances.
+
+    /// Takes a lease from now on or makes it longer; a durable write.
+    ///
+    /// - Parameter isFirst: of two instances that start at the same time one sees the other.
+    func beat(_ instance: InstanceID, lease: Timestamp.Span, isFirst: Bool) async throws(StoreError) -> Beat
+    /// Ends the instance's own lease. Whoever it still holds is for the others to mark.
+    func endLease(_ instance: InstanceID) async throws(StoreError)
+    /// Forgets an instance whose lease has lapsed. Nothing that it has under way is committed any more.
+    func removeLease(_ instance: InstanceID) async throws(StoreError)
+    /// Who waits in sight, and was last connected by `instance`.
+    func held(by instance: InstanceID, in queue: QueueID) async throws(StoreError) -> [Ticket]
 
     // Sessions.
 
@@ -108,20 +127,23 @@ public protocol QueueStore: Sendable {
     /// The mean of seconds from joining to admission over the `last` admissions; nil where there were none.
     func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double?
 
-    /// Returns once the store can be written again: a small durable write.
-    func probe() async throws(StoreError)
-
     // Tenants, keys, receipts, secrets.
 
     func tenants() async throws(StoreError) -> [Tenant]
     func insert(_ tenant: Tenant) async throws(StoreError)
+    /// Inserts it where there is no tenant yet; false: there was. Of several instances that try at once one succeeds.
+    func insertFirst(_ tenant: Tenant) async throws(StoreError) -> Bool
     func keys() async throws(StoreError) -> [APIKey]
     func insert(_ key: APIKey) async throws(StoreError)
+    /// Inserts it where there is no key of its role yet.
+    func insertFirst(_ key: APIKey) async throws(StoreError) -> Bool
     func deleteKey(_ id: KeyID, tenant: TenantID) async throws(StoreError) -> Bool
     func receipt(tenant: TenantID, key: String) async throws(StoreError) -> Receipt?
     /// Named secrets that all instances share (signing keys), the newest first.
     func secrets(_ purpose: String) async throws(StoreError) -> [StoredSecret]
     func insert(_ secret: StoredSecret) async throws(StoreError)
+    /// Inserts it where there is none of its purpose yet.
+    func insertFirst(_ secret: StoredSecret) async throws(StoreError) -> Bool
 
     /// Lets go of it. What is asked from here on fails.
     func close()

@@ -13,6 +13,9 @@ public struct ServerSettings: Sendable {
     public var allowedOrigins: Set<String> = []
     /// `iss` of admissions.
     public var issuer = "stanchion"
+    /// Where several instances can serve a store, the others take one for dead that has said nothing for this long, in
+    /// seconds.
+    public var leaseSeconds = 10
     /// How long a drain may take, in seconds.
     public var drainSeconds = 10
 

@@ -19,6 +19,10 @@ struct DatabaseFlags: ParsableArguments {
         help: "Seconds after which what Postgres has not answered, a join above all, is refused. Default 8. [STANCHION_DATABASE_SECONDS]")
     var databaseSeconds: String?
 
+    @Option(
+        help: "Seconds without a word after which the other instances take one for dead, 3 to 300. Default 10. [STANCHION_LEASE_SECONDS]")
+    var leaseSeconds: String?
+
     func read(_ sources: SettingSources, into settings: inout PostgresSettings) throws {
         try sources.integer("database-connections", flag: databaseConnections, in: 1...100, &settings.connections)
         try sources.integer("database-waiting", flag: databaseWaiting, in: 1...1_000_000, &settings.maximumWaiting)

@@ -101,6 +101,7 @@ struct SettingFlags: ParsableArguments {
         case let other: throw Failure.setting("compression is \(other), and must be on, keep or off")
         }
         try postgres.read(sources, into: &settings.postgres)
+        try sources.integer("lease-seconds", flag: postgres.leaseSeconds, in: 3...300, &settings.server.leaseSeconds)
         try limits.read(sources, into: &settings.server.limits)
         try times.read(sources, into: &settings.server)
         try sizes.read(sources, into: &settings.server)

@@ -24,6 +24,7 @@ struct SettingSources {
         ("send-buffer-bytes", "SEND_BUFFER_BYTES"), ("database-connections", "DATABASE_CONNECTIONS"),
         ("database-waiting", "DATABASE_WAITING"), ("database-wait-seconds", "DATABASE_WAIT_SECONDS"),
         ("statement-seconds", "STATEMENT_SECONDS"), ("database-seconds", "DATABASE_SECONDS"),
+        ("lease-seconds", "LEASE_SECONDS"),
     ]
 
     /// A database's address may hold a password.

@@ -16,6 +16,7 @@ final class ManualClock: ServiceClock {
     private let state = Lock(State())
 
     func now() -> Timestamp { state.withLock { $0.now } }
+    func calibrate(_ store: Timestamp, roundTrip: Timestamp.Span) {}
     func observe(_ moment: Timestamp) { state.withLock { $0.now = max($0.now, moment) } }
     func wake(at moment: Timestamp, _ body: @escaping @Sendable () -> Void) { state.withLock { $0.wakes.append((moment, body)) } }
 
@@ -60,31 +61,33 @@ final class Instances: Sendable {
 
     var store: any QueueStore { stores[0] }
 
-    init(_ kind: StoreKind = .sqlite, count: Int) async throws {
+    /// - Parameter lease: by the store's clock, which no test moves.
+    init(_ kind: StoreKind = .sqlite, count: Int, lease: Timestamp.Span = .seconds(60)) async throws {
         group = try EventLoopGroup(count: count)
         home = try await TestStore(kind)
         var stores: [any QueueStore] = []
         for loop in group.loops { stores.append(try await kind == .sqlite && !stores.isEmpty ? stores[0] : home.open(on: loop)) }
         try await stores[0].insert(Tenant(id: tenant, name: "test"))
         services = zip(group.loops, stores).map { [clock, bus] loop, store in
-            Instances.service(loop, store, bus, clock, seed: TestSeed.value &+ UInt64(loop.index))
+            Instances.service(loop, store, bus, clock, lease, seed: TestSeed.value &+ UInt64(loop.index))
         }
         self.stores = stores
-        for service in services { try await service.start(alone: false) }
+        for service in services { try await service.start() }
     }
 
-    private static func service(_ loop: EventLoop, _ store: any QueueStore, _ bus: LossyBus, _ clock: ManualClock, seed: UInt64)
-        -> QueueService
-    {
+    private static func service(
+        _ loop: EventLoop, _ store: any QueueStore, _ bus: LossyBus, _ clock: ManualClock, _ lease: Timestamp.Span, seed: UInt64
+    ) -> QueueService {
         QueueService(
             executor: loop, store: store, bus: bus, clock: clock, random: SeededSource(seed: seed),
-            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            lease: LeaseSettings(duration: lease), log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
     /// A new service on the same store, as after the death of all others.
     func restarted() async throws -> QueueService {
-        let service = Instances.service(group.loops[0], store, LossyBus(seed: 1), clock, seed: 99)
-        try await service.start(alone: true)
+        for service in services { try await store.endLease(service.instance) }
+        let service = Instances.service(group.loops[0], store, LossyBus(seed: 1), clock, .seconds(60), seed: 99)
+        try await service.start()
         return service
     }
 

@@ -67,6 +67,7 @@ import TestSupport
         let store = try await home.open()
         defer { store.close() }
         try await store.insert(Tenant(id: tenant, name: "t"))
+        try await store.takeLease()
         var (a, b) = (Written(tenant), Written(tenant, slug: "b", id: 8))
         _ = try await store.append([
             a.append { $0.configure(QueueConfiguration(), at: $1, &$2) }, b.append { $0.configure(QueueConfiguration(), at: $1, &$2) },
@@ -85,6 +86,7 @@ import TestSupport
         let store = try await PostgresStoreTests.limited(home) { _ in }
         defer { store.close() }
         try await store.insert(Tenant(id: tenant, name: "t"))
+        try await store.takeLease()
         var queue = Written(tenant)
         _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
         try await withThrowingTaskGroup { group in

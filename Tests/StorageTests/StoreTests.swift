@@ -10,6 +10,7 @@ import TestSupport
     private func open(_ home: TestStore) async throws -> any QueueStore {
         let store = try await home.open()
         if try await store.tenants().isEmpty { try await store.insert(tenant) }
+        try await store.takeLease()
         return store
     }
 
@@ -108,5 +109,64 @@ import TestSupport
         #expect(try await store.keys() == [key])
         #expect(try await !store.deleteKey(key.id, tenant: TenantID(high: 2, low: 2)))
         #expect(try await store.deleteKey(key.id, tenant: tenant.id))
+    }
+
+    /// Who has no lease writes nothing, and is told so.
+    @Test(arguments: StoreKind.allCases) func nothingIsWrittenWithoutALease(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let store = try await open(home)
+        let stranger = InstanceID(high: 2, low: 2)
+        var queue = Written(tenant.id)
+        let first = queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }
+        #expect(try await store.append([first], by: stranger) == [.lapsed])
+        #expect(try await store.loadQueue(queue.record.id) == nil)
+        #expect(try await store.append([first]) == [.committed])
+        let held = try await store.beat(stranger, lease: .seconds(60), isFirst: true)
+        #expect(held.peers.map(\.id) == [store.writer])
+        #expect(held.heads == [Beat.Head(queue: queue.record.id, epoch: .max, seq: queue.state.head)])
+        let joins = try queue.append { for _ in 0..<3 { _ = try $0.join(lane: 0, at: $1, &$2) } }
+        #expect(try await store.append([joins], by: stranger) == [.committed])
+        #expect(try await store.held(by: stranger, in: queue.record.id).map(\.number).sorted() == [1, 2, 3])
+        let moves = queue.append { state, now, log in
+            state.connect([Ticket(lane: 0, number: 2)], anew: true, at: now, &log)
+            state.disconnect([Ticket(lane: 0, number: 3)], at: now, &log)
+        }
+        #expect(try await store.append([moves]) == [.committed])
+        #expect(try await store.held(by: stranger, in: queue.record.id).map(\.number) == [1])
+        #expect(try await store.held(by: store.writer, in: queue.record.id).map(\.number) == [2])
+        // Held without a break, and then not.
+        #expect(try await store.beat(stranger, lease: .seconds(60), isFirst: false).heldSince == held.heldSince)
+        try await store.removeLease(stranger)
+        try await store.endLease(stranger)
+        let last = queue.append { $0.announce(at: $1, &$2) }
+        #expect(try await store.append([last], by: stranger) == [.lapsed])
+        #expect(try await store.beat(stranger, lease: .seconds(60), isFirst: false).heldSince > held.heldSince)
+        #expect(try await store.append([last], by: stranger) == [.committed])
+    }
+
+    /// Of several instances that start in an empty store one makes the tenant, the key and the secrets.
+    @Test(arguments: StoreKind.allCases) func oneIsFirst(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let store = try await home.open()
+        let firsts = try await withThrowingTaskGroup(of: [Bool].self) { group in
+            for number in UInt64(1)...8 {
+                group.addTask {
+                    let tenant = Tenant(id: TenantID(high: 1, low: number), name: "t")
+                    let isFirst = try await store.insertFirst(tenant)
+                    let owner = try await store.tenants()[0].id
+                    return try await [
+                        isFirst,
+                        store.insertFirst(
+                            APIKey(id: KeyID(high: 1, low: number), tenant: owner, role: .admin, hash: [UInt8(number)], label: "")),
+                        store.insertFirst(
+                            StoredSecret(id: "\(number)", purpose: "p", value: [], createdAt: Timestamp(seconds: 1))),
+                    ]
+                }
+            }
+            return try await group.reduce(into: [0, 0, 0]) { sums, one in for index in 0..<3 where one[index] { sums[index] += 1 } }
+        }
+        #expect(firsts == [1, 1, 1])
+        #expect(try await store.tenants().count == 1)
+        #expect(try await store.secrets("p").count == 1)
     }
 }

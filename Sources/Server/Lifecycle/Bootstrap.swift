@@ -12,24 +12,26 @@ struct Bootstrap {
     func tenant() async throws(StoreError) -> (id: TenantID, isNew: Bool) {
         if let first = try await store.tenants().first { return (first.id, false) }
         let tenant = Tenant(id: TenantID(at: now, random: (random.next(), random.next())), name: "default")
-        try await store.insert(tenant)
-        return (tenant.id, true)
+        if try await store.insertFirst(tenant) { return (tenant.id, true) }
+        return (try await store.tenants()[0].id, false)
     }
 
     /// Makes sure that there is an admin's key. Returns one that was just made: it is shown once and never again.
     func adminKey(_ fixed: String?, tenant: TenantID) async throws(StoreError) -> String? {
         let keys = try await store.keys()
         if let fixed {
-            if !keys.contains(where: { $0.hash == KeyRing.digest(fixed) }) {
-                try await store.insert(
-                    NewKey.known(fixed, tenant: tenant, role: .admin, label: "from the settings", at: now, random: random))
+            let isKnown = { (keys: [APIKey]) in keys.contains { $0.hash == KeyRing.digest(fixed) } }
+            guard !isKnown(keys) else { return nil }
+            let key = NewKey.known(fixed, tenant: tenant, role: .admin, label: "from the settings", at: now, random: random)
+            do throws(StoreError) { try await store.insert(key) } catch {
+                // Another instance that starts with the same settings may have been faster.
+                guard isKnown(try await store.keys()) else { throw error }
             }
             return nil
         }
         guard !keys.contains(where: { $0.role == .admin }) else { return nil }
         let (key, text) = NewKey.make(tenant: tenant, role: .admin, label: "made at the first start", at: now, random: random)
-        try await store.insert(key)
-        return text
+        return try await store.insertFirst(key) ? text : nil
     }
 
     func sessionTokens() async throws(StoreError) -> SessionTokens {
@@ -43,12 +45,13 @@ struct Bootstrap {
     }
 
     private func ensure(_ purpose: String, _ make: () -> [UInt8]) async throws(StoreError) {
-        if try await store.secrets(purpose).isEmpty { try await add(purpose, make()) }
+        if try await store.secrets(purpose).isEmpty { _ = try await store.insertFirst(secret(purpose, make())) }
     }
 
-    private func add(_ purpose: String, _ value: [UInt8]) async throws(StoreError) {
-        let id = String(random.next(), radix: 36)
-        try await store.insert(StoredSecret(id: id, purpose: purpose, value: value, createdAt: now))
+    private func add(_ purpose: String, _ value: [UInt8]) async throws(StoreError) { try await store.insert(secret(purpose, value)) }
+
+    private func secret(_ purpose: String, _ value: [UInt8]) -> StoredSecret {
+        StoredSecret(id: String(random.next(), radix: 36), purpose: purpose, value: value, createdAt: now)
     }
 
     /// New secrets sign from the next start or SIGHUP on; what the old ones signed stays valid.

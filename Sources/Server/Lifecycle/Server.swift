@@ -28,13 +28,15 @@ public final class Server: Sendable {
         let bootstrap = Bootstrap(store: store, random: random, now: clock.now())
         let (tenant, isNewStore) = try await bootstrap.tenant()
         let newAdminKey = try await bootstrap.adminKey(settings.adminKey, tenant: tenant)
+        // Whoever has a file to itself loses it with its life: its lease is there for the form.
+        let lease = LeaseSettings(duration: .seconds(store.isShared ? settings.leaseSeconds : 3_600))
         let service = QueueService(
-            executor: serviceLoop, store: store, bus: InProcessBus(), clock: clock, random: random, log: log)
+            executor: serviceLoop, store: store, bus: InProcessBus(), clock: clock, random: random, lease: lease, log: log)
         let core = try ServerCore(
             settings: settings, store: store, service: service, clock: clock, tokens: try await bootstrap.sessionTokens(),
             admissions: try await bootstrap.admissions(issuer: settings.issuer), log: log)
         try await core.keys.read()
-        try await service.start(alone: true)
+        try await service.start()
         if isNewStore { try await Server.makeDemo(service, tenant) }
         return try await Server(core, serviceLoop, newAdminKey)
     }

@@ -82,10 +82,26 @@ final class LiveQueue {
         guard update.snapshot.state.head >= snapshot.state.head else { return }
         snapshot = update.snapshot
         if !update.announcements.isEmpty { announcements.prepend(update.announcements) }
+        giveWay(update.movedAway)
         tell(update)
         for feed in feeds { feed.poke() }
         if update.events.contains(where: \.changesWhatIsShown) { sweeping.isForced = true }
         if update.events.contains(where: \.movesTheLine) { scheduleSweep() }
+    }
+
+    /// Lets connections go whose visitors have shown up at another instance since. One that is newer than that stays,
+    /// and says so.
+    private func giveWay(_ moved: [(ticket: Ticket, at: Timestamp)]) {
+        var newer: [Ticket] = []
+        for (ticket, moment) in moved {
+            let age = (live.server.clock.now() - moment).microseconds / 1_000
+            for visitor in find(ticket) where visitor.phase == .waiting || visitor.phase == .admitted {
+                if Int64(live.milliseconds &- visitor.enteredAt) > age { visitor.end(.replaced) } else { newer.append(ticket) }
+            }
+        }
+        guard !newer.isEmpty else { return }
+        let (service, id, tickets) = (live.server.service, snapshot.record.id, newer)
+        Task(executorPreference: live.loop) { await service.opened(id, tickets) }
     }
 
     /// The queue is gone.

@@ -110,7 +110,7 @@ extension LiveVisitor {
                 let snapshot = try await service.resume(claims.queue, claims.ticket)
                 bound.onLoop.entered(claims.session, claims.ticket, user: claims.user, snapshot)
             } catch {
-                bound.onLoop.finish("closed")
+                if error == .noSuchQueue { bound.onLoop.finish("closed") } else { bound.onLoop.turnedAway(Problem(error)) }
             }
         }
     }
@@ -128,6 +128,7 @@ extension LiveVisitor {
         self.user = user
         self.queue = queue
         serial = live.server.nextSerial()
+        enteredAt = live.milliseconds
         live.server.replaceOthers(queue: id, ticket: ticket, olderThan: serial)
         phase = .waiting
         queue.add(self)

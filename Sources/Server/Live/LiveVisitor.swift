@@ -37,6 +37,8 @@ final class LiveVisitor: ConnectionHandler {
     private var awaitsPong = false
     /// Grows with every entry into a queue in this process, and wraps: of two connections with one ticket the later stays.
     var serial: UInt32 = 0
+    /// The loop's milliseconds at the entry into the queue.
+    var enteredAt: UInt32 = 0
     var webSocket: WebSocket
     // The rest is for what is rarer.
     var queue: LiveQueue?

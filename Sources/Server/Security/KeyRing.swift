@@ -15,7 +15,8 @@ final class KeyRing: Sendable {
 
     private let store: any QueueStore
     private let state = Lock(State())
-    /// Keys that another process has added are found at the latest after this long.
+    /// Keys that another process has added are found at the latest after this long. One that another has revoked may open
+    /// a door once more after it: nobody is kept waiting for the store.
     private static let rereadNanoseconds: UInt64 = 1_000_000_000
 
     init(store: any QueueStore) { self.store = store }
@@ -40,14 +41,21 @@ final class KeyRing: Sendable {
     /// nil where there is none or it is not known.
     func find(_ text: String) async -> APIKey? {
         let digest = KeyRing.digest(text)
-        if let key = state.withLock({ $0.keys[digest] }) { return key }
-        let mayReread = state.withLock { state in
+        let mayReread = mayReread()
+        if let key = state.withLock({ $0.keys[digest] }) {
+            if mayReread { Task { try? await read() } }
+            return key
+        }
+        guard mayReread, (try? await read()) != nil else { return nil }
+        return state.withLock { $0.keys[digest] }
+    }
+
+    private func mayReread() -> Bool {
+        state.withLock { state in
             let now = EventLoop.monotonicNow()
             guard now - state.readAt > KeyRing.rereadNanoseconds else { return false }
             state.readAt = now
             return true
         }
-        guard mayReread, (try? await read()) != nil else { return nil }
-        return state.withLock { $0.keys[digest] }
     }
 }

@@ -16,8 +16,11 @@ struct AppendStatement {
     private var closed = Closed()
     private var announced = Announced()
     private var receipts = Receipts()
+    private let instance: InstanceID
 
-    init(_ batch: some Sequence<LogAppend>) {
+    /// - Parameter instance: writes nothing where it has no lease any more, and holds who joins or connects.
+    init(_ batch: some Sequence<LogAppend>, by instance: InstanceID) {
+        self.instance = instance
         for append in batch { add(append) }
     }
 
@@ -53,16 +56,20 @@ struct AppendStatement {
         closed.give(to: &call)
         announced.give(to: &call)
         receipts.give(to: &call)
-        return call
+        return call.with(instance)
     }
 
     /// Answers a row for each queue: id, head before (null: no such queue), whether it was written, and what stood against it.
+    ///
+    /// The lease's row is locked against being removed: whoever removes it knows that nothing more of this instance comes.
     private static let text: StaticString = """
         WITH asked AS MATERIALIZED (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::uuid[],
                 $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[])
             AS asked (id, expected, head, at, status, counters, tenant_id, epoch, slug, name, description, redirect_url,
                 configuration, created_at)
+        ), leased AS MATERIALIZED (
+            SELECT FROM instances WHERE id = $62::uuid AND expires_at > clock_timestamp() FOR KEY SHARE
         ), locked AS MATERIALIZED (
             SELECT id, head FROM queues WHERE id = ANY ($1) AND is_active ORDER BY id FOR NO KEY UPDATE
         ), joining AS MATERIALIZED (
@@ -93,7 +100,7 @@ struct AppendStatement {
             WHERE a.configuration IS NOT NULL
         ), granted AS MATERIALIZED (
             SELECT a.* FROM asked a LEFT JOIN locked l ON l.id = a.id
-            WHERE coalesce(l.head, 0) = a.expected AND a.id NOT IN (SELECT queue_id FROM user_taken)
+            WHERE EXISTS (SELECT FROM leased) AND coalesce(l.head, 0) = a.expected AND a.id NOT IN (SELECT queue_id FROM user_taken)
                 AND a.id NOT IN (SELECT queue_id FROM receipt_taken) AND a.id NOT IN (SELECT id FROM slug_taken)
         ), advanced AS (
             UPDATE queues q SET head = g.head, status = g.status, counters = g.counters::jsonb,
@@ -118,9 +125,9 @@ struct AppendStatement {
             JOIN granted g ON g.id = l.queue_id
         ), joined AS (
             INSERT INTO user_sessions (queue_id, ticket, id, tenant_id, user_id, label, display_name, metadata, status, end_reason,
-                created_at, absent_since, admitted_at, expires_at, ended_at)
+                created_at, absent_since, admitted_at, expires_at, ended_at, instance)
             SELECT j.queue_id, j.ticket, j.id, g.tenant_id, j.user_id, j.label, j.display_name, j.metadata, j.status, j.end_reason,
-                j.created_at, j.absent_since, j.admitted_at, j.expires_at, j.ended_at
+                j.created_at, j.absent_since, j.admitted_at, j.expires_at, j.ended_at, $62::uuid
             FROM joining j JOIN granted g ON g.id = j.queue_id
         ), changed AS (
             UPDATE user_sessions s SET status = coalesce(c.status, s.status), end_reason = coalesce(c.end_reason, s.end_reason),
@@ -128,7 +135,8 @@ struct AppendStatement {
                 expires_at = coalesce(c.expires_at, s.expires_at), ended_at = coalesce(c.ended_at, s.ended_at)
             FROM changing c JOIN granted g ON g.id = c.queue_id WHERE s.queue_id = c.queue_id AND s.ticket = c.ticket
         ), moved AS (
-            UPDATE user_sessions s SET absent_since = m.since
+            UPDATE user_sessions s SET absent_since = m.since,
+                instance = CASE WHEN m.since IS NULL THEN $62::uuid ELSE s.instance END
             FROM unnest($44::uuid[], $45::bigint[], $46::bigint[], $47::timestamptz[]) AS m (queue_id, first, last, since)
             JOIN granted g ON g.id = m.queue_id
             WHERE s.queue_id = m.queue_id AND s.ticket BETWEEN m.first AND m.last AND s.status = 'waiting'
@@ -148,7 +156,7 @@ struct AppendStatement {
             INSERT INTO receipts (tenant_id, key, request_hash, result)
             SELECT p.tenant_id, p.key, p.request_hash, p.result FROM proving p JOIN granted g ON g.id = p.queue_id
         )
-        SELECT a.id, l.head, g.id IS NOT NULL, u.event, r.receipt, s.id IS NOT NULL
+        SELECT a.id, l.head, g.id IS NOT NULL, u.event, r.receipt, s.id IS NOT NULL, NOT EXISTS (SELECT FROM leased)
         FROM asked a LEFT JOIN locked l ON l.id = a.id LEFT JOIN granted g ON g.id = a.id
             LEFT JOIN user_taken u ON u.queue_id = a.id LEFT JOIN receipt_taken r ON r.queue_id = a.id
             LEFT JOIN slug_taken s ON s.id = a.id

@@ -48,6 +48,8 @@ final class PostgresConnection {
         handle = withCStrings(parameters.map(\.0)) { names in
             withCStrings(parameters.map(\.1)) { values in PQconnectStartParams(names, values, 0)! }
         }
+        // Otherwise libpq writes "relation already exists, skipping" and its like to the standard error.
+        PQsetNoticeProcessor(handle, { _, _ in }, nil)
         let timer = loop.schedule(after: nanoseconds) { [weak self] in self?.giveUp("no connection within its time limit") }
         state = .connecting(timer, connected)
         guard PQstatus(handle) != CONNECTION_BAD else {

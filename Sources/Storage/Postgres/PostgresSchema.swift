@@ -2,7 +2,9 @@
 /// `queues` locked, so nothing below refers to anything: such checks would cost a lock and a look for every row.
 enum PostgresSchema {
     /// Each migration with its statements; carried out in one transaction.
-    static let migrations: [(version: Int64, name: String, statements: [StaticString])] = [(1, "queues, sessions, log", first)]
+    static let migrations: [(version: Int64, name: String, statements: [StaticString])] = [
+        (1, "queues, sessions, log", first), (2, "instances", second),
+    ]
     static var newest: Int64 { migrations.last!.version }
 
     private static let first: [StaticString] = [
@@ -62,5 +64,15 @@ enum PostgresSchema {
         "CREATE TABLE secrets (id text PRIMARY KEY, purpose text NOT NULL, value bytea NOT NULL, created_at timestamptz NOT NULL)",
         "CREATE TABLE probe (id integer PRIMARY KEY CHECK (id = 1), n bigint NOT NULL)",
         "INSERT INTO probe VALUES (1, 0)",
+    ]
+
+    private static let second: [StaticString] = [
+        """
+        CREATE TABLE instances (id uuid PRIMARY KEY, held_since timestamptz NOT NULL, expires_at timestamptz NOT NULL)
+            WITH (fillfactor = 50)
+        """,
+        // Who saw the visitor last; by nothing else is it looked for, so that it costs no index.
+        "ALTER TABLE user_sessions ADD COLUMN instance uuid",
+        "DROP TABLE probe",
     ]
 }

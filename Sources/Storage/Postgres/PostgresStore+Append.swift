@@ -3,10 +3,10 @@ import QueueEngine
 public import QueueService
 
 extension PostgresStore {
-    public func append(_ batch: [LogAppend]) async throws(StoreError) -> [AppendOutcome] {
+    public func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
         let deadline = EventLoop.monotonicNow() + UInt64(settings.answerSeconds) * 1_000_000_000
         do throws(PostgresError) {
-            return try await append(batch, until: deadline)
+            return try await append(batch, by: instance, until: deadline)
         } catch {
             guard batch.count > 1, error.state != nil, !error.isInDoubt else { throw StoreError(error) }
         }
@@ -14,7 +14,7 @@ extension PostgresStore {
         var outcomes: [AppendOutcome] = []
         for one in batch {
             do throws(PostgresError) {
-                outcomes += try await append([one], until: deadline)
+                outcomes += try await append([one], by: instance, until: deadline)
             } catch {
                 outcomes.append(.failed(StoreError(error)))
             }
@@ -26,8 +26,10 @@ extension PostgresStore {
     ///
     /// A connection that is lost with the answer leaves that open. To append once more is safe: where the first time
     /// did it, the log is further on, and holds these very events.
-    private func append(_ batch: [LogAppend], until deadline: UInt64) async throws(PostgresError) -> [AppendOutcome] {
-        let call = AppendStatement(batch).call
+    private func append(
+        _ batch: [LogAppend], by instance: InstanceID, until deadline: UInt64
+    ) async throws(PostgresError) -> [AppendOutcome] {
+        let call = AppendStatement(batch, by: instance).call
         var wasInDoubt = false
         var turns = 0
         while true {
@@ -65,6 +67,7 @@ extension PostgresStore {
 
     private static func outcome(_ row: PostgresRow, of batch: [LogAppend]) throws(StoreError) -> AppendOutcome {
         if try row.get(2) { return .committed }
+        if try row.get(6) { return .lapsed }
         let id: QueueID = try row.get(0)
         let head = UInt64(try row.optional(1, as: Int64.self) ?? 0)
         guard batch.contains(where: { $0.record.id == id && $0.expectedHead == head }) else { return .behind }

@@ -53,5 +53,41 @@ extension PostgresStore {
                 .with(secret.id).with(secret.purpose).with(Bytes(secret.value)).with(secret.createdAt))
     }
 
-    public func probe() async throws(StoreError) { try await writing(PostgresCall("UPDATE probe SET n = n + 1")) }
+    // MARK: The first of its kind
+
+    private static let firstLock: Int64 = 0x5374_616E_6669_7273  // "Stanfirs"
+
+    /// Under a lock, so that who is second sees who was first.
+    private func writingFirst(_ call: PostgresCall) async throws(StoreError) -> Bool {
+        let lock = PostgresCall("SELECT pg_advisory_xact_lock($1::bigint)").with(PostgresStore.firstLock)
+        do { return try await run([lock, call], seconds: settings.answerSeconds).get()[1].changedCount == 1 } catch {
+            throw StoreError(error)
+        }
+    }
+
+    public func insertFirst(_ tenant: Tenant) async throws(StoreError) -> Bool {
+        try await writingFirst(
+            PostgresCall("INSERT INTO tenants (id, name) SELECT $1::uuid, $2::text WHERE NOT EXISTS (SELECT FROM tenants)")
+                .with(tenant.id).with(tenant.name))
+    }
+
+    public func insertFirst(_ key: APIKey) async throws(StoreError) -> Bool {
+        try await writingFirst(
+            PostgresCall(
+                """
+                INSERT INTO keys (id, tenant_id, role, hash, label) SELECT $1::uuid, $2::uuid, $3::text, $4::bytea, $5::text
+                WHERE NOT EXISTS (SELECT FROM keys WHERE role = $3::text)
+                """
+            ).with(key.id).with(key.tenant).with(key.role.rawValue).with(Bytes(key.hash)).with(key.label))
+    }
+
+    public func insertFirst(_ secret: StoredSecret) async throws(StoreError) -> Bool {
+        try await writingFirst(
+            PostgresCall(
+                """
+                INSERT INTO secrets (id, purpose, value, created_at) SELECT $1::text, $2::text, $3::bytea, $4::timestamptz
+                WHERE NOT EXISTS (SELECT FROM secrets WHERE purpose = $2::text)
+                """
+            ).with(secret.id).with(secret.purpose).with(Bytes(secret.value)).with(secret.createdAt))
+    }
 }

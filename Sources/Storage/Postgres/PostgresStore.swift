@@ -8,6 +8,7 @@ import Synchronization
 ///
 /// All connections are on one loop, the service's: a commit crosses no thread.
 public final class PostgresStore: QueueStore {
+    public var isShared: Bool { true }
     let loop: EventLoop
     let settings: PostgresSettings
     /// Host and database, for messages.

@@ -5,6 +5,7 @@ enum SQLiteSchema {
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1 queues, sessions, log") { try $0.execute(sql: first) }
+        migrator.registerMigration("2 instances") { try $0.execute(sql: second) }
         return migrator
     }
 
@@ -60,5 +61,13 @@ enum SQLiteSchema {
 
         CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), n INTEGER NOT NULL);
         INSERT INTO probe VALUES (1, 0);
+        """
+
+    private static let second = """
+        CREATE TABLE instances (
+            id BLOB PRIMARY KEY NOT NULL, held_since INTEGER NOT NULL, expires_at INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        ALTER TABLE user_sessions ADD COLUMN instance BLOB;
+        DROP TABLE probe;
         """
 }

@@ -4,21 +4,18 @@ import QueueEngine
 public import QueueService
 
 extension SQLiteStore {
-    public func append(_ batch: [LogAppend]) async throws(StoreError) -> [AppendOutcome] {
+    public func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
         try await writing { db in
-            try batch.map { append in
+            guard try SQLiteStore.hasLease(instance, db) else { return batch.map { _ in .lapsed } }
+            return try batch.map { append in
                 var outcome = AppendOutcome.committed
                 try db.inSavepoint {
-                    outcome = try SQLiteAppend(db, append).run()
+                    outcome = try SQLiteAppend(db, append, instance).run()
                     return outcome == .committed ? .commit : .rollback
                 }
                 return outcome
             }
         }
-    }
-
-    public func probe() async throws(StoreError) {
-        try await writing { try $0.execute(sql: "UPDATE probe SET n = n + 1") }
     }
 }
 
@@ -28,8 +25,10 @@ private struct SQLiteAppend {
     private let append: LogAppend
     private let queue: Data
     private let tenant: Data
+    private let instance: Data
 
-    init(_ db: Database, _ append: LogAppend) {
+    init(_ db: Database, _ append: LogAppend, _ instance: InstanceID) {
+        self.instance = instance.data
         self.db = db
         self.append = append
         queue = append.record.id.data
@@ -142,19 +141,19 @@ private struct SQLiteAppend {
         guard case .session(let id, let visitor) = detail else { return }
         try execute(
             """
-            INSERT INTO user_sessions (queue_id, ticket, id, tenant_id, user, label, display_name, metadata, status, created_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?)
+            INSERT INTO user_sessions (queue_id, ticket, id, tenant_id, user, label, display_name, metadata, status, created_at,
+                instance) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?)
             """,
-            [queue, ticket.column, id.data, tenant, visitor.user, visitor.label, visitor.displayName, visitor.metadata, at])
+            [queue, ticket.column, id.data, tenant, visitor.user, visitor.label, visitor.displayName, visitor.metadata, at, instance])
     }
 
     private func setAbsence(_ ranges: [TicketRange], _ since: Int64?) throws {
         for range in ranges {
             try execute(
                 """
-                UPDATE user_sessions SET absent_since = ?
-                WHERE queue_id = ? AND ticket BETWEEN ? AND ? AND status = 'waiting'
-                """, [since, queue, range.first.column, range.first.column + Int64(range.count) - 1])
+                UPDATE user_sessions SET absent_since = ?1, instance = CASE WHEN ?1 IS NULL THEN ?2 ELSE instance END
+                WHERE queue_id = ?3 AND ticket BETWEEN ?4 AND ?5 AND status = 'waiting'
+                """, [since, instance, queue, range.first.column, range.first.column + Int64(range.count) - 1])
         }
     }
 

@@ -72,4 +72,37 @@ extension SQLiteStore {
                 arguments: [secret.id, secret.purpose, Data(secret.value), secret.createdAt.microseconds])
         }
     }
+
+    // MARK: The first of its kind
+
+    public func insertFirst(_ tenant: Tenant) async throws(StoreError) -> Bool {
+        try await writing { db in
+            try db.execute(
+                sql: "INSERT INTO tenants (id, name) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM tenants)",
+                arguments: [tenant.id.data, tenant.name])
+            return db.changesCount == 1
+        }
+    }
+
+    public func insertFirst(_ key: APIKey) async throws(StoreError) -> Bool {
+        try await writing { db in
+            try db.execute(
+                sql: """
+                    INSERT INTO keys (id, tenant_id, role, hash, label) SELECT ?1, ?2, ?3, ?4, ?5
+                    WHERE NOT EXISTS (SELECT 1 FROM keys WHERE role = ?3)
+                    """, arguments: [key.id.data, key.tenant.data, key.role.rawValue, Data(key.hash), key.label])
+            return db.changesCount == 1
+        }
+    }
+
+    public func insertFirst(_ secret: StoredSecret) async throws(StoreError) -> Bool {
+        try await writing { db in
+            try db.execute(
+                sql: """
+                    INSERT INTO secrets (id, purpose, value, created_at) SELECT ?1, ?2, ?3, ?4
+                    WHERE NOT EXISTS (SELECT 1 FROM secrets WHERE purpose = ?2)
+                    """, arguments: [secret.id, secret.purpose, Data(secret.value), secret.createdAt.microseconds])
+            return db.changesCount == 1
+        }
+    }
 }

@@ -6,6 +6,7 @@ public import QueueService
 /// The embedded home of queues: one SQLite file in WAL mode with `synchronous=FULL`, so what is committed survives the
 /// machine. One writer, as SQLite has it; readers go beside it and see whole transactions.
 public final class SQLiteStore: QueueStore {
+    public var isShared: Bool { false }
     let pool: DatabasePool
     private let lock: FileLock?
 
@@ -31,6 +32,8 @@ public final class SQLiteStore: QueueStore {
             // An older program on a newer file: GRDB's `migrate` would say nothing.
             guard try pool.read({ try !migrator.hasBeenSuperseded($0) }) else { throw StoreOpenError.newer(path) }
             try migrator.migrate(pool)
+            // Whoever served from the file before has ended: the lock says so.
+            if exclusively { try pool.write { try $0.execute(sql: "DELETE FROM instances") } }
         } catch let error as StoreOpenError {
             throw error
         } catch {

@@ -1,0 +1,73 @@
+import QueueEngine
+
+/// A queue that this instance serves: its replica, and whom it sees.
+struct HostedQueue {
+    var record: QueueRecord
+    var state: QueueState
+    var presence = Presence()
+    /// What everyone was told last; nil before the queue's first event is committed.
+    var snapshot: QueueSnapshot?
+    /// The newest first, expired ones among them.
+    var announcements: [Announcement] = []
+    /// The replica is being brought up to date from the store.
+    var isCatchingUp = false
+    /// What was decided against the replica is in the store's hands.
+    var isCommitting = false
+    /// What came meanwhile.
+    private(set) var kept: [BusMessage] = []
+    /// Those who wait for the end of either.
+    var waiting: [CheckedContinuation<Void, Never>] = []
+
+    init(record: QueueRecord, state: QueueState, announcements: [Announcement] = []) {
+        self.record = record
+        self.state = state
+        self.announcements = announcements
+    }
+
+    /// For after the commit; what does not find room is read from the store when its lack is noticed.
+    mutating func keep(_ message: BusMessage) {
+        if kept.count < 256 { kept.append(message) }
+    }
+
+    mutating func takeKept() -> [BusMessage] {
+        defer { kept = [] }
+        return kept
+    }
+
+    /// What events of others mean for those whom this instance sees.
+    struct Moves {
+        /// They have shown up at another instance.
+        var away: [(ticket: Ticket, at: Timestamp)] = []
+        /// They were marked absent by somebody who could not know better.
+        var contradicted: [Ticket] = []
+    }
+
+    /// Takes an event that another instance has committed.
+    mutating func apply(_ event: QueueEvent, _ moves: inout Moves) {
+        state.apply(event)
+        presence.forgetEnded(event.change)
+        switch event.change {
+        case .connected(let ranges):
+            for ticket in held(ranges) {
+                presence.forget(ticket)
+                moves.away.append((ticket, event.at))
+            }
+        case .disconnected(let ranges): moves.contradicted += held(ranges)
+        default: break
+        }
+    }
+
+    private func held(_ ranges: [TicketRange]) -> [Ticket] {
+        ranges.flatMap { $0.tickets.filter { presence.holds($0) } }
+    }
+}
+
+extension Presence {
+    mutating func forgetEnded(_ change: QueueEvent.Change) {
+        switch change {
+        case .admitted(let ticket, _), .left(let ticket), .expired(let ticket, _): forget(ticket)
+        case .closed: self = Presence()
+        default: break
+        }
+    }
+}

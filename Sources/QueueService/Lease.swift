@@ -1,0 +1,74 @@
+public import QueueEngine
+
+/// A process that serves a store.
+public enum Instance {}
+public typealias InstanceID = Identifier<Instance>
+
+/// What an instance is told when it says that it lives. All times are the store's clock.
+public struct Beat: Sendable {
+    public struct Peer: Sendable, Hashable {
+        public let id: InstanceID
+        public let expiresAt: Timestamp
+        public init(id: InstanceID, expiresAt: Timestamp) {
+            self.id = id
+            self.expiresAt = expiresAt
+        }
+    }
+
+    public struct Head: Sendable, Hashable {
+        public let queue: QueueID
+        public let epoch: UInt64
+        public let seq: UInt64
+        public init(queue: QueueID, epoch: UInt64, seq: UInt64) {
+            self.queue = queue
+            self.epoch = epoch
+            self.seq = seq
+        }
+    }
+
+    public let now: Timestamp
+    /// Since when the lease has been held without a break.
+    public let heldSince: Timestamp
+    /// The others, those among them whose leases have lapsed.
+    public let peers: [Peer]
+    /// How far the log of each queue is.
+    public let heads: [Head]
+
+    public init(now: Timestamp, heldSince: Timestamp, peers: [Peer], heads: [Head]) {
+        self.now = now
+        self.heldSince = heldSince
+        self.peers = peers
+        self.heads = heads
+    }
+}
+
+/// Who else serves the store, as of the last beat.
+struct Peers {
+    /// Those with a lease.
+    var live: [InstanceID] = []
+
+    /// How many of them come before `instance` in seeing to a queue's time: 0 where it is the first.
+    ///
+    /// By rendezvous (Thaler and Ravishankar, 1998): every instance finds the same order without asking anybody, and
+    /// where one goes, only its queues move.
+    func turn(of instance: InstanceID, for queue: QueueID) -> Int {
+        let own = Peers.weight(instance, queue)
+        return live.count { (Peers.weight($0, queue), $0) < (own, instance) }
+    }
+
+    private static func weight(_ instance: InstanceID, _ queue: QueueID) -> UInt64 {
+        var bits = instance.low ^ instance.high &* 0x9E37_79B9_7F4A_7C15 ^ queue.low ^ queue.high &* 0xC2B2_AE3D_27D4_EB4F
+        // The finalizer of SplitMix64: one bit that differs changes half of them.
+        bits = (bits ^ bits >> 30) &* 0xBF58_476D_1CE4_E5B9
+        bits = (bits ^ bits >> 27) &* 0x94D0_49BB_1331_11EB
+        return bits ^ bits >> 31
+    }
+}
+
+/// How long an instance is believed to live after its last word.
+public struct LeaseSettings: Sendable {
+    /// Ten beats.
+    public var duration: Timestamp.Span
+    public init(duration: Timestamp.Span = .seconds(10)) { self.duration = duration }
+    var beat: Timestamp.Span { Timestamp.Span(microseconds: duration.microseconds / 10) }
+}

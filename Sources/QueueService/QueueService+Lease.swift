@@ -1,0 +1,81 @@
+import Logging
+import QueueEngine
+
+/// That this instance lives, and what becomes of those that do not.
+extension QueueService {
+    /// How much later than the one before it in turn an instance sees to what time brings.
+    static let turnDelay = Timestamp.Span.seconds(1)
+
+    /// Says that this instance lives, and learns what the others have done.
+    func beat() async {
+        let known = hosted.compactMapValues { $0.snapshot == nil ? nil : $0.state.head }
+        do throws(StoreError) {
+            let beat = try await askForLease(isFirst: false)
+            endOutage()
+            await learn(beat, known)
+            if !isBurying { Task { await bury(lapsed(beat)) } }
+        } catch {
+            beginOutage(ServiceError(error))
+        }
+        scheduleWake()
+    }
+
+    func askForLease(isFirst: Bool) async throws(StoreError) -> Beat {
+        let asked = clock.now()
+        let beat = try await store.beat(instance, lease: lease.duration, isFirst: isFirst)
+        clock.calibrate(beat.now, roundTrip: clock.now() - asked)
+        peers.live = beat.peers.filter { $0.expiresAt > beat.now }.map(\.id)
+        return beat
+    }
+
+    /// - Parameter known: the heads as they were here before the store was asked: it cannot have been behind them.
+    private func learn(_ beat: Beat, _ known: [QueueID: UInt64]) async {
+        for head in beat.heads {
+            guard let queue = hosted[head.queue] else {
+                await adopt(head.queue)
+                continue
+            }
+            if queue.snapshot != nil, queue.record.epoch != head.epoch || head.seq < known[head.queue] ?? 0 {
+                await rebuild(head.queue)
+            } else if head.seq > queue.state.head {
+                await catchUp(head.queue)
+            }
+        }
+        for gone in Set(known.keys).subtracting(beat.heads.map(\.queue)) { unhost(gone) }
+    }
+
+    // MARK: Those who do not live any more
+
+    /// Whose visitors this instance marks absent: it is the first of those that live.
+    ///
+    /// While this one had no lease nobody may have been able to renew one, so from then on everyone has a whole one's time.
+    private func lapsed(_ beat: Beat) -> [Beat.Peer] {
+        guard peers.live.allSatisfy({ instance < $0 }) else { return [] }
+        return beat.peers.filter { max($0.expiresAt, beat.heldSince + lease.duration) <= beat.now }
+    }
+
+    /// Marks absent who was held by instances that have gone. Doing it twice does it once.
+    private func bury(_ lapsed: [Beat.Peer]) async {
+        guard !lapsed.isEmpty else { return }
+        isBurying = true
+        defer { isBurying = false }
+        for peer in lapsed {
+            do {
+                for queue in hosted.keys { try await bury(peer, queue) }
+                try await store.removeLease(peer.id)
+                log.notice("an instance has gone; whoever it held is marked absent", metadata: ["instance": "\(peer.id)"])
+            } catch {
+                // The next beat begins anew.
+                log.warning("an instance has gone, and its visitors cannot be marked yet", metadata: ["error": "\(error)"])
+            }
+        }
+    }
+
+    private func bury(_ peer: Beat.Peer, _ queue: QueueID) async throws {
+        let held = try await store.held(by: peer.id, in: queue)
+        guard !held.isEmpty else { return }
+        try await perform(on: queue) { decision throws(ServiceError) in
+            try decision.markAbsent(held.filter { !decision.presence.holds($0) }, since: peer.expiresAt)
+        }
+    }
+}

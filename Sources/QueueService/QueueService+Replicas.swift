@@ -1,0 +1,135 @@
+import Logging
+import QueueEngine
+
+/// The replicas: how what others have committed comes to be known here.
+extension QueueService {
+    func receive(_ messages: [BusMessage]) async {
+        for message in messages { await receive(message) }
+        scheduleWake()
+    }
+
+    private func receive(_ message: BusMessage) async {
+        guard let queue = hosted[message.queue] else { return await adopt(message.queue) }
+        guard queue.snapshot != nil, queue.record.epoch == message.epoch else { return }
+        let new = message.events.filter { $0.seq > queue.state.head }
+        guard let first = new.first else { return }
+        guard !queue.isCommitting else { return hosted[message.queue]!.keep(message) }
+        let needsStore = first.seq != queue.state.head + 1 || new.contains { $0.change.isConfigured || $0.change == .announced }
+        if needsStore { await catchUp(message.queue) } else { apply(new, to: message.queue) }
+    }
+
+    /// A queue that another instance has made.
+    func adopt(_ queue: QueueID) async {
+        do throws(StoreError) { try await load(queue) } catch {
+            log.warning("a queue could not be read", metadata: ["queue": "\(queue)", "error": "\(error)"])
+        }
+    }
+
+    func load(_ queue: QueueID) async throws(StoreError) {
+        if let stored = try await store.loadQueue(queue), hosted[queue] == nil { try await host(stored) }
+    }
+
+    func host(_ stored: StoredQueue) async throws(StoreError) {
+        let announcements = try await store.announcements(of: stored.record.id, at: clock.now(), limit: 20)
+        guard hosted[stored.record.id] == nil else { return }
+        hosted[stored.record.id] = HostedQueue(record: stored.record, state: QueueState(stored.image), announcements: announcements)
+        slugs[stored.record.slug] = stored.record.id
+        notify(stored.record.id, events: [])
+    }
+
+    /// The queue has been deleted.
+    func unhost(_ id: QueueID) {
+        guard let queue = hosted.removeValue(forKey: id) else { return }
+        for one in queue.waiting { one.resume() }
+        if slugs[queue.record.slug] == id { slugs[queue.record.slug] = nil }
+        notifyRemoved(id)
+    }
+
+    /// The log here is not the one of the store: it was restored from an older copy.
+    func rebuild(_ id: QueueID) async {
+        log.error("the store tells another history of a queue; its replica is built anew", metadata: ["queue": "\(id)"])
+        unhost(id)
+        await adopt(id)
+    }
+
+    // MARK: Events of others
+
+    private func apply(_ events: [QueueEvent], to id: QueueID) { apply(events.map { LogEntry(event: $0) }, to: id) }
+
+    private func apply(_ entries: [LogEntry], to id: QueueID) {
+        guard var queue = hosted[id] else { return }
+        // Not more than one owner while it changes, or all of it would be copied.
+        hosted[id] = nil
+        var moves = HostedQueue.Moves()
+        for entry in entries where entry.event.seq == queue.state.head + 1 { queue.apply(entry.event, &moves) }
+        let announcements = entries.compactMap(\.announcement)
+        queue.announcements.prepend(announcements)
+        hosted[id] = queue
+        notify(id, events: entries.map(\.event), announcements: announcements, movedAway: moves.away)
+        if !moves.contradicted.isEmpty { stillHere(id, moves.contradicted) }
+    }
+
+    /// Somebody was marked absent who is connected here.
+    private func stillHere(_ id: QueueID, _ tickets: [Ticket]) {
+        enqueue(
+            StandingCommand(id) { decision throws(ServiceError) in
+                try decision.markPresent(tickets.filter { decision.presence.holds($0) })
+            })
+    }
+
+    /// Reads what the replica has missed from the store. What was committed before the call is known here afterwards.
+    func catchUp(_ id: QueueID) async {
+        await wait(for: id) { $0.isCatchingUp || $0.isCommitting }
+        guard hosted[id] != nil else { return }
+        hosted[id]?.isCatchingUp = true
+        do throws(StoreError) {
+            while let head = hosted[id]?.state.head {
+                let entries = try await store.entries(of: id, after: head, limit: 1_000)
+                // What is being committed from here may be among them, and is not somebody else's.
+                await wait(for: id) { $0.isCommitting }
+                guard let queue = hosted[id], queue.state.head == head else { continue }
+                if entries.isEmpty { break }
+                if entries.contains(where: { $0.event.change.isConfigured }), let stored = try await store.loadQueue(id) {
+                    guard hosted[id]?.isCommitting == false, hosted[id]?.state.head == head else { continue }
+                    rename(queue.record, to: stored.record)
+                }
+                apply(entries, to: id)
+            }
+        } catch {
+            log.warning("the log could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
+        }
+        hosted[id]?.isCatchingUp = false
+        tellChange(of: id)
+    }
+
+    // MARK: One thing at a time
+
+    /// Returns once the queue's replica is not busy any more, or gone.
+    private func wait(for id: QueueID, isBusy: (HostedQueue) -> Bool) async {
+        while let queue = hosted[id], isBusy(queue) {
+            await withCheckedContinuation { waiter in
+                // Asked once more: on the way here others may have had a turn.
+                guard let queue = hosted[id], isBusy(queue) else { return waiter.resume() }
+                hosted[id]!.waiting.append(waiter)
+            }
+        }
+    }
+
+    private func tellChange(of id: QueueID) {
+        guard let waiting = hosted[id]?.waiting, !waiting.isEmpty else { return }
+        hosted[id]?.waiting = []
+        for one in waiting { one.resume() }
+    }
+
+    /// A commit is under way: nobody else's events are applied before its answer.
+    func beginCommit(of id: QueueID) { hosted[id]?.isCommitting = true }
+
+    /// Its answer is here, and has been taken account of.
+    func endCommit(of id: QueueID) {
+        guard hosted[id]?.isCommitting == true else { return }
+        let kept = hosted[id]!.takeKept()
+        hosted[id]!.isCommitting = false
+        tellChange(of: id)
+        if !kept.isEmpty { Task { await receive(kept) } }
+    }
+}

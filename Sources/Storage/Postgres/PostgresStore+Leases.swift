@@ -1,0 +1,57 @@
+public import QueueEngine
+public import QueueService
+
+/// Who serves this store. Times are the server's, and asked for where they are compared.
+extension PostgresStore {
+    private static let startLock: Int64 = 0x5374_616E_6C65_6173  // "Stanleas"
+
+    public func beat(_ instance: InstanceID, lease: Timestamp.Span, isFirst: Bool) async throws(StoreError) -> Beat {
+        // Under a lock two that start at once come one after the other, and the second sees the first.
+        let lock = isFirst ? [PostgresCall("SELECT pg_advisory_xact_lock($1::bigint)").with(PostgresStore.startLock)] : []
+        let renewal = PostgresCall(
+            """
+            INSERT INTO instances AS i (id, held_since, expires_at)
+                SELECT $1::uuid, now, now + $2::bigint * interval '1 microsecond' FROM (SELECT clock_timestamp() AS now) c
+            ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at,
+                held_since = CASE WHEN i.expires_at < excluded.held_since THEN excluded.held_since ELSE i.held_since END
+            RETURNING held_since, expires_at - $2::bigint * interval '1 microsecond'
+            """
+        ).with(instance).with(lease.microseconds)
+        let others = PostgresCall("SELECT id, expires_at FROM instances WHERE id <> $1").with(instance)
+        let heads = PostgresCall("SELECT id, epoch, head FROM queues WHERE is_active")
+        let results: [PostgresResult]
+        do { results = try await run(lock + [renewal, others, heads], seconds: settings.answerSeconds).get().suffix(3) } catch {
+            throw StoreError(error)
+        }
+        guard let own = results[0].first else { throw .corrupt("a lease without a row") }
+        return Beat(
+            now: try own.get(1), heldSince: try own.get(0),
+            peers: try results[1].rows.map { row throws(StoreError) in Beat.Peer(id: try row.get(0), expiresAt: try row.get(1)) },
+            heads: try results[2].rows.map { row throws(StoreError) in
+                Beat.Head(
+                    queue: try row.get(0), epoch: UInt64(bitPattern: try row.get(1, as: Int64.self)),
+                    seq: UInt64(try row.get(2, as: Int64.self)))
+            })
+    }
+
+    public func endLease(_ instance: InstanceID) async throws(StoreError) {
+        try await writing(PostgresCall("UPDATE instances SET expires_at = clock_timestamp() WHERE id = $1").with(instance))
+    }
+
+    public func removeLease(_ instance: InstanceID) async throws(StoreError) {
+        try await writing(
+            PostgresCall("DELETE FROM instances WHERE id = $1 AND expires_at <= clock_timestamp()").with(instance))
+    }
+
+    public func held(by instance: InstanceID, in queue: QueueID) async throws(StoreError) -> [Ticket] {
+        try await reading(
+            [
+                PostgresCall(
+                    """
+                    SELECT ticket FROM user_sessions
+                    WHERE queue_id = $1 AND status = 'waiting' AND absent_since IS NULL AND instance = $2
+                    """
+                ).with(queue).with(instance)
+            ], seconds: settings.statementSeconds)[0].rows.map { row throws(StoreError) in try row.ticket(0) }
+    }
+}

@@ -1,0 +1,63 @@
+import Foundation
+import GRDB
+public import QueueEngine
+public import QueueService
+
+/// Who serves this store. A process that has locked the file is alone, and then a lease is soon made.
+extension SQLiteStore {
+    private static var now: Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
+
+    static func hasLease(_ instance: InstanceID, _ db: Database) throws -> Bool {
+        let statement = try db.cachedStatement(sql: "SELECT 1 FROM instances WHERE id = ? AND expires_at > ?")
+        return try Int.fetchOne(statement, arguments: [instance.data, now]) != nil
+    }
+
+    public func beat(_ instance: InstanceID, lease: Timestamp.Span, isFirst: Bool) async throws(StoreError) -> Beat {
+        try await writing { db in
+            let now = SQLiteStore.now
+            try db.execute(
+                sql: """
+                    INSERT INTO instances (id, held_since, expires_at) VALUES (?, ?, ?)
+                    ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at,
+                        held_since = CASE WHEN expires_at < excluded.held_since THEN excluded.held_since ELSE held_since END
+                    """, arguments: [instance.data, now, now + lease.microseconds])
+            let heldSince = try Int64.fetchOne(db, sql: "SELECT held_since FROM instances WHERE id = ?", arguments: [instance.data])
+            let peers = try Row.fetchAll(db, sql: "SELECT id, expires_at FROM instances WHERE id <> ?", arguments: [instance.data])
+                .compactMap { row in
+                    InstanceID(bytes: row[0] as Data).map { Beat.Peer(id: $0, expiresAt: Timestamp(microseconds: row[1])) }
+                }
+            let heads = try Row.fetchAll(db, sql: "SELECT id, epoch, head FROM queues WHERE is_active").compactMap { row in
+                QueueID(bytes: row[0] as Data).map { queue in
+                    Beat.Head(queue: queue, epoch: UInt64(bitPattern: row[1] as Int64), seq: UInt64(row[2] as Int64))
+                }
+            }
+            return Beat(
+                now: Timestamp(microseconds: now), heldSince: Timestamp(microseconds: heldSince ?? now), peers: peers, heads: heads)
+        }
+    }
+
+    public func endLease(_ instance: InstanceID) async throws(StoreError) {
+        try await writing { db in
+            try db.execute(sql: "UPDATE instances SET expires_at = ? WHERE id = ?", arguments: [SQLiteStore.now, instance.data])
+        }
+    }
+
+    public func removeLease(_ instance: InstanceID) async throws(StoreError) {
+        try await writing { db in
+            try db.execute(
+                sql: "DELETE FROM instances WHERE id = ? AND expires_at <= ?", arguments: [instance.data, SQLiteStore.now])
+        }
+    }
+
+    public func held(by instance: InstanceID, in queue: QueueID) async throws(StoreError) -> [Ticket] {
+        try await reading { db in
+            try Int64.fetchAll(
+                db,
+                sql: """
+                    SELECT ticket FROM user_sessions
+                    WHERE queue_id = ? AND status = 'waiting' AND absent_since IS NULL AND instance = ?
+                    """, arguments: [queue.data, instance.data]
+            ).map { Ticket(rawValue: UInt64($0)) }
+        }
+    }
+}

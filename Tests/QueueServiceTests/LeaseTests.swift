@@ -1,0 +1,154 @@
+import EventLoop
+import Locks
+import QueueEngine
+import Testing
+import TestSupport
+
+@testable import QueueService
+
+@Suite struct LeaseTests {
+    /// Who was told what of who moved away.
+    final class Moves: QueueObserver {
+        let tickets = Lock<[Ticket]>([])
+        func queueChanged(_ update: QueueUpdate) { tickets.withLock { $0 += update.movedAway.map(\.ticket) } }
+        func queueRemoved(_ queue: QueueID) {}
+        func stalenessChanged(_ since: Timestamp?) {}
+    }
+
+    private func join(_ service: QueueService, _ queue: QueueID, count: Int) async throws -> [Ticket] {
+        var tickets: [Ticket] = []
+        for _ in 0..<count { tickets.append(try await service.join(queue, visitor: Visitor(), holder: .connection).session.ticket) }
+        return tickets
+    }
+
+    private func absences(_ instances: Instances, _ queue: QueueID) async throws -> [[Ticket]] {
+        try await instances.store.entries(of: queue, after: 0, limit: 100_000).compactMap { entry in
+            if case .disconnected(let ranges) = entry.event.change { ranges.flatMap { Array($0.tickets) } } else { nil }
+        }
+    }
+
+    /// One of three dies. Who was connected there is marked absent once; who has come back elsewhere is not.
+    @Test(arguments: StoreKind.allCases) func whoWasHeldByADeadInstanceIsMarkedAbsentOnce(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 3, lease: .milliseconds(500))
+        let (dead, others) = (instances.services[0], instances.services[1...])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
+        let lost = try await join(dead, queue, count: 5)
+        let moved = try await join(dead, queue, count: 2)
+        _ = try await join(others[1], queue, count: 3)
+        for ticket in moved { _ = try await others[2].resume(queue, ticket) }
+        instances.bus.lose(percent: 100)
+        let isMarked = try await eventually {
+            for service in others { await service.beat() }
+            return try await others[1].queue(queue).state.absentCount == lost.count
+        }
+        #expect(isMarked)
+        for _ in 0..<3 { for service in others { await service.beat() } }
+        #expect(try await absences(instances, queue) == [lost])
+        for service in others { #expect(try await service.queue(queue).state.absentCount == lost.count) }
+        let first = try await instances.store.beat(InstanceID(high: 0, low: 1), lease: .seconds(1), isFirst: true)
+        #expect(!first.peers.contains { $0.id == dead.instance })
+    }
+
+    /// An instance was taken for dead and was not: its visitors are seen again as soon as it learns of it.
+    @Test(arguments: StoreKind.allCases) func whoWasFrozenSaysWhoIsStillThere(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2, lease: .milliseconds(500))
+        let (frozen, other) = (instances.services[0], instances.services[1])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
+        let tickets = try await join(frozen, queue, count: 4)
+        instances.bus.lose(percent: 100)
+        #expect(
+            try await eventually {
+                await other.beat()
+                return try await other.queue(queue).state.absentCount == 4
+            })
+        // It knows of nothing, and somebody joins there: first it takes a lease again.
+        _ = try await join(frozen, queue, count: 1)
+        #expect(
+            try await eventually {
+                await other.beat()
+                return try await other.queue(queue).state.absentCount == 0
+            })
+        await frozen.closed(queue, tickets)
+        #expect(
+            try await eventually {
+                await other.beat()
+                return try await other.queue(queue).state.absentCount == 4
+            })
+    }
+
+    /// Whoever comes to another instance while the old connection is not known to be gone is held by the new one.
+    @Test func theNewerConnectionHoldsThePlace() async throws {
+        let instances = try await Instances(count: 2)
+        let (old, new) = (instances.services[0], instances.services[1])
+        let moves = Moves()
+        await old.observe(moves)
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
+        let ticket = try await join(old, queue, count: 1)[0]
+        _ = try await new.resume(queue, ticket)
+        #expect(await eventually { moves.tickets.withLock { $0 } == [ticket] })
+        await old.closed(queue, [ticket])
+        _ = try await join(old, queue, count: 1)
+        #expect(try await old.queue(queue).state.absentCount == 0)
+        await new.closed(queue, [ticket])
+        #expect(try await eventually { try await old.queue(queue).state.isAbsent(ticket) })
+    }
+
+    /// Who polls, each time at another instance, is told of once and stays in sight.
+    @Test func pollsMayGoToAnyInstance() async throws {
+        let instances = try await Instances(count: 2)
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
+        let ticket = try await instances.services[0].join(queue, visitor: Visitor(), holder: .polls).session.ticket
+        let head = try await instances.services[0].queue(queue).state.head
+        for turn in 0..<8 {
+            await instances.services[turn % 2].poll(queue, ticket)
+            instances.clock.advance(.seconds(3))
+        }
+        for service in instances.services { #expect(try await !service.queue(queue).state.isAbsent(ticket)) }
+        #expect(try await instances.services[0].queue(queue).state.head == head)
+    }
+
+    /// Without a bus the beat tells of what others have made, changed and taken away.
+    @Test(arguments: StoreKind.allCases) func withoutABusTheBeatTells(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2)
+        instances.bus.lose(percent: 100)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let queue = try await one.create(tenant: instances.tenant) {
+            $0.name = "before"
+            $0.configuration = QueueConfiguration(releaseRatePerMinute: 0)
+        }.record.id
+        await other.beat()
+        #expect(try await other.queue(queue).record.name == "before")
+        _ = try await one.update(queue, tenant: instances.tenant) { $0.name = "after" }
+        _ = try await join(one, queue, count: 3)
+        await other.beat()
+        #expect(try await other.queue(queue).record.name == "after")
+        #expect(try await other.queue(queue).state.waitingCount == 3)
+        try await one.delete(queue, tenant: instances.tenant)
+        await other.beat()
+        await #expect(throws: ServiceError.noSuchQueue) { try await other.queue(queue) }
+    }
+
+    /// A ticket that was given out elsewhere a moment ago is known to whoever is shown it.
+    @Test func aTokenIsGoodAtEveryInstanceAtOnce() async throws {
+        let instances = try await Instances(count: 2)
+        instances.bus.lose(percent: 100)
+        let queue = try await instances.services[0].create(tenant: instances.tenant) {
+            $0.configuration = QueueConfiguration(releaseRatePerMinute: 0)
+        }.record.id
+        let ticket = try await join(instances.services[0], queue, count: 3)[2]
+        #expect(try await instances.services[1].resume(queue, ticket).state.position(ticket) == 3)
+    }
+
+    @Test func everyQueueIsSomebodysFirst() {
+        var random = SeededRandom(seed: TestSeed.value)
+        let all = (0..<5).map { _ in InstanceID(high: random.next(), low: random.next()) }
+        var firsts: [InstanceID: Int] = [:]
+        for _ in 0..<1_000 {
+            let queue = QueueID(high: random.next(), low: random.next())
+            let turns = all.map { one in Peers(live: all.filter { $0 != one }).turn(of: one, for: queue) }
+            #expect(turns.sorted() == Array(0..<5))
+            firsts[all[turns.firstIndex(of: 0)!], default: 0] += 1
+        }
+        #expect(firsts.values.allSatisfy { (100...300).contains($0) })
+    }
+}
