@@ -39,6 +39,8 @@ let package = Package(
         .target(name: "CLinux"),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        // Without pkg-config: its flags for this library are such as the package manager does not take.
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
         .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
 
         // The lock that everybody uses, and the thread sanitizer's.
@@ -79,7 +81,13 @@ let package = Package(
                 .product(name: "DequeModule", package: "swift-collections"), logging,
             ],
             swiftSettings: strict),
-        .target(name: "Fanout", dependencies: ["QueueService", "Locks"], swiftSettings: strict),
+        .target(
+            name: "Fanout",
+            dependencies: [
+                "QueueEngine", "QueueService", "Telemetry", "EventLoop", "CHiredis", "Locks", logging,
+                .product(name: "Crypto", package: "swift-crypto"), .product(name: "Metrics", package: "swift-metrics"),
+            ],
+            swiftSettings: strict),
         // The browser's side, compiled in.
         .target(name: "WebClient", path: "web-client", exclude: ["types"], resources: [.embedInCode("assets")], swiftSettings: strict),
         .target(
@@ -99,7 +107,7 @@ let package = Package(
         .executableTarget(
             name: "stanchion",
             dependencies: [
-                "Server", "Operations", "Storage", "EventLoop", "QueueService", logging,
+                "Server", "Operations", "Storage", "Fanout", "EventLoop", "QueueService", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
@@ -123,7 +131,10 @@ let package = Package(
             name: "QueueServiceTests", dependencies: ["QueueService", "Storage", "Fanout", "EventLoop", "TestSupport", "Locks", logging],
             swiftSettings: tests),
         .testTarget(name: "StorageTests", dependencies: ["Storage", "TestSupport"], swiftSettings: tests),
-        .testTarget(name: "FanoutTests", dependencies: ["Fanout", "Locks"], swiftSettings: tests),
+        .testTarget(
+            name: "FanoutTests",
+            dependencies: ["Fanout", "QueueService", "QueueEngine", "EventLoop", "Telemetry", "TestSupport", "Locks", logging],
+            swiftSettings: tests),
         .testTarget(
             name: "OperationsTests", dependencies: ["Operations", "Server", "Storage", "EventLoop", "TestSupport", logging],
             swiftSettings: tests),

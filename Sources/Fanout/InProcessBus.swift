@@ -13,6 +13,8 @@ public final class InProcessBus: EventBus {
 
     public init() {}
 
+    public var health: BusHealth { .none }
+
     public func subscribe(_ subscriber: AnyObject, _ receive: @escaping @Sendable ([BusMessage]) -> Void) {
         let entry = Subscriber(identity: ObjectIdentifier(subscriber), receive: receive)
         subscribers.withLock { $0.append(entry) }

@@ -71,6 +71,13 @@ struct Decision {
         return append
     }
 
+    /// What the other instances are told. What a queue is and what is said in it they read from the store.
+    var message: BusMessage {
+        let needsStore = events.contains { $0.event.change.isConfigured || $0.event.change == .announced }
+        return BusMessage(
+            queue: record.id, epoch: record.epoch, head: state.head, events: needsStore ? [] : events.map(\.event))
+    }
+
     /// Nothing to commit.
     var isEmpty: Bool { events.isEmpty && receipts.isEmpty }
 }

@@ -129,7 +129,7 @@ extension QueueService {
         switch outcome {
         case .committed:
             adopt(item.decision)
-            messages.append(BusMessage(queue: id, epoch: item.decision.record.epoch, events: item.decision.events.map(\.event)))
+            messages.append(item.decision.message)
             for command in item.commands { command.succeed() }
             return []
         case .behind:

@@ -21,19 +21,33 @@ extension RandomSource {
 }
 
 /// What instances tell each other after a commit. A hint: whatever is lost is read from the store.
-public struct BusMessage: Sendable {
+public struct BusMessage: Sendable, Hashable {
     public let queue: QueueID
     public let epoch: UInt64
+    /// How far the log is.
+    public let head: UInt64
+    /// The last events of it; none where the store must be asked what they are.
     public let events: [QueueEvent]
-    public init(queue: QueueID, epoch: UInt64, events: [QueueEvent]) {
+    public init(queue: QueueID, epoch: UInt64, head: UInt64, events: [QueueEvent]) {
         self.queue = queue
         self.epoch = epoch
+        self.head = head
         self.events = events
     }
 }
 
+/// Whether a bus carries messages.
+public enum BusHealth: Sendable, Hashable {
+    /// There is one instance, or they follow each other by the store alone.
+    case none
+    case live
+    /// It does not, and why. Instances follow each other by the store meanwhile.
+    case down(String)
+}
+
 /// Carries messages between instances: at most once, in no promised order, and a sender does not get its own back.
 public protocol EventBus: Sendable {
+    var health: BusHealth { get }
     func publish(_ messages: [BusMessage], from sender: AnyObject)
     func subscribe(_ subscriber: AnyObject, _ receive: @escaping @Sendable ([BusMessage]) -> Void)
 }

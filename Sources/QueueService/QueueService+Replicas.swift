@@ -11,11 +11,10 @@ extension QueueService {
     private func receive(_ message: BusMessage) async {
         guard let queue = hosted[message.queue] else { return await adopt(message.queue) }
         guard queue.snapshot != nil, queue.record.epoch == message.epoch else { return }
-        let new = message.events.filter { $0.seq > queue.state.head }
-        guard let first = new.first else { return }
+        guard message.head > queue.state.head else { return }
         guard !queue.isCommitting else { return hosted[message.queue]!.keep(message) }
-        let needsStore = first.seq != queue.state.head + 1 || new.contains { $0.change.isConfigured || $0.change == .announced }
-        if needsStore { await catchUp(message.queue) } else { apply(new, to: message.queue) }
+        let new = message.events.filter { $0.seq > queue.state.head }
+        if new.first?.seq == queue.state.head + 1 { apply(new, to: message.queue) } else { await catchUp(message.queue) }
     }
 
     /// A queue that another instance has made.

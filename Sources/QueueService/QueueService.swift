@@ -15,7 +15,7 @@ public actor QueueService {
     nonisolated public let instance: InstanceID
     let lease: LeaseSettings
     let store: any QueueStore
-    let bus: any EventBus
+    nonisolated public let bus: any EventBus
     let clock: any ServiceClock
     let random: any RandomSource
     let log: Logger
@@ -44,10 +44,10 @@ public actor QueueService {
     public static let pollLease = Timestamp.Span.seconds(30)
 
     public init(
-        executor: any SerialExecutor, store: any QueueStore, bus: any EventBus, clock: any ServiceClock,
+        instance: InstanceID? = nil, executor: any SerialExecutor, store: any QueueStore, bus: any EventBus, clock: any ServiceClock,
         random: any RandomSource, lease: LeaseSettings = LeaseSettings(), log: Logger
     ) {
-        instance = random.identifier(at: clock.now())
+        self.instance = instance ?? random.identifier(at: clock.now())
         self.lease = lease
         self.executor = executor
         self.store = store

@@ -17,7 +17,7 @@ final class ServerCore: Sendable {
     let keys: KeyRing
     let limits: AddressLimits
     let memory = MemoryGuard()
-    let measurements = Measurements()
+    let measurements: Measurements
     let log: Logger
     private let secrets: Lock<(tokens: SessionTokens, admissions: AdmissionSigner)>
     /// What TLS connections begin with from here on; nil: plain.
@@ -33,13 +33,14 @@ final class ServerCore: Sendable {
     }
 
     init(
-        settings: ServerSettings, store: any QueueStore, service: QueueService, clock: SystemClock,
+        settings: ServerSettings, store: any QueueStore, service: QueueService, clock: SystemClock, measurements: Measurements,
         tokens: SessionTokens, admissions: AdmissionSigner, log: Logger
     ) throws(TLSError) {
         self.settings = settings
         self.store = store
         self.service = service
         self.clock = clock
+        self.measurements = measurements
         self.log = log
         keys = KeyRing(store: store)
         limits = AddressLimits(settings.limits)

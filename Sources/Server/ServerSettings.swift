@@ -1,4 +1,5 @@
 public import EventLoop
+public import Fanout
 public import HTTPProtocol
 public import WebSocketProtocol
 
@@ -16,6 +17,8 @@ public struct ServerSettings: Sendable {
     /// Where several instances can serve a store, the others take one for dead that has said nothing for this long, in
     /// seconds.
     public var leaseSeconds = 10
+    /// What instances tell each other through; nil: the store alone.
+    public var redis: RedisAddress?
     /// How long a drain may take, in seconds.
     public var drainSeconds = 10
 

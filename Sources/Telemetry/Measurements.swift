@@ -30,6 +30,7 @@ public struct Measurements: Sendable {
     public let sweepSeconds: Metrics.Timer
     /// The longest turn of any loop since the metrics were last read: what its connections wait for each other at most.
     public let longestTurnSeconds: Meter
+    public let bus: BusMeasurements
 
     public init(registry: PrometheusRegistry = PrometheusRegistry()) {
         func counter(_ name: String) -> Counter { Counter(label: "stanchion_\(name)_total", factory: registry) }
@@ -65,6 +66,7 @@ public struct Measurements: Sendable {
         admissionDelaySeconds = timer("admission_delay")
         sweepSeconds = timer("sweep")
         longestTurnSeconds = meter("loop_turn_max_seconds")
+        bus = BusMeasurements(registry: registry)
     }
 
     public func slow(_ kind: SlowClient) { slowClients[kind]!.increment() }

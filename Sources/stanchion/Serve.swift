@@ -1,5 +1,6 @@
 import ArgumentParser
 import EventLoop
+import Fanout
 import Glibc
 import Logging
 import Operations
@@ -55,6 +56,8 @@ struct Serve: AsyncParsableCommand {
             return try await Server.start(settings, store: store, serviceLoop: loop, log: log)
         } catch let error as SystemError {
             throw Failure.unavailable("\(settings.listen) cannot be listened on (\(error)): choose another --listen, or end who has it")
+        } catch let error as BusRefused {
+            throw Failure.unavailable("Redis does not let this instance in (\(error.reason)): the password belongs into --redis")
         } catch let error as TLSError {
             throw Failure.setting("tls-cert cannot be used: \(error)")
         } catch let error as StoreError {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import EventLoop
+import Fanout
 import Logging
 import QueueService
 import Server
@@ -19,6 +20,13 @@ struct SettingFlags: ParsableArguments {
             "Where everything is kept: sqlite:PATH or postgresql://USER@HOST:PORT/NAME. Default sqlite:stanchion.db. [STANCHION_DATABASE_URL]"
     )
     var database: String?
+
+    @Option(
+        help: """
+            Where instances tell each other what happens: redis://HOST:PORT, several with commas between them for a cluster, or \
+            redis+sentinel://HOST:PORT,HOST:PORT/NAME. Default none: they ask the database every second. [STANCHION_REDIS_URL]
+            """)
+    var redis: String?
 
     @Option(
         help: "A fixed admin key, 32 to 128 printable characters; otherwise one is made and shown at the first start. [STANCHION_ADMIN_KEY]"
@@ -76,6 +84,15 @@ struct SettingFlags: ParsableArguments {
             settings.server.listen = address
         }
         if let text = sources.text("database", flag: database) { settings.database = try SettingFlags.address(text) }
+        if let text = sources.text("redis", flag: redis) {
+            do throws(RedisAddress.Malformed) { settings.server.redis = try RedisAddress(text) } catch {
+                throw Failure.setting("redis is no address of one: \(error.reason)")
+            }
+            guard case .postgres = settings.database else {
+                throw Failure.setting(
+                    "redis is set, and the database is a file, which one instance serves alone: take redis away, or set a Postgres")
+            }
+        }
         if let key = sources.text("admin-key", flag: adminKey) {
             guard (32...128).contains(key.utf8.count), key.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
                 throw Failure.setting("admin-key must be 32 to 128 printable characters without spaces")

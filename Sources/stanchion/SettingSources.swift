@@ -24,11 +24,11 @@ struct SettingSources {
         ("send-buffer-bytes", "SEND_BUFFER_BYTES"), ("database-connections", "DATABASE_CONNECTIONS"),
         ("database-waiting", "DATABASE_WAITING"), ("database-wait-seconds", "DATABASE_WAIT_SECONDS"),
         ("statement-seconds", "STATEMENT_SECONDS"), ("database-seconds", "DATABASE_SECONDS"),
-        ("lease-seconds", "LEASE_SECONDS"),
+        ("lease-seconds", "LEASE_SECONDS"), ("redis", "REDIS_URL"),
     ]
 
     /// A database's address may hold a password.
-    private let secret: Set<String> = ["admin-key", "database"]
+    private let secret: Set<String> = ["admin-key", "database", "redis"]
 
     init(config path: String?) async throws {
         let variables = ProcessInfo.processInfo.environment

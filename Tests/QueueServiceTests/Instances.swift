@@ -38,6 +38,7 @@ final class LossyBus: EventBus {
     private let loss = Lock(0)
 
     init(seed: UInt64) { random = SeededSource(seed: seed) }
+    var health: BusHealth { inner.health }
     func lose(percent: Int) { loss.withLock { $0 = percent } }
 
     func publish(_ messages: [BusMessage], from sender: AnyObject) {

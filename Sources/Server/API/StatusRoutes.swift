@@ -26,13 +26,22 @@ extension ServerCore {
     /// 200 while visitors can be served: those who are here are, even while the store is away.
     private func readiness() async -> Response {
         let since = await service.outage?.since
+        let bus = service.bus.health
         return .json { bytes in
-            bytes.member("status", since == nil ? "ok" : "degraded")
+            bytes.member("status", since == nil && !bus.isDown ? "ok" : "degraded")
             bytes.member("store") { bytes in
                 bytes.member("status", since == nil ? "ok" : "down")
                 bytes.member("since", ifPresent: since)
             }
-            bytes.member("bus") { $0.member("status", "ok") }
+            bytes.member("bus") { bytes in
+                bytes.member("status", bus.isDown ? "degraded" : "ok")
+                bytes.member("kind", bus == .none ? "store" : "redis")
+                if case .down(let reason) = bus { bytes.member("reason", reason) }
+            }
         }
     }
+}
+
+extension BusHealth {
+    fileprivate var isDown: Bool { if case .down = self { true } else { false } }
 }

@@ -44,6 +44,12 @@ struct Bootstrap {
         return try await AdmissionSigner(try await store.secrets(AdmissionSigner.purpose), issuer: issuer)
     }
 
+    /// What instances know each other's messages by.
+    func busSecret() async throws(StoreError) -> [UInt8] {
+        try await ensure("bus") { (0..<4).flatMap { _ in withUnsafeBytes(of: random.next(), Array.init) } }
+        return try await store.secrets("bus")[0].value
+    }
+
     private func ensure(_ purpose: String, _ make: () -> [UInt8]) async throws(StoreError) {
         if try await store.secrets(purpose).isEmpty { _ = try await store.insertFirst(secret(purpose, make())) }
     }

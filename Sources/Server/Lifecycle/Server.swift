@@ -30,10 +30,21 @@ public final class Server: Sendable {
         let newAdminKey = try await bootstrap.adminKey(settings.adminKey, tenant: tenant)
         // Whoever has a file to itself loses it with its life: its lease is there for the form.
         let lease = LeaseSettings(duration: .seconds(store.isShared ? settings.leaseSeconds : 3_600))
+        let instance = InstanceID(at: clock.now(), random: (random.next(), random.next()))
+        let measurements = Measurements()
+        var redis: RedisBus?
+        if let address = settings.redis {
+            redis = RedisBus(
+                loop: serviceLoop, address: address, instance: instance, secret: try await bootstrap.busSecret(),
+                measurements: measurements.bus, log: log)
+        }
         let service = QueueService(
-            executor: serviceLoop, store: store, bus: InProcessBus(), clock: clock, random: random, lease: lease, log: log)
+            instance: instance, executor: serviceLoop, store: store, bus: redis ?? InProcessBus(), clock: clock, random: random,
+            lease: lease, log: log)
+        try await redis?.start()
         let core = try ServerCore(
-            settings: settings, store: store, service: service, clock: clock, tokens: try await bootstrap.sessionTokens(),
+            settings: settings, store: store, service: service, clock: clock, measurements: measurements,
+            tokens: try await bootstrap.sessionTokens(),
             admissions: try await bootstrap.admissions(issuer: settings.issuer), log: log)
         try await core.keys.read()
         try await service.start()
@@ -115,6 +126,7 @@ public final class Server: Sendable {
         let deadline = ContinuousClock.now + .seconds(core.settings.drainSeconds)
         while await connectionCount() > 0, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(20)) }
         await core.service.stop()
+        (core.service.bus as? RedisBus)?.stop()
         group.stop()
     }
 

@@ -1,4 +1,4 @@
-"""A Postgres of one's own, for scripts and for `Scripts/with-databases`: on a free port, its files in a temporary folder."""
+"""A Postgres and a Redis of one's own, for scripts and for `Scripts/with-databases`: on free ports, their files in temporary folders."""
 
 import glob
 import os
@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 
 
 def free_port():
@@ -72,4 +73,54 @@ class Postgres:
 
     def __exit__(self, *_):
         self.run("pg_ctl", "-m", "immediate", "stop", check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Redis:
+    """A Redis of one's own, with nothing kept on a disk, to be stopped, killed and frozen. `mode` is `--sentinel` for one
+    that watches others."""
+
+    def __init__(self, *settings, mode=()):
+        self.folder = tempfile.mkdtemp(prefix="stanchion-redis-")
+        self.port = free_port()
+        self.mode = mode
+        with open(f"{self.folder}/conf", "w") as file:
+            lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", f"logfile {self.folder}/log", *settings]
+            file.write("\n".join(lines if mode else [*lines, 'save ""', "appendonly no"]) + "\n")
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(["redis-server", f"{self.folder}/conf", *self.mode], stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)
+        for _ in range(200):
+            if self.cli("PING", check=False).startswith(("PONG", "NOAUTH")):
+                return
+            time.sleep(0.05)
+        raise AssertionError("Redis does not start")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def cli(self, *words, check=True):
+        result = subprocess.run(["redis-cli", "-h", "127.0.0.1", "-p", str(self.port), *map(str, words)], capture_output=True, check=check)
+        return result.stdout.decode(errors="replace").strip()
+
+    @property
+    def host(self):
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def uri(self):
+        return f"redis://{self.host}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)

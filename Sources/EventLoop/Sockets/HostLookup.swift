@@ -1,0 +1,33 @@
+import Dispatch
+import Glibc
+
+/// Names of hosts. Looking one up blocks (`getaddrinfo`), so that is done on another thread than any loop's.
+public enum HostLookup {
+    /// Finds the addresses of a name; a number is its own. Calls back on any thread, with nothing where there is none.
+    public static func addresses(of host: String, port: UInt16, _ found: @escaping @Sendable ([SocketAddress]) -> Void) {
+        if let number = SocketAddress(numeric: host, isIPv6: false, port) ?? SocketAddress(numeric: host, isIPv6: true, port) {
+            return found([number])
+        }
+        DispatchQueue.global().async { found(lookUp(host, port)) }
+    }
+
+    private static func lookUp(_ name: String, _ port: UInt16) -> [SocketAddress] {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(name, nil, &hints, &list) == 0 else { return [] }
+        defer { freeaddrinfo(list) }
+        var addresses: [SocketAddress] = []
+        var entry = list
+        while let this = entry {
+            var storage = sockaddr_storage()
+            memcpy(&storage, this.pointee.ai_addr, min(Int(this.pointee.ai_addrlen), MemoryLayout<sockaddr_storage>.size))
+            if var address = SocketAddress(storage) {
+                address.port = port
+                if !addresses.contains(address) { addresses.append(address) }
+            }
+            entry = this.pointee.ai_next
+        }
+        return addresses
+    }
+}

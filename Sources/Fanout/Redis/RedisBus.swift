@@ -1,0 +1,234 @@
+public import EventLoop
+import Locks
+public import Logging
+import Metrics
+public import QueueService
+import Synchronization
+public import Telemetry
+
+/// The bus between instances: Redis pub/sub. What it loses is read from the store when its lack is noticed.
+///
+/// A subscription can be connected, answer pings and deliver nothing, after a failover above all. So the instance sends
+/// itself a heartbeat through the channel; where it has not come back for two seconds all is made anew.
+public final class RedisBus: EventBus {
+    private let loop: EventLoop
+    private let link: LoopBound<RedisLink>
+    private let state = Lock(BusHealth.down("not connected yet"))
+
+    /// - Parameters:
+    ///   - loop: best the service's: then what comes crosses no thread.
+    ///   - secret: shared by the instances of a store, and by nobody else.
+    public init(
+        loop: EventLoop, address: RedisAddress, instance: InstanceID, secret: [UInt8], measurements: BusMeasurements, log: Logger
+    ) {
+        self.loop = loop
+        let link = RedisLink(
+            loop: loop, address: address, instance: instance, codec: BusCodec(secret: secret), measurements: measurements, log: log)
+        self.link = LoopBound(link, to: loop)
+    }
+
+    public var health: BusHealth { state.withLock { $0 } }
+
+    /// Begins to connect, and goes on trying.
+    ///
+    /// - Throws: where the server refuses us: to go on would be of no use.
+    public func start() async throws(BusRefused) {
+        let refusal = await withCheckedContinuation { (first: CheckedContinuation<String?, Never>) in
+            loop.execute { [self] in
+                link.onLoop.start { [self] health in
+                    state.withLock { $0 = health }
+                } first: {
+                    first.resume(returning: $0)
+                }
+            }
+        }
+        if let refusal { throw BusRefused(reason: refusal) }
+    }
+
+    public func stop() {
+        let link = link
+        loop.execute { link.onLoop.stop() }
+    }
+
+    public func subscribe(_ subscriber: AnyObject, _ receive: @escaping @Sendable ([BusMessage]) -> Void) {
+        let link = link
+        loop.execute { link.onLoop.receive = receive }
+    }
+
+    public func publish(_ messages: [BusMessage], from sender: AnyObject) {
+        let link = link
+        if loop.isOnLoop { link.onLoop.publish(messages) } else { loop.execute { link.onLoop.publish(messages) } }
+    }
+}
+
+/// A Redis that will not let this instance in.
+public struct BusRefused: Error, Sendable {
+    public let reason: String
+}
+
+/// The bus' connections, and whether they carry anything. Confined to its loop.
+private final class RedisLink {
+    private enum Stage {
+        case stopped
+        case connecting(RedisEndpoint)
+        case linked(RedisEndpoint.Link)
+        case pausing(TimerID)
+    }
+
+    private let loop: EventLoop
+    private let address: RedisAddress
+    private let instance: InstanceID
+    private let codec: BusCodec
+    private let measurements: BusMeasurements
+    private let log: Logger
+    var receive: (@Sendable ([BusMessage]) -> Void)?
+    private var healthChanged: (BusHealth) -> Void = { _ in }
+    /// Told how the first attempt ended: nil, or why we are not let in.
+    private var first: ((String?) -> Void)?
+    private var stage = Stage.stopped
+    private var attempts = 0
+    /// Attempts that have failed since it was last live.
+    private var failures = 0
+    private var isLive = false
+    private var heartbeats: UInt64 = 0
+    private var lastHeard: UInt64 = 0
+
+    private static let heartbeatNanoseconds: UInt64 = 500_000_000
+    private static let patienceNanoseconds: UInt64 = 2_000_000_000
+
+    init(
+        loop: EventLoop, address: RedisAddress, instance: InstanceID, codec: BusCodec, measurements: BusMeasurements, log: Logger
+    ) {
+        (self.loop, self.address, self.instance, self.codec) = (loop, address, instance, codec)
+        (self.measurements, self.log) = (measurements, log)
+    }
+
+    func start(_ healthChanged: @escaping (BusHealth) -> Void, first: @escaping (String?) -> Void) {
+        self.healthChanged = healthChanged
+        self.first = first
+        connect()
+    }
+
+    func stop() {
+        close()
+        stage = .stopped
+    }
+
+    private func close() {
+        switch stage {
+        case .stopped: break
+        case .connecting(let endpoint): endpoint.cancel()
+        case .linked(let link):
+            link.speaking.close()
+            link.listening.close()
+        case .pausing(let timer): loop.cancel(timer)
+        }
+    }
+
+    // MARK: Connecting
+
+    private func connect() {
+        attempts += 1
+        stage = .connecting(
+            RedisEndpoint(loop: loop, address: address, turn: attempts - 1) { [weak self] payload in
+                self?.take(payload)
+            } completed: { [weak self] result in
+                switch result {
+                case .success(let link): self?.linked(link)
+                case .failure(let failure): self?.fail(failure)
+                }
+            })
+    }
+
+    private func linked(_ link: RedisEndpoint.Link) {
+        stage = .linked(link)
+        link.speaking.ended = { [weak self] in self?.fail($0) }
+        link.listening.ended = { [weak self] in self?.fail($0) }
+        lastHeard = loop.now
+        beat(link)
+    }
+
+    private func fail(_ failure: RedisFailure) {
+        close()
+        let wasLive = isLive
+        isLive = false
+        // Who is not let in at a start is told so by the program's end.
+        if wasLive || failures == 0 && !(first != nil && failure.isRefusal) {
+            log.warning(
+                "Redis carries nothing; what others do is read from the store every second",
+                metadata: ["redis": "\(address)", "reason": "\(failure.reason)"])
+        }
+        failures += 1
+        measurements.isLive.set(0)
+        measurements.linksLost.increment()
+        healthChanged(.down(failure.reason))
+        tellFirst(failure.isRefusal ? failure.reason : nil)
+        let longest = min(UInt64(2_000), 100 << UInt64(min(failures, 5)))
+        let pause = UInt64.random(in: longest / 2...longest) * 1_000_000
+        stage = .pausing(loop.schedule(after: pause) { [weak self] in self?.connect() })
+    }
+
+    private func tellFirst(_ refusal: String?) {
+        first?(refusal)
+        first = nil
+    }
+
+    // MARK: Alive or not
+
+    /// Says something to itself every half second, for as long as this link is the one in use.
+    private func beat(_ link: RedisEndpoint.Link) {
+        guard case .linked(let current) = stage, current.speaking === link.speaking else { return }
+        guard loop.now - lastHeard <= RedisLink.patienceNanoseconds else {
+            return fail(RedisFailure("its own heartbeat has not come back for two seconds"))
+        }
+        heartbeats += 1
+        say(codec.encode(.heartbeat(heartbeats), from: instance), link)
+        if case .sentinel = address.kind {
+            RedisEndpoint.checkIsMaster(link.speaking) { [weak self] isMaster in
+                if !isMaster { self?.fail(RedisFailure("the server is no master any more")) }
+            }
+        }
+        loop.schedule(after: RedisLink.heartbeatNanoseconds) { [weak self] in self?.beat(link) }
+    }
+
+    private func heard() {
+        lastHeard = loop.now
+        guard !isLive, case .linked = stage else { return }
+        isLive = true
+        failures = 0
+        measurements.isLive.set(1)
+        log.notice("Redis carries what instances tell each other", metadata: ["redis": "\(address)"])
+        healthChanged(.live)
+        tellFirst(nil)
+    }
+
+    // MARK: Speaking and listening
+
+    func publish(_ messages: [BusMessage]) {
+        guard case .linked(let link) = stage else { return }
+        for bytes in codec.encode(messages, from: instance) { say(bytes, link) }
+        measurements.published.increment(by: messages.count)
+    }
+
+    private func say(_ bytes: [UInt8], _ link: RedisEndpoint.Link) {
+        let verb = link.isSharded ? "SPUBLISH" : "PUBLISH"
+        link.speaking.command([Array(verb.utf8), Array(address.channel.utf8), bytes]) { [weak self] reply in
+            if case .error(let answer) = reply { self?.fail(RedisFailure(answer: answer)) }
+        }
+    }
+
+    private func take(_ payload: [UInt8]) {
+        do throws(BusCodec.Refusal) {
+            let (sender, content) = try codec.decode(payload)
+            switch content {
+            case .heartbeat: if sender == instance { heard() }
+            case .messages(let messages):
+                guard sender != instance else { return }
+                measurements.received.increment(by: messages.count)
+                receive?(messages)
+            }
+        } catch {
+            measurements.refused[error.rawValue]?.increment()
+        }
+    }
+}

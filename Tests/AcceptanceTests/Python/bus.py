@@ -1,0 +1,170 @@
+"""Redis between instances: killed, frozen, emptied, failed over, lied to. What it carries comes at once; what it loses
+comes all the same, and everybody can see which of the two it is."""
+
+import os
+import signal
+import subprocess
+from contextlib import ExitStack, contextmanager
+
+from databases import Postgres, Redis, free_port, psql
+from harness import PROGRAM, Server, check_log, clean_environment, rng, wait_for
+
+RECEIVED = "stanchion_bus_messages_received_total"
+
+
+def refuses(database, redis, status, says):
+    result = subprocess.run([PROGRAM, "serve", "--listen", "127.0.0.1:0", "--database", database, "--redis", redis], capture_output=True,
+                            text=True, timeout=30, env=clean_environment())
+    output = result.stdout + result.stderr
+    assert result.returncode == status and says in output and len(output.splitlines()) == 1, (redis, result.returncode, output)
+
+
+def bus(server):
+    return server.good("GET", "/ready", key=None)["bus"]
+
+
+def live(*servers):
+    for server in servers:
+        wait_for(lambda: bus(server)["status"] == "ok", 30, "the bus carries messages")
+
+
+def down(server, why):
+    wait_for(lambda: bus(server)["status"] == "degraded" and why in bus(server)["reason"], 10, f"the bus is down: {why}")
+    ready = server.good("GET", "/ready", key=None)
+    assert ready["status"] == "degraded" and ready["store"]["status"] == "ok"
+
+
+def follows(one, other, queue):
+    """Whatever the bus does, what one does the other knows soon."""
+    count = one.good("GET", f"/v1/queues/{queue}")["waiting"]
+    one.good("POST", f"/v1/queues/{queue}/join", {}, key=None)
+    wait_for(lambda: other.good("GET", f"/v1/queues/{queue}")["waiting"] == count + 1, 10, "the other one knows of a join")
+
+
+def carries(one, other, queue):
+    """And what it knows, it was told."""
+    live(one, other)
+    before = other.metric(RECEIVED)
+    follows(one, other, queue)
+    wait_for(lambda: other.metric(RECEIVED) > before, what="a message by the bus")
+
+
+@contextmanager
+def two(database, redis):
+    with Server("--redis", redis, database=database) as one, Server("--redis", redis, database=database) as other:
+        yield one, other
+
+
+def lies(redis, one, other, queue):
+    """Whoever can write to the channel and does not serve the store changes nothing."""
+    channel = "stanchion:0:v1"
+    before = {reason: other.metric(f'stanchion_bus_messages_refused_total{{reason="{reason}"}}') for reason in ("version", "forged", "size")}
+    log = other.events(queue)
+    for payload in (b"\x02" + os.urandom(80), b"hello", b"\x01" + os.urandom(80), b"\x01short", b"\x01" + os.urandom(70_000),
+                    b"\x01" + bytes(16) + os.urandom(100)):
+        subprocess.run(["redis-cli", "-h", "127.0.0.1", "-p", str(redis.port), "-x", "PUBLISH", channel], input=payload, check=True,
+                       stdout=subprocess.DEVNULL)
+    for reason, count in (("version", 2), ("forged", 2), ("size", 2)):
+        name = f'stanchion_bus_messages_refused_total{{reason="{reason}"}}'
+        wait_for(lambda: other.metric(name) == before[reason] + count, what=f"{count} messages refused: {reason}")
+    assert other.events(queue) == log
+    carries(one, other, queue)
+
+
+def single(database):
+    with Redis() as redis, two(database, redis.uri) as (one, other):
+        queue = one.queue(graceSeconds=3600)["id"]
+        carries(one, other, queue)
+        lies(redis, one, other, queue)
+
+        redis.kill()
+        down(one, "")
+        follows(one, other, queue)
+        redis.start()
+        carries(other, one, queue)
+
+        # It stands still: no connection ends, and nothing comes.
+        redis.signal(signal.SIGSTOP)
+        down(other, "heartbeat")
+        follows(other, one, queue)
+        redis.signal(signal.SIGCONT)
+        carries(one, other, queue)
+
+        # It answers, and delivers nothing.
+        redis.cli("CLIENT", "PAUSE", 5_000, "WRITE")
+        down(one, "heartbeat")
+        follows(one, other, queue)
+        carries(one, other, queue)
+
+        for _ in range(3):
+            redis.cli("CLIENT", "KILL", "TYPE", rng.choice(["pubsub", "normal"]))
+            carries(one, other, queue)
+
+        # An instance that starts meanwhile starts all the same.
+        redis.kill()
+        one.kill()
+        one.start()
+        down(one, "refused")
+        follows(one, other, queue)
+        redis.start()
+        carries(one, other, queue)
+        check_log(one.events(queue))
+        assert one.events(queue) == other.events(queue)
+        assert one.stop() == 0
+
+
+def sentinels(database):
+    with ExitStack() as stack:
+        master = stack.enter_context(Redis("requirepass secret", "masterauth secret"))
+        copy = stack.enter_context(Redis(f"replicaof 127.0.0.1 {master.port}", "requirepass secret", "masterauth secret"))
+        watchers = [stack.enter_context(Redis(
+            f"sentinel monitor main 127.0.0.1 {master.port} 2", "sentinel auth-pass main secret", "sentinel down-after-milliseconds main 1500",
+            "sentinel failover-timeout main 5000", mode=["--sentinel"])) for _ in range(3)]
+        wait_for(lambda: all("num-slaves\n1\n" in watcher.cli("SENTINEL", "MASTER", "main") + "\n" for watcher in watchers), 30,
+                 "the sentinels know the copy")
+        address = f"redis+sentinel://:secret@{','.join(watcher.host for watcher in watchers)}/main"
+        with two(database, address) as (one, other):
+            queue = one.queue(graceSeconds=3600)["id"]
+            carries(one, other, queue)
+            # One that is not there any more, and then the master.
+            watchers[0].kill()
+            master.kill()
+            down(other, "")
+            follows(one, other, queue)
+            carries(one, other, queue)
+            # The old one comes back as a copy, and the new one gives way to it: nothing is said where nobody hears it.
+            master.start()
+            wait_for(lambda: "role:slave" in master.cli("-a", "secret", "INFO", "replication"), 30, "the old master is a copy")
+            wait_for(lambda: watchers[1].cli("SENTINEL", "FAILOVER", "main") == "OK", 30, "the sentinels agree to change it")
+            wait_for(lambda: "role:slave" in copy.cli("-a", "secret", "INFO", "replication"), 30, "the other one is the master")
+            carries(other, one, queue)
+        there = f"redis+sentinel://:secret@{watchers[1].host},{watchers[2].host}/main"
+        refuses(database, there.replace("secret", "wrong"), 69, "WRONGPASS")
+        refuses(database, there.replace(":secret@", ""), 69, "NOAUTH")
+
+
+def cluster(database):
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(Redis("cluster-enabled yes", "cluster-node-timeout 1500", f"cluster-port {free_port()}")) for _ in range(6)]
+        subprocess.run(["redis-cli", "--cluster", "create", *(node.host for node in nodes), "--cluster-replicas", "1", "--cluster-yes"],
+                       check=True, stdout=subprocess.DEVNULL)
+        wait_for(lambda: all("cluster_state:ok" in node.cli("CLUSTER", "INFO") for node in nodes), 30, "the cluster stands")
+        with two(database, "redis://" + ",".join(node.host for node in rng.sample(nodes, 4))) as (one, other):
+            queue = one.queue(graceSeconds=3600)["id"]
+            carries(one, other, queue)
+            has_it = [node for node in nodes if node.cli("PUBSUB", "SHARDCHANNELS")]
+            assert len(has_it) == 1, "a sharded channel is one node's"
+            has_it[0].kill()
+            down(one, "")
+            follows(one, other, queue)
+            carries(one, other, queue)
+
+
+with Postgres() as postgres:
+    for number, story in enumerate((single, sentinels, cluster)):
+        psql(postgres.uri(), f"CREATE DATABASE app{number}")
+        story(postgres.uri(f"app{number}"))
+    address = postgres.uri("app0")
+    for wrong, says in (("http://a", "redis://"), ("rediss://a", "TLS"), ("redis://a:x", "port"), ("redis+sentinel://a", "sentinels")):
+        refuses(address, wrong, 78, says)
+    refuses("sqlite:/tmp/nothing.db", f"redis://127.0.0.1:{free_port()}", 78, "a file")
