@@ -184,9 +184,7 @@ private final class RedisLink {
         heartbeats += 1
         say(codec.encode(.heartbeat(heartbeats), from: instance), link)
         if case .sentinel = address.kind {
-            RedisEndpoint.checkIsMaster(link.speaking) { [weak self] isMaster in
-                if !isMaster { self?.fail(RedisFailure("the server is no master any more")) }
-            }
+            RedisEndpoint.checkIsMaster(link.speaking) { [weak self] in if let failure = $0 { self?.fail(failure) } }
         }
         loop.schedule(after: RedisLink.heartbeatNanoseconds) { [weak self] in self?.beat(link) }
     }

@@ -87,16 +87,21 @@ final class RedisEndpoint {
     private func connect(to host: RedisAddress.Host) {
         connection(to: host, as: address.credentials) { [self] speaking in
             guard case .sentinel = address.kind else { return listen(at: host, speaking) }
-            RedisEndpoint.checkIsMaster(speaking) { [self] isMaster in
-                if isMaster { listen(at: host, speaking) } else { fail(RedisFailure("\(host) is no master any more")) }
+            RedisEndpoint.checkIsMaster(speaking) { [self] failure in
+                if let failure { fail(failure) } else { listen(at: host, speaking) }
             }
         }
     }
 
-    /// A server that was the master may go on as somebody's copy, and what is said there reaches nobody.
-    static func checkIsMaster(_ connection: RedisConnection, _ answered: @escaping (Bool) -> Void) {
+    /// A server that was the master may go on as somebody's copy, and what is said there reaches nobody. Answers with what
+    /// is wrong; nil: it is the master.
+    static func checkIsMaster(_ connection: RedisConnection, _ answered: @escaping (RedisFailure?) -> Void) {
         connection.command(["ROLE"]) { reply in
-            if case .array(let parts) = reply { answered(parts.first?.text == "master") } else { answered(false) }
+            switch reply {
+            case .array(let parts) where parts.first?.text == "master": answered(nil)
+            case .error(let answer): answered(RedisFailure(answer: answer))
+            default: answered(RedisFailure("the server is no master any more"))
+            }
         }
     }
 
