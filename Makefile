@@ -1,6 +1,6 @@
 # The front door. `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench conformance fuzz sanitize
+.PHONY: help run test lint format bench conformance faults fuzz sanitize
 
 help: ## Show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,11 @@ conformance: ## All 517 Autobahn cases, over ws:// and wss://
 	@Scripts/prepare test
 	swift build -c release --product stanchion
 	STANCHION=.build/release/stanchion Tests/Conformance/run
+
+faults: ## Three instances and a crowd through everything that can go wrong (FAULT_SEEDS, FAULT_SEED)
+	@Scripts/prepare test
+	swift build -c release --product stanchion
+	Tests/Faults/run $(FAULTS)
 
 fuzz: ## Fuzz each parser for ten minutes (FUZZ_SECONDS)
 	@Scripts/prepare run

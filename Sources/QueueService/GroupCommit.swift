@@ -25,7 +25,8 @@ extension QueueService {
     }
 
     func beginCommitting() {
-        guard !isCommitting else { return }
+        // During an outage what must not be lost waits for the beat that finds the store back.
+        guard !isCommitting, outage == nil else { return }
         isCommitting = true
         Task { await commitAll() }
     }

@@ -11,6 +11,8 @@ struct HostedQueue {
     var announcements: [Announcement] = []
     /// The replica is being brought up to date from the store.
     var isCatchingUp = false
+    /// How often that has begun.
+    var catchUps = 0
     /// What was decided against the replica is in the store's hands.
     var isCommitting = false
     /// What came meanwhile.

@@ -77,10 +77,14 @@ extension QueueService {
     }
 
     /// Reads what the replica has missed from the store. What was committed before the call is known here afterwards.
+    ///
+    /// Of any number who ask meanwhile one reads for all, once the reading that is under way has ended.
     func catchUp(_ id: QueueID) async {
+        let own = (hosted[id]?.catchUps ?? 0) + 1
         await wait(for: id) { $0.isCatchingUp || $0.isCommitting }
-        guard hosted[id] != nil else { return }
+        guard let queue = hosted[id], queue.catchUps < own else { return }
         hosted[id]?.isCatchingUp = true
+        hosted[id]?.catchUps += 1
         do throws(StoreError) {
             while let head = hosted[id]?.state.head {
                 let entries = try await store.entries(of: id, after: head, limit: 1_000)

@@ -1,0 +1,176 @@
+"""What must be true of a queue's history, whatever has happened to those who made it.
+
+Each rule takes what was seen and raises `Broken` with what is wrong. They know nothing of servers, so they can be tried
+on histories that were broken by hand (`test_checker.py`).
+"""
+
+from datetime import datetime
+
+
+class Broken(AssertionError):
+    pass
+
+
+def demand(condition, *what):
+    if not condition:
+        raise Broken(" ".join(str(one) for one in what))
+
+
+def seconds(text):
+    return datetime.fromisoformat(text).timestamp()
+
+
+def tickets(event):
+    return {place["ticket"] + n for place in event["tickets"] for n in range(place["count"])}
+
+
+class Line:
+    """A line as its log makes it, one event after the other; refuses an event that breaks a rule.
+
+    One lane: order of admission is order of tickets among those who are there.
+    """
+
+    ENDS = ("completed", "left", "expired")
+
+    def __init__(self):
+        self.seq, self.at, self.status = 0, 0.0, None
+        self.rates, self.cap = [], None
+        self.next = 1
+        self.waiting, self.absent, self.admitted = {}, set(), {}
+        self.ended, self.sessions, self.users = {}, {}, {}
+        self.releases = []
+
+    def take(self, event):
+        demand(event["seq"] == self.seq + 1, f"after {self.seq} comes {event['seq']}")
+        at = seconds(event["at"])
+        demand(at >= self.at, f"time runs backwards at {event['seq']}")
+        self.seq, self.at = event["seq"], at
+        getattr(self, "on_" + event["type"])(event)
+
+    def on_configured(self, event):
+        self.cap = event["maxConcurrentUsers"]
+        self.rates.append((self.at, event["releaseRatePerMinute"]))
+
+    def on_opened(self, _):
+        self.status = "open"
+
+    on_resumed = on_opened
+
+    def on_paused(self, _):
+        self.status = "paused"
+
+    def on_announced(self, _):
+        pass
+
+    def on_joined(self, event):
+        ticket, session = event["ticket"], event["session"]
+        demand(ticket == self.next, f"ticket {ticket} comes after {self.next - 1}")
+        demand(session not in self.sessions, f"session {session} joins twice")
+        self.next += 1
+        self.sessions[session] = ticket
+        self.waiting[ticket] = session
+        if user := event.get("user"):
+            demand(user not in self.users, f"{user} has two places")
+            self.users[user] = ticket
+
+    def on_connected(self, event):
+        self.absent -= tickets(event)
+
+    def on_disconnected(self, event):
+        self.absent |= tickets(event) & self.waiting.keys()
+
+    def on_admitted(self, event):
+        ticket = event["ticket"]
+        demand(ticket in self.waiting, f"{ticket} is let in and does not wait")
+        demand(ticket not in self.absent, f"{ticket} is let in and is not there")
+        first = min(other for other in self.waiting if other not in self.absent)
+        demand(ticket == first, f"{ticket} is let in before {first}")
+        demand(self.status == "open", f"{ticket} is let in while the queue is {self.status}")
+        self.admitted[ticket] = self.waiting.pop(ticket)
+        demand(len(self.admitted) <= self.cap, f"{len(self.admitted)} are let in, and {self.cap} may be")
+        self.releases.append(self.at)
+        # Times are told in milliseconds.
+        window = [moment for moment in self.releases if moment > self.at - 59.998]
+        self.releases = window
+        most = max(rate for number, (_, rate) in enumerate(self.rates)
+                   if number == len(self.rates) - 1 or self.rates[number + 1][0] >= self.at - 60)
+        demand(len(window) <= most, f"{len(window)} are let in within a minute, and {most} may be")
+
+    def end(self, event):
+        ticket = event["ticket"]
+        demand(ticket in self.waiting or ticket in self.admitted, f"{ticket} ends twice, or was never here")
+        demand(event["type"] != "completed" or ticket in self.admitted, f"{ticket} is completed and was not let in")
+        demand(event.get("reason") != "grace" or ticket in self.absent, f"{ticket} expires for absence, and is there")
+        self.ended[ticket] = event["type"]
+        self.waiting.pop(ticket, None)
+        self.admitted.pop(ticket, None)
+        self.absent.discard(ticket)
+        self.users = {user: place for user, place in self.users.items() if place != ticket}
+
+    on_completed = on_left = on_expired = end
+
+
+class Stream:
+    """An integrator's: what came, in the order in which it came, over all connections."""
+
+    def __init__(self):
+        self.events, self.epoch = [], None
+
+    def take(self, event):
+        demand(event["seq"] == len(self.events) + 1, f"an integrator is told of {event['seq']} after {len(self.events)}")
+        demand(self.epoch in (None, event["epoch"]), "the epoch changes, and nobody was told")
+        self.epoch = event["epoch"]
+        self.events.append(event)
+
+
+class Display:
+    """What a visitor is shown over one connection: a position does not rise by itself."""
+
+    def __init__(self):
+        self.position = None
+
+    def take(self, frame):
+        demand(self.position is None or frame["position"] <= self.position or frame.get("reason"),
+               f"a position rises from {self.position} to {frame['position']}")
+        self.position = frame["position"]
+
+
+def nothing_lost(acknowledged, line):
+    """Every join that was acknowledged is in the log, as the session that was told."""
+    for session in acknowledged:
+        demand(session in line.sessions, f"the join of {session} was acknowledged and is lost")
+
+
+def told_of_their_end(told, line):
+    """Whoever was told that their turn has come, or that it is over, is told what the log says."""
+    for session, what in told.items():
+        ticket = line.sessions.get(session)
+        demand(ticket is not None, f"{session} was told of its end, and never joined")
+        known = line.ended.get(ticket, "admitted" if ticket in line.admitted else "waiting")
+        if what == "admitted":
+            demand(known != "waiting", f"{session} was told that it is let in, and waits")
+        else:
+            demand(known == what, f"{session} was told that it has {what}, and is {known}")
+
+
+def all_the_same(views):
+    """Every instance says the same of the queue."""
+    names = list(views)
+    for name in names[1:]:
+        demand(views[name] == views[names[0]], f"{names[0]} says {views[names[0]]}, and {name} {views[name]}")
+
+
+def matches(view, line):
+    """And what they say is what the log makes."""
+    demand(view["seq"] == line.seq, f"an instance is at {view['seq']}, and the log at {line.seq}")
+    demand(view["waiting"] == len(line.waiting), f"{view['waiting']} wait for an instance, {len(line.waiting)} by the log")
+    demand(view["currentUsers"] == len(line.admitted), f"{view['currentUsers']} are let in for an instance, {len(line.admitted)} by the log")
+
+
+def in_place(shown, line, bound=lambda position: max(1, position // 100)):
+    """Whoever waits is shown a place that is true, but for what a display may be wrong by."""
+    rank = {line.waiting[ticket]: index + 1 for index, ticket in enumerate(sorted(line.waiting))}
+    for session, position in shown.items():
+        if session in rank:
+            demand(abs(position - rank[session]) <= bound(rank[session]) + 1,
+                   f"{session} is shown {position}, and is {rank[session]}")

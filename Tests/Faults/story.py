@@ -1,0 +1,130 @@
+"""`story.py SEED [FAULT …]`: three instances, a crowd, and one fault after the other in an order that the seed gives.
+
+After each fault there is a healing: nothing is done any more, and within the limit everybody must be served again, all
+instances must agree with each other and with the log, and the log must be one that may be.
+"""
+
+import asyncio
+import os
+import random
+import sys
+import time
+
+sys.path[:0] = [os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "AcceptanceTests/Python")]
+sys.dont_write_bytecode = True
+
+from checker import Broken, Line, all_the_same, in_place, matches, nothing_lost, told_of_their_end  # noqa: E402
+from crowd import Crowd  # noqa: E402
+from faults import ALL  # noqa: E402
+from world import World  # noqa: E402
+
+VISITORS = int(os.environ.get("FAULT_VISITORS", "3000"))
+LIMIT = 30
+
+
+class Story:
+    def __init__(self, world, seed):
+        self.world, self.rng = world, random.Random(seed)
+        self.queue = world.servers[0].queue(graceSeconds=60, releaseRatePerMinute=1200, maxConcurrentUsers=100, admissionTTLSeconds=20)["id"]
+        self.crowd = Crowd(world, self.queue, seed, VISITORS)
+        self.line, self.read = Line(), 0
+
+    async def tell(self, faults):
+        self.crowd.start()
+        await self.until(lambda: sum(1 for visitor in self.crowd.visitors if visitor.session) > VISITORS * 0.9, 60, "the crowd has come")
+        for fault in faults:
+            await asyncio.sleep(self.rng.uniform(0, 3))
+            began = time.monotonic()
+            print(f"  {fault.__name__}: {fault.__doc__}", flush=True)
+            await fault(self.world, self.rng, self.crowd)
+            mended = time.monotonic()
+            await self.heal()
+            print(f"    took {mended - began:.0f} s, well again after {time.monotonic() - mended:.1f} s, {self.line.seq} events, "
+                  f"{len(self.line.waiting)} wait, {len(self.crowd.acknowledged)} joined", flush=True)
+            self.crowd.is_quiet = False
+            await self.crowd.call("POST", f"/v1/queues/{self.queue}/resume")
+        await self.crowd.stop()
+
+    async def heal(self):
+        """Everything must come to the same within the limit."""
+        self.crowd.is_quiet = True
+        deadline = time.monotonic() + LIMIT
+        while True:
+            try:
+                await self.check()
+                return
+            except (Broken, OSError, AssertionError) as problem:
+                if self.crowd.wrong:
+                    raise AssertionError("\n".join(self.crowd.wrong[:5]))
+                if time.monotonic() > deadline:
+                    raise AssertionError(f"not well after {LIMIT} s: {problem}")
+            await asyncio.sleep(0.25)
+
+    async def check(self):
+        # Nobody is let in any more while all are compared.
+        status, view = await self.crowd.call("GET", f"/v1/queues/{self.queue}")
+        if status == 200 and view["status"] == "open":
+            await self.crowd.call("POST", f"/v1/queues/{self.queue}/pause")
+        views = {}
+        for number, server in enumerate(self.world.servers):
+            views[number] = await asyncio.to_thread(server.good, "GET", f"/v1/queues/{self.queue}")
+            ready = await asyncio.to_thread(server.good, "GET", "/ready")
+            assert ready["status"] == "ok", f"instance {number} says {ready}"
+            views[number].pop("averageWaitSeconds", None)
+        all_the_same(views)
+        for integrator in self.crowd.integrators:
+            assert len(integrator.stream.events) >= views[0]["seq"], "an integrator is behind"
+        self.follow()
+        matches(views[0], self.line)
+        nothing_lost(self.crowd.acknowledged, self.line)
+        told_of_their_end(self.crowd.told, self.line)
+        self.everybody_is_served()
+        assert not self.crowd.wrong
+
+    def follow(self):
+        """What the first integrator was told, by the rules; the others were told the same."""
+        events = self.crowd.integrators[0].stream.events
+        for event in events[self.read:]:
+            self.crowd.check(self.line.take, event)
+            self.read += 1
+        for other in self.crowd.integrators[1:]:
+            if other.stream.events[:self.read] != events[:len(other.stream.events)][:self.read]:
+                self.crowd.wrong.append("two integrators were told different things")
+
+    def everybody_is_served(self):
+        waiting = set(self.line.waiting.values())
+        here = {visitor.session: visitor for visitor in self.crowd.visitors if visitor.session in waiting}
+        lost = [session for session, visitor in here.items() if not visitor.socket]
+        assert not lost, f"{len(lost)} of {len(here)} are not served"
+        stale = [session for session, visitor in here.items() if visitor.stale]
+        assert not stale, f"{len(stale)} of {len(here)} believe that what they see is old"
+        unseen = [session for session in here if self.line.sessions[session] in self.line.absent]
+        assert not unseen, f"{len(unseen)} of {len(here)} are here and taken for absent"
+        # Places of those who gave up before they had an answer are marked; nobody stands in line who is not there.
+        ghosts = [ticket for ticket, session in self.line.waiting.items() if session not in here and ticket not in self.line.absent]
+        assert not ghosts, f"{len(ghosts)} places have nobody in them and are not marked"
+        in_place({session: round(visitor.shown) for session, visitor in here.items()}, self.line)
+
+    async def until(self, condition, seconds, what):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert not self.crowd.wrong, self.crowd.wrong[:5]
+            assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
+            await asyncio.sleep(0.1)
+
+
+def main():
+    seed, names = int(sys.argv[1]), sys.argv[2:]
+    faults = [fault for fault in ALL if not names or fault.__name__ in names]
+    random.Random(seed).shuffle(faults)
+    print(f"seed {seed}, {VISITORS} visitors", flush=True)
+    with World() as world:
+        try:
+            asyncio.run(Story(world, seed).tell(faults))
+        except BaseException:
+            for number, server in enumerate(world.servers):
+                print(f"--- instance {number}:", *server.output[-15:], sep="\n", flush=True)
+            raise
+
+
+main()

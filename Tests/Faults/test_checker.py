@@ -1,0 +1,125 @@
+"""The checker, on a history that is right and on what becomes of it when one thing is broken."""
+
+import copy
+
+from checker import Broken, Display, Line, Stream, all_the_same, in_place, matches, nothing_lost, told_of_their_end
+
+
+def at(second):
+    return f"2026-01-01T00:{second // 60:02}:{second % 60:02}Z"
+
+
+def good():
+    """Six join, one goes away and comes back, four are let in."""
+    plain = [
+        ("configured", 0, {"maxConcurrentUsers": 3, "releaseRatePerMinute": 3}), ("opened", 0, {}),
+        *[("joined", 1, {"ticket": n, "session": f"s{n}", "user": f"u{n}"}) for n in range(1, 7)],
+        ("disconnected", 2, {"tickets": [{"ticket": 1, "count": 2}]}), ("admitted", 3, {"ticket": 3}),
+        ("connected", 4, {"tickets": [{"ticket": 1, "count": 1}]}), ("admitted", 20, {"ticket": 1}), ("paused", 21, {}),
+        ("announced", 21, {}), ("resumed", 22, {}), ("completed", 23, {"ticket": 3}), ("admitted", 40, {"ticket": 4}),
+        ("expired", 50, {"ticket": 2, "reason": "grace"}), ("left", 51, {"ticket": 6}), ("admitted", 64, {"ticket": 5}),
+    ]
+    return [{"seq": index + 1, "epoch": 1, "type": kind, "at": at(second), **more} for index, (kind, second, more) in enumerate(plain)]
+
+
+def line(events):
+    made = Line()
+    for event in events:
+        made.take(event)
+    return made
+
+
+def renumber(events):
+    return [{**event, "seq": index + 1} for index, event in enumerate(events)]
+
+
+def find(events, kind, **more):
+    return next(index for index, event in enumerate(events) if event["type"] == kind and all(event[key] == more[key] for key in more))
+
+
+def without(events, kind, **more):
+    rest = copy.deepcopy(events)
+    del rest[find(rest, kind, **more)]
+    return rest
+
+
+def changed(events, kind, change, **more):
+    other = copy.deepcopy(events)
+    other[find(other, kind, **more)].update(change)
+    return other
+
+
+def inserted(events, before, event):
+    other = copy.deepcopy(events)
+    other.insert(find(other, *before[:1], **before[1]), event)
+    return renumber(other)
+
+
+def rejects(rule, *what):
+    try:
+        rule(*what)
+    except Broken:
+        return
+    raise AssertionError(f"taken for right: {what}")
+
+
+right = good()
+whole = line(right)
+extra = {"epoch": 1, "at": at(41)}
+for broken in (
+    without(right, "announced"),                                            # a gap
+    right + [right[-1]],                                                    # a double
+    changed(right, "admitted", {"at": at(1)}, ticket=3),                    # time runs backwards
+    changed(right, "joined", {"session": "s1"}, ticket=2),                  # one session, two places
+    changed(right, "joined", {"user": "u1"}, ticket=2),                     # one person, two places
+    changed(right, "joined", {"ticket": 9}, ticket=2),                      # a ticket is left out
+    renumber(without(right, "disconnected")),                               # not the first of those who are there
+    renumber(without(right, "connected")),                                  # let in, and not there
+    inserted(right, ("completed", {}), {"type": "admitted", "ticket": 3, **extra, "at": at(22)}),   # let in twice
+    renumber(without(right, "resumed")),                                    # let in while paused
+    renumber(without(right, "completed")),                                  # more than may be in at once
+    changed(right, "admitted", {"at": at(62)}, ticket=5),                   # more than may be let in within a minute
+    inserted(right, ("left", {}), {"type": "left", "ticket": 6, **extra, "at": at(51)}),            # ends twice
+    changed(right, "expired", {"ticket": 6}),                               # expires for absence, and is there
+    inserted(right, ("paused", {}), {"type": "completed", "ticket": 6, **extra, "at": at(20)}),     # completed, and was not let in
+):
+    rejects(line, broken)
+
+
+def stream(events):
+    made = Stream()
+    for event in events:
+        made.take(event)
+
+
+stream(right)
+rejects(stream, without(right, "announced"))
+rejects(stream, right + [right[-1]])
+rejects(stream, changed(right, "announced", {"epoch": 2}))
+
+
+def display(frames):
+    made = Display()
+    for frame in frames:
+        made.take(frame)
+
+
+display([{"position": 3}, {"position": 2}, {"position": 5, "reason": "priority_lane"}])
+rejects(display, [{"position": 3}, {"position": 4}])
+
+nothing_lost({"s1", "s6"}, whole)
+rejects(nothing_lost, {"s1", "s7"}, whole)
+told_of_their_end({"s6": "left", "s1": "admitted", "s2": "expired", "s3": "completed"}, whole)
+rejects(told_of_their_end, {"s6": "expired"}, whole)
+rejects(told_of_their_end, {"s9": "admitted"}, whole)
+rejects(told_of_their_end, {"s6": "admitted"}, line(right[:8]))
+all_the_same({"a": {"seq": 1}, "b": {"seq": 1}})
+rejects(all_the_same, {"a": {"seq": 1}, "b": {"seq": 2}})
+view = {"seq": whole.seq, "waiting": len(whole.waiting), "currentUsers": len(whole.admitted)}
+matches(view, whole)
+for wrong in ("seq", "waiting", "currentUsers"):
+    rejects(matches, {**view, wrong: view[wrong] + 1}, whole)
+crowded = line(right[:8])
+in_place({"s1": 1, "s4": 4, "gone": 9}, crowded)
+rejects(in_place, {"s1": 4}, crowded)
+print("the checker rejects what it must")

@@ -1,0 +1,80 @@
+"""Three instances with a Postgres and a Redis, each instance behind wires of its own that can be cut without a word."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+from databases import Postgres, Redis, free_port, psql
+from harness import Server
+
+LEASE = 5
+INSTANCES = 3
+
+
+class Wire:
+    """Passes connections on to another port, in a process of its own: frozen, it is a network that says nothing."""
+
+    def __init__(self, target):
+        self.port = free_port()
+        self.process = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "wire.py"),
+                                         str(self.port), str(target)])
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                assert time.monotonic() < deadline, "a wire does not begin"
+                time.sleep(0.02)
+
+    def cut(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def mend(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
+class World:
+    def __enter__(self):
+        self.stack = ExitStack()
+        enter = self.stack.enter_context
+        self.postgres = enter(Postgres("max_connections=60"))
+        psql(self.postgres.uri(), "CREATE ROLE app LOGIN")
+        psql(self.postgres.uri(), "CREATE DATABASE app OWNER app")
+        self.redis = enter(Redis())
+        self.to_postgres = [enter(Wire(self.postgres.port)) for _ in range(INSTANCES)]
+        self.to_redis = [enter(Wire(self.redis.port)) for _ in range(INSTANCES)]
+        with ThreadPoolExecutor(INSTANCES) as pool:
+            self.servers = list(pool.map(self.make, range(INSTANCES)))
+        for server in self.servers:
+            enter(server)
+        return self
+
+    def make(self, number, prefix=()):
+        return Server("--lease-seconds", str(LEASE), "--drain-seconds", "5", "--redis", f"redis://127.0.0.1:{self.to_redis[number].port}",
+                      "--loops", "1", "--log-format", "json", prefix=prefix,
+                      database=f"postgresql://app@127.0.0.1:{self.to_postgres[number].port}/app?sslmode=disable")
+
+    def __exit__(self, *_):
+        for wire in self.to_postgres + self.to_redis:
+            wire.mend()
+        self.stack.close()
+
+    @property
+    def running(self):
+        return [server for server in self.servers if server.process.poll() is None]
+
+    def psql(self, sql):
+        return psql(self.postgres.uri("app"), sql)
