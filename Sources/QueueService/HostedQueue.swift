@@ -26,6 +26,15 @@ struct HostedQueue {
         self.announcements = announcements
     }
 
+    /// Another history, in which nobody has been seen yet.
+    mutating func restart(from stored: StoredQueue) {
+        record = stored.record
+        state = QueueState(stored.image)
+        presence = Presence()
+        announcements = []
+        kept = []
+    }
+
     /// For after the commit; what does not find room is read from the store when its lack is noticed.
     mutating func keep(_ message: BusMessage) {
         if kept.count < 256 { kept.append(message) }

@@ -44,11 +44,23 @@ extension QueueService {
         notifyRemoved(id)
     }
 
-    /// The log here is not the one of the store: it was restored from an older copy.
+    /// The log here is not the one of the store: it was restored from an older copy. It gets a new epoch, so that whoever
+    /// has followed the old one is told, and the replica is built anew. Nobody is held any more: all must show who they are.
     func rebuild(_ id: QueueID) async {
-        log.error("the store tells another history of a queue; its replica is built anew", metadata: ["queue": "\(id)"])
-        unhost(id)
-        await adopt(id)
+        guard let old = hosted[id]?.record else { return }
+        log.error("the store tells another history of a queue: it was restored from an older copy", metadata: ["queue": "\(id)"])
+        do throws(StoreError) {
+            try await store.renewEpoch(of: id, from: old.epoch, to: random.next() & ~1)
+            await wait(for: id) { $0.isCommitting || $0.isCatchingUp }
+            guard let stored = try await store.loadQueue(id) else { return unhost(id) }
+            guard hosted[id]?.isCommitting == false, stored.record.epoch != hosted[id]?.record.epoch else { return }
+            hosted[id]?.restart(from: stored)
+            rename(old, to: stored.record)
+            notify(id, events: [])
+            markEveryoneAbsent(in: id)
+        } catch {
+            log.warning("a queue could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
+        }
     }
 
     // MARK: Events of others

@@ -123,14 +123,24 @@ extension QueueService {
     }
 
     /// A connection shows a session's token: holds the ticket, and is told where it stands.
-    public func resume(_ id: QueueID, _ ticket: Ticket) async throws(ServiceError) -> QueueSnapshot {
-        // The queue was made, or the ticket given out, elsewhere, just now.
-        if hosted[id] == nil { try await asking { () throws(StoreError) in try await load(id) } }
-        if try !isGivenOut(ticket, in: id) { await catchUp(id) }
-        guard try isGivenOut(ticket, in: id) else { throw .unavailable(retryAfterSeconds: 1) }
-        let snapshot = try queue(id)
+    ///
+    /// - Throws: `noSuchSession` where the token tells of a history that the store has lost.
+    public func resume(_ id: QueueID, _ ticket: Ticket, of session: SessionID) async throws(ServiceError) -> QueueSnapshot {
+        let snapshot = try await queue(id, knowing: ticket, of: session)
         if snapshot.state.isWaiting(ticket) { opened(id, [ticket]) }
         return snapshot
+    }
+
+    /// A queue with a ticket in it that somebody was given, perhaps at another instance, and just now.
+    public func queue(_ id: QueueID, knowing ticket: Ticket, of session: SessionID) async throws(ServiceError) -> QueueSnapshot {
+        if hosted[id] == nil { try await asking { () throws(StoreError) in try await load(id) } }
+        if try !isGivenOut(ticket, in: id) { await catchUp(id) }
+        if try queue(id).record.isRestored {
+            let known = try await self.session(session)
+            guard known.queue == id, known.ticket == ticket else { throw .noSuchSession }
+        }
+        guard try isGivenOut(ticket, in: id) else { throw .unavailable(retryAfterSeconds: 1) }
+        return try queue(id)
     }
 
     private func isGivenOut(_ ticket: Ticket, in id: QueueID) throws(ServiceError) -> Bool {

@@ -69,16 +69,19 @@ public actor QueueService {
         }
         for stored in try await store.loadQueues() { try await host(stored) }
         if peers.live.isEmpty {
-            for queue in hosted.keys {
-                enqueue(
-                    StandingCommand(queue) { decision throws(ServiceError) in
-                        let everyone = decision.state.allWaiting.filter { !decision.presence.holds($0) }
-                        try decision.run { state, now, log throws(QueueRefusal) in state.disconnect(everyone, anew: true, at: now, &log) }
-                    })
-            }
+            for queue in hosted.keys { markEveryoneAbsent(in: queue) }
         }
         scheduleBeat()
         scheduleWake()
+    }
+
+    /// Nobody is connected anywhere: a whole grace period for everyone, from now on.
+    func markEveryoneAbsent(in queue: QueueID) {
+        enqueue(
+            StandingCommand(queue) { decision throws(ServiceError) in
+                let everyone = decision.state.allWaiting.filter { !decision.presence.holds($0) }
+                try decision.run { state, now, log throws(QueueRefusal) in state.disconnect(everyone, anew: true, at: now, &log) }
+            })
     }
 
     /// Releases nobody any more, and returns once what was asked before is committed or refused. The others are told.

@@ -96,6 +96,8 @@ public protocol QueueStore: Sendable {
     func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry]
     /// The smallest and the largest `seq` in the log; nil for an empty one.
     func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>?
+    /// The log tells another history from here on. Does nothing where somebody else has said so.
+    func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError)
     func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError)
 
     // Instances.

@@ -53,7 +53,8 @@ public struct APIKey: Sendable, Hashable {
 public struct QueueRecord: Sendable, Hashable {
     public let id: QueueID
     public let tenant: TenantID
-    /// Which history of the queue the log tells: made with it, and made anew when a store is restored from a backup.
+    /// Which history of the queue the log tells: made with it, and made anew when a store is restored from a backup. Odd
+    /// as long as there has been one history only.
     public let epoch: UInt64
     /// In addresses: lower case letters, digits and hyphens, unique in the store.
     public var slug: String
@@ -134,6 +135,12 @@ public struct SessionRecord: Sendable, Hashable {
         self.expiresAt = expiresAt
         self.endedAt = endedAt
     }
+}
+
+extension QueueRecord {
+    /// The store was once restored from an older copy: tickets that were given out afterwards may have been given out anew,
+    /// so what a token says of one is asked of the store.
+    public var isRestored: Bool { epoch & 1 == 0 }
 }
 
 public enum Severity: String, Sendable, Hashable, CaseIterable { case info, warning, critical }

@@ -57,7 +57,7 @@ final class Instances: Sendable {
     let stores: [any QueueStore]
     let services: [QueueService]
     let tenant = TenantID(high: 1, low: 1)
-    private let home: TestStore
+    let home: TestStore
     private let group: EventLoopGroup
 
     var store: any QueueStore { stores[0] }

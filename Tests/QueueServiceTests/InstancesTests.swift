@@ -35,7 +35,7 @@ import TestSupport
                     mine.append((joined.session.id, joined.session.ticket))
                 }
             case 4: if let known { await service.closed(queue, [known.1]) }
-            case 5: if let known { _ = try? await service.resume(queue, known.1) }
+            case 5: if let known { _ = try? await service.resume(queue, known.1, of: SessionID(high: 0, low: 0)) }
             case 6: if let known { _ = try? await service.complete(known.0, tenant: instances.tenant) }
             case 7: if let known { try? await service.leave(queue, known.1) }
             case 8: _ = try? await service.announce("x", severity: .info, expiresAt: nil, to: queue, tenant: instances.tenant)
@@ -129,7 +129,7 @@ import TestSupport
         let ticket = try await service.join(queue, visitor: Visitor(), holder: .connection).session.ticket
         func isAbsent() async throws -> Bool { try await service.queue(queue).state.isAbsent(ticket) }
         // A second connection, and in either order the end of one of the two: still in sight.
-        _ = try await service.resume(queue, ticket)
+        _ = try await service.resume(queue, ticket, of: SessionID(high: 0, low: 0))
         await service.closed(queue, [ticket])
         try await settle(service, queue)
         #expect(try await !isAbsent())

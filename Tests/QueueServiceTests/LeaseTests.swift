@@ -35,7 +35,7 @@ import TestSupport
         let lost = try await join(dead, queue, count: 5)
         let moved = try await join(dead, queue, count: 2)
         _ = try await join(others[1], queue, count: 3)
-        for ticket in moved { _ = try await others[2].resume(queue, ticket) }
+        for ticket in moved { _ = try await others[2].resume(queue, ticket, of: SessionID(high: 0, low: 0)) }
         instances.bus.lose(percent: 100)
         let isMarked = try await eventually {
             for service in others { await service.beat() }
@@ -84,7 +84,7 @@ import TestSupport
         await old.observe(moves)
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
         let ticket = try await join(old, queue, count: 1)[0]
-        _ = try await new.resume(queue, ticket)
+        _ = try await new.resume(queue, ticket, of: SessionID(high: 0, low: 0))
         #expect(await eventually { moves.tickets.withLock { $0 } == [ticket] })
         await old.closed(queue, [ticket])
         _ = try await join(old, queue, count: 1)
@@ -136,7 +136,45 @@ import TestSupport
             $0.configuration = QueueConfiguration(releaseRatePerMinute: 0)
         }.record.id
         let ticket = try await join(instances.services[0], queue, count: 3)[2]
-        #expect(try await instances.services[1].resume(queue, ticket).state.position(ticket) == 3)
+        #expect(try await instances.services[1].resume(queue, ticket, of: SessionID(high: 0, low: 0)).state.position(ticket) == 3)
+    }
+
+    /// The store is restored from an older copy under two instances that run. Readers are told by the epoch, whoever joined
+    /// since then has no place, and a token of theirs is not good for another one's.
+    @Test func aRestoredStoreTellsAnotherHistory() async throws {
+        let instances = try await Instances(.postgres, count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
+        let kept = try await one.join(queue, visitor: Visitor(), holder: .connection).session
+        func psql(_ sql: String) throws { try TestStore.psql(sql, in: instances.home.uri) }
+        try psql("CREATE TABLE copy AS SELECT id, head, counters, last_event_at FROM queues")
+        let lost = try await one.join(queue, visitor: Visitor(), holder: .connection).session
+        let before = try await one.queue(queue)
+        try psql(
+            """
+            UPDATE queues q SET head = c.head, counters = c.counters, last_event_at = c.last_event_at FROM copy c WHERE c.id = q.id;
+            DELETE FROM log USING copy c WHERE queue_id = c.id AND seq > c.head; DELETE FROM user_sessions WHERE ticket > 1
+            """)
+        for service in [one, other, one] { await service.beat() }
+        #expect(
+            try await eventually {
+                await other.beat()
+                let (a, b) = try await (one.queue(queue), other.queue(queue))
+                return a.state == b.state && a.state.absentCount == 1 && a.record.epoch == b.record.epoch
+            })
+        let after = try await one.queue(queue)
+        #expect(after.record.epoch != before.record.epoch)
+        let wanted = ServiceError.logRestarted(epoch: after.record.epoch, first: 1, head: after.state.head)
+        await #expect(throws: wanted) {
+            try await other.entries(
+                of: queue, tenant: instances.tenant, after: before.state.head, epoch: before.record.epoch, limit: 10)
+        }
+        let new = try await other.join(queue, visitor: Visitor(), holder: .connection).session
+        #expect(new.ticket == lost.ticket)
+        await #expect(throws: ServiceError.noSuchSession) { try await one.resume(queue, lost.ticket, of: lost.id) }
+        #expect(try await one.resume(queue, new.ticket, of: new.id).state.position(new.ticket) == 2)
+        _ = try await one.resume(queue, kept.ticket, of: kept.id)
+        #expect(try await eventually { try await other.queue(queue).state.absentCount == 0 })
     }
 
     @Test func everyQueueIsSomebodysFirst() {

@@ -10,8 +10,9 @@ extension ServerCore {
         router.on(.post, "v1/queues/{id}/join") { [self] request, path in try await join(request, path.text("id")) }
         router.on(.get, "v1/queues/{id}/position") { [self] request, path in
             let who = try await whose(request, path.text("id"), in: request.query)
+            let snapshot = try await service.queue(who.queue, knowing: who.ticket, of: who.session)
             await service.poll(who.queue, who.ticket)
-            return try await place(of: who, status: .ok)
+            return try await place(of: who, status: .ok, snapshot: snapshot)
         }
         router.on(.post, "v1/queues/{id}/leave") { [self] request, path in
             var body = try request.json()
@@ -20,6 +21,7 @@ extension ServerCore {
             names["user"] = try body.string("user", max: 128)
             try body.finish(known: "session, user")
             let who = try await whose(request, path.text("id"), in: names)
+            _ = try await service.queue(who.queue, knowing: who.ticket, of: who.session)
             try await service.leave(who.queue, who.ticket)
             return Response(.noContent)
         }
@@ -91,8 +93,7 @@ extension ServerCore {
         return Who(queue: id, session: record.id, ticket: record.ticket, user: record.visitor.user)
     }
 
-    private func place(of who: Who, status: HTTPResponse.Status, snapshot given: QueueSnapshot? = nil) async throws -> Response {
-        let snapshot = if let given { given } else { try await service.queue(who.queue) }
+    private func place(of who: Who, status: HTTPResponse.Status, snapshot: QueueSnapshot) async throws -> Response {
         let now = clock.now()
         let token = token(queue: who.queue, session: who.session, ticket: who.ticket, user: who.user, at: now)
         switch snapshot.state.standing(who.ticket) {

@@ -79,6 +79,7 @@ final class LiveQueue {
     // MARK: Changes
 
     func apply(_ update: QueueUpdate) {
+        guard update.snapshot.record.epoch == snapshot.record.epoch else { return restart(update) }
         guard update.snapshot.state.head >= snapshot.state.head else { return }
         snapshot = update.snapshot
         if !update.announcements.isEmpty { announcements.prepend(update.announcements) }
@@ -102,6 +103,15 @@ final class LiveQueue {
         guard !newer.isEmpty else { return }
         let (service, id, tickets) = (live.server.service, snapshot.record.id, newer)
         Task(executorPreference: live.loop) { await service.opened(id, tickets) }
+    }
+
+    /// The store was restored from an older copy. Everyone comes again and shows who they are; readers of events are told.
+    private func restart(_ update: QueueUpdate) {
+        snapshot = update.snapshot
+        announcements = update.announcements.reversed()
+        telling = Telling()
+        for visitor in members { visitor.drain(afterSeconds: Double.random(in: 0.5...3)) }
+        for feed in feeds { feed.poke() }
     }
 
     /// The queue is gone.

@@ -107,10 +107,14 @@ extension LiveVisitor {
         let bound = LoopBound(self, to: live.loop)
         Task(executorPreference: live.loop) {
             do throws(ServiceError) {
-                let snapshot = try await service.resume(claims.queue, claims.ticket)
+                let snapshot = try await service.resume(claims.queue, claims.ticket, of: claims.session)
                 bound.onLoop.entered(claims.session, claims.ticket, user: claims.user, snapshot)
             } catch {
-                if error == .noSuchQueue { bound.onLoop.finish("closed") } else { bound.onLoop.turnedAway(Problem(error)) }
+                switch error {
+                case .noSuchQueue: bound.onLoop.finish("closed")
+                case .noSuchSession: bound.onLoop.finish("expired")
+                default: bound.onLoop.turnedAway(Problem(error))
+                }
             }
         }
     }

@@ -80,6 +80,12 @@ extension PostgresStore {
             createdAt: try row.get(8))
     }
 
+    public func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
+        try await writing(
+            PostgresCall("UPDATE queues SET epoch = $3 WHERE id = $1 AND epoch = $2").with(queue).with(Int64(bitPattern: old))
+                .with(Int64(bitPattern: new)))
+    }
+
     public func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError) {
         try await writing(PostgresCall("UPDATE queues SET is_active = false WHERE id = $1 AND tenant_id = $2").with(queue).with(tenant))
     }

@@ -17,6 +17,14 @@ extension SQLiteStore {
         }
     }
 
+    public func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
+        try await writing { db in
+            try db.execute(
+                sql: "UPDATE queues SET epoch = ? WHERE id = ? AND epoch = ?",
+                arguments: [Int64(bitPattern: new), queue.data, Int64(bitPattern: old)])
+        }
+    }
+
     public func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError) {
         try await writing { db in
             try db.execute(
