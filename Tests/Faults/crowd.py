@@ -7,7 +7,7 @@ import time
 
 import websockets
 
-from checker import Display, Stream
+from checker import Display, Stream, demand
 from harness import KEY
 
 #: Close codes after which a client does not come back by itself.
@@ -101,7 +101,12 @@ class Integrator:
             epoch = f"&epoch={self.stream.epoch}" if self.stream.epoch else ""
             writer.write(f"GET /v1/events?queue={self.crowd.queue}&after={len(self.stream.events)}{epoch} HTTP/1.1\r\nHost: a\r\n"
                          f"Authorization: Bearer {KEY}\r\nAccept: text/event-stream\r\n\r\n".encode())
-            if b" 200 " not in await asyncio.wait_for(reader.readline(), 10):
+            status = await asyncio.wait_for(reader.readline(), 10)
+            if b" 409 " in status:
+                # Told that the log is another one: only where it is.
+                self.crowd.check(demand, self.stream.epoch in self.crowd.lost_epochs, "told of another log, and it is the same")
+                self.stream = Stream()
+            if b" 200 " not in status:
                 return
             while line := await asyncio.wait_for(reader.readline(), 20):
                 if line.startswith(b"data: {\"seq\""):
@@ -116,6 +121,7 @@ class Crowd:
         self.visitors, self.acknowledged, self.told, self.let_in, self.wrong = set(), set(), {}, [], []
         self.integrators = [Integrator(self) for _ in range(2)]
         self.is_over, self.is_quiet = False, False
+        self.histories, self.lost_epochs = 0, set()
         self.tasks = []
 
     def check(self, rule, *what):
@@ -173,7 +179,7 @@ class Crowd:
             await asyncio.sleep(0.05)
             while self.let_in and not self.is_quiet:
                 session = self.let_in.pop(0)
-                if (await self.call("POST", f"/v1/sessions/{session}/complete"))[0] not in (200, 409):
+                if (await self.call("POST", f"/v1/sessions/{session}/complete"))[0] not in (200, 404, 409):
                     self.let_in.append(session)
                     break
 
@@ -185,6 +191,11 @@ class Crowd:
             return status, data
         except OSError:
             return 0, None
+
+    def begin_anew(self, acknowledged):
+        """The store has been restored from an older copy, of which these were told."""
+        self.acknowledged, self.told, self.histories = acknowledged, {}, self.histories + 1
+        self.lost_epochs |= {integrator.stream.epoch for integrator in self.integrators}
 
     async def stop(self):
         self.is_over = True

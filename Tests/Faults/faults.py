@@ -92,6 +92,19 @@ async def postgres_frozen(world, rng, crowd):
     world.postgres.signal(signal.SIGCONT)
 
 
+async def postgres_restored(world, rng, crowd):
+    """Restored from a copy that is some seconds old, under instances that run."""
+    copy = f"{world.postgres.folder}/copy"
+    await quick(world.postgres.tool, "pg_dump", "-Fc", "-f", copy, world.postgres.uri("app"))
+    acknowledged = set(crowd.acknowledged)
+    await asyncio.sleep(rng.uniform(2, 5))
+    await quick(psql, world.postgres.uri(), "ALTER ROLE app NOLOGIN")
+    await quick(psql, world.postgres.uri(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+    await quick(world.postgres.tool, "pg_restore", "--clean", "--if-exists", "-d", world.postgres.uri("app"), copy)
+    crowd.begin_anew(acknowledged)
+    await quick(psql, world.postgres.uri(), "ALTER ROLE app LOGIN")
+
+
 async def instance_frozen(world, rng, crowd):
     """An instance frozen past its lease."""
     server = rng.choice(world.servers)
@@ -171,4 +184,4 @@ async def two_at_once(world, rng, crowd):
 
 
 ALL = [kill_one, kill_all, redis_killed, redis_frozen, postgres_fast, postgres_immediate, postgres_away, postgres_cut, postgres_full,
-       postgres_frozen, instance_frozen, cut_from_redis, cut_from_postgres, cut_from_both, rolling_restart, wrong_clock, two_at_once]
+       postgres_frozen, postgres_restored, instance_frozen, cut_from_redis, cut_from_postgres, cut_from_both, rolling_restart, wrong_clock, two_at_once]

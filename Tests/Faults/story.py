@@ -27,7 +27,7 @@ class Story:
         self.world, self.rng = world, random.Random(seed)
         self.queue = world.servers[0].queue(graceSeconds=60, releaseRatePerMinute=1200, maxConcurrentUsers=100, admissionTTLSeconds=20)["id"]
         self.crowd = Crowd(world, self.queue, seed, VISITORS)
-        self.line, self.read = Line(), 0
+        self.line, self.read, self.stream = Line(), 0, None
 
     async def tell(self, faults):
         self.crowd.start()
@@ -73,17 +73,24 @@ class Story:
             views[number].pop("averageWaitSeconds", None)
         all_the_same(views)
         for integrator in self.crowd.integrators:
+            assert integrator.stream.epoch not in self.crowd.lost_epochs, "an integrator follows a log that is lost"
             assert len(integrator.stream.events) >= views[0]["seq"], "an integrator is behind"
         self.follow()
         matches(views[0], self.line)
         nothing_lost(self.crowd.acknowledged, self.line)
-        told_of_their_end(self.crowd.told, self.line)
+        told = self.crowd.told
+        if self.crowd.histories:
+            told = {session: what for session, what in told.items() if session in self.line.sessions}
+        told_of_their_end(told, self.line)
         self.everybody_is_served()
         assert not self.crowd.wrong
 
     def follow(self):
         """What the first integrator was told, by the rules; the others were told the same."""
-        events = self.crowd.integrators[0].stream.events
+        stream = self.crowd.integrators[0].stream
+        if stream is not self.stream:
+            self.stream, self.line, self.read = stream, Line(), 0
+        events = stream.events
         for event in events[self.read:]:
             self.crowd.check(self.line.take, event)
             self.read += 1

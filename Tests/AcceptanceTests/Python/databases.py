@@ -48,6 +48,10 @@ class Postgres:
         subprocess.run([*self.prefix, f"{self.BIN}/{program}", "-D", f"{self.folder}/data", *arguments], check=check, cwd=self.folder,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
+    def tool(self, program, *arguments):
+        """One of its other programs, as its owner."""
+        subprocess.run([*self.prefix, f"{self.BIN}/{program}", *arguments], check=True, cwd=self.folder, stdout=subprocess.DEVNULL)
+
     def start(self):
         self.run("pg_ctl", "-s", "-w", "-l", f"{self.folder}/log", "-o", self.settings, "start")
 
