@@ -113,6 +113,8 @@ extension QueueService {
 
     /// Somebody without a connection asked for the position: that counts as being in sight for a while.
     public func poll(_ id: QueueID, _ ticket: Ticket) {
+        // While the store is away nobody is marked absent by it, and what is asked would only pile up.
+        guard outage == nil else { return }
         enqueue(
             StandingCommand(id) { decision throws(ServiceError) in
                 guard decision.state.isWaiting(ticket) else { return }

@@ -88,7 +88,7 @@ public actor QueueService {
     public func stop() async {
         isStopped = true
         while isCommitting { await Task.yield() }
-        try? await store.endLease(instance)
+        if outage == nil { try? await store.endLease(instance) }
     }
 
     // MARK: Observers

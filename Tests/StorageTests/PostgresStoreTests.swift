@@ -148,4 +148,31 @@ import TestSupport
             try await plan(PostgresCall("EXPLAIN SELECT id FROM queues WHERE tenant_id = $1 AND is_active").with(tenant)).contains(
                 "idx_queues_tenant_active"))
     }
+
+    /// Among a million sessions the statistics find those who are let in by the index, with the server's own settings.
+    @Test func theStatisticsUseTheIndexAmongAMillion() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await home.open()
+        defer { store.close() }
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        try await store.takeLease()
+        var queue = Written(tenant, QueueConfiguration(maxConcurrentUsers: 100))
+        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(maxConcurrentUsers: 100), at: $1, &$2) }])
+        try TestStore.psql(
+            """
+            INSERT INTO user_sessions (queue_id, ticket, id, tenant_id, status, created_at, admitted_at)
+            SELECT q.id, n, gen_random_uuid(), q.tenant_id, CASE WHEN n <= 85 THEN 'admitted' ELSE 'waiting' END, now(),
+                CASE WHEN n <= 85 THEN now() + interval '30 seconds' END
+            FROM queues q, generate_series(1, 1000000) n;
+            ANALYZE user_sessions;
+            DO $$
+            DECLARE line text; plan text := '';
+            BEGIN
+                FOR line IN EXPLAIN SELECT * FROM queue_stats LOOP plan := plan || line; END LOOP;
+                ASSERT plan LIKE '%idx_user_sessions_queue_status%', plan;
+                ASSERT (SELECT (max_concurrent_users, current_users, avg_wait_time::int, capacity_status) = (100, 85, 30, 'Near Full')
+                    FROM queue_stats);
+            END $$
+            """, in: home.uri)
+    }
 }

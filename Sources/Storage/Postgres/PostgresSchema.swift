@@ -4,6 +4,7 @@ enum PostgresSchema {
     /// Each migration with its statements; carried out in one transaction.
     static let migrations: [(version: Int64, name: String, statements: [StaticString])] = [
         (1, "queues, sessions, log", first), (2, "instances", second),
+        (3, "statistics", third),
     ]
     static var newest: Int64 { migrations.last!.version }
 
@@ -74,5 +75,22 @@ enum PostgresSchema {
         // Who saw the visitor last; by nothing else is it looked for, so that it costs no index.
         "ALTER TABLE user_sessions ADD COLUMN instance uuid",
         "DROP TABLE probe",
+    ]
+
+    /// For people with a SQL client and for dashboards; nothing here reads it.
+    private static let third: [StaticString] = [
+        """
+        CREATE VIEW queue_stats AS
+        WITH counted AS (
+            SELECT q.id, q.name, q.max_concurrent_users, count(s.id) AS current_users,
+                avg(extract(epoch FROM s.admitted_at - s.created_at)) AS avg_wait_time
+            FROM queues q LEFT JOIN user_sessions s ON s.queue_id = q.id AND s.status = 'admitted'
+            WHERE q.is_active GROUP BY q.id, q.name, q.max_concurrent_users
+        )
+        SELECT id, name, max_concurrent_users, current_users, avg_wait_time,
+            CASE WHEN current_users >= max_concurrent_users THEN 'Full'
+                WHEN current_users >= max_concurrent_users * 0.8 THEN 'Near Full' ELSE 'Available' END AS capacity_status
+        FROM counted ORDER BY current_users DESC
+        """
     ]
 }
