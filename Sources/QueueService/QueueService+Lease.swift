@@ -6,6 +6,9 @@ extension QueueService {
     /// How much later than the one before it in turn an instance sees to what time brings.
     static let turnDelay = Timestamp.Span.seconds(1)
 
+    /// How many have a lease, this one among them.
+    public var instanceCount: Int { peers.live.count + 1 }
+
     /// Says that this instance lives, and learns what the others have done.
     func beat() async {
         let known = hosted.compactMapValues { $0.snapshot == nil ? nil : $0.state.head }

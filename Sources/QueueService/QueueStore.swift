@@ -83,6 +83,8 @@ public struct Page<Element: Sendable>: Sendable {
 public protocol QueueStore: Sendable {
     /// Whether several instances can serve it at once.
     var isShared: Bool { get }
+    /// What it is asked for just now, and the longest wait since this was last asked.
+    func takeLoad() -> StoreLoad
 
     // The line.
 
@@ -149,6 +151,20 @@ public protocol QueueStore: Sendable {
 
     /// Lets go of it. What is asked from here on fails.
     func close()
+}
+
+/// A store's connections, and who waits for one.
+public struct StoreLoad: Sendable, Hashable {
+    public var connections = 0
+    public var busy = 0
+    public var waiting = 0
+    public var longestWaitSeconds = 0.0
+    public init() {}
+}
+
+extension QueueStore {
+    /// One that is asked without connections.
+    public func takeLoad() -> StoreLoad { StoreLoad() }
 }
 
 /// Key material, by what it is for.

@@ -91,7 +91,13 @@ final class ServerCore: Sendable {
     }
 
     /// Brings up to date what is not counted as it happens.
-    func measure() {
+    func measure() async {
+        let load = store.takeLoad()
+        measurements.storeConnections.set(load.connections)
+        measurements.storeConnectionsBusy.set(load.busy)
+        measurements.storeRequestsWaiting.set(load.waiting)
+        measurements.storeWaitMaxSeconds.set(load.longestWaitSeconds)
+        measurements.instances.set(await service.instanceCount)
         measurements.openConnections.set(limits.connectionCount)
         let turns = loops.withLock { $0.map { $0.loop.takeLongestTurn() } }
         measurements.longestTurnSeconds.set(Double(turns.max() ?? 0) / 1e9)

@@ -30,6 +30,13 @@ public struct Measurements: Sendable {
     public let sweepSeconds: Metrics.Timer
     /// The longest turn of any loop since the metrics were last read: what its connections wait for each other at most.
     public let longestTurnSeconds: Meter
+    /// The store's connections: open, in use, waited for, and the longest wait since the metrics were last read.
+    public let storeConnections: Meter
+    public let storeConnectionsBusy: Meter
+    public let storeRequestsWaiting: Meter
+    public let storeWaitMaxSeconds: Meter
+    /// Instances that have a lease, this one among them.
+    public let instances: Meter
     public let bus: BusMeasurements
 
     public init(registry: PrometheusRegistry = PrometheusRegistry()) {
@@ -66,6 +73,11 @@ public struct Measurements: Sendable {
         admissionDelaySeconds = timer("admission_delay")
         sweepSeconds = timer("sweep")
         longestTurnSeconds = meter("loop_turn_max_seconds")
+        storeConnections = meter("store_connections")
+        storeConnectionsBusy = meter("store_connections_busy")
+        storeRequestsWaiting = meter("store_requests_waiting")
+        storeWaitMaxSeconds = meter("store_wait_max_seconds")
+        instances = meter("instances")
         bus = BusMeasurements(registry: registry)
     }
 

@@ -95,8 +95,8 @@ async def postgres_frozen(world, rng, crowd):
 async def postgres_restored(world, rng, crowd):
     """Restored from a copy that is some seconds old, under instances that run."""
     copy = f"{world.postgres.folder}/copy"
-    await quick(world.postgres.tool, "pg_dump", "-Fc", "-f", copy, world.postgres.uri("app"))
     acknowledged = set(crowd.acknowledged)
+    await quick(world.postgres.tool, "pg_dump", "-Fc", "-f", copy, world.postgres.uri("app"))
     await asyncio.sleep(rng.uniform(2, 5))
     await quick(psql, world.postgres.uri(), "ALTER ROLE app NOLOGIN")
     await quick(psql, world.postgres.uri(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")

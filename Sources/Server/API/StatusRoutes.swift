@@ -9,7 +9,7 @@ extension ServerCore {
         router.on(.get, "health") { _, _ in .json { $0.member("status", "ok") } }
         router.on(.get, "ready") { [self] _, _ in await readiness() }
         router.on(.get, "metrics") { [self] _, _ in
-            measure()
+            await measure()
             return Response(.ok, body: Array(measurements.registry.text().utf8), type: "text/plain; version=0.0.4; charset=utf-8")
         }
         router.on(.get, ".well-known/jwks.json") { [self] _, _ in
@@ -27,12 +27,14 @@ extension ServerCore {
     private func readiness() async -> Response {
         let since = await service.outage?.since
         let bus = service.bus.health
+        let instances = await service.instanceCount
         return .json { bytes in
             bytes.member("status", since == nil && !bus.isDown ? "ok" : "degraded")
             bytes.member("store") { bytes in
                 bytes.member("status", since == nil ? "ok" : "down")
                 bytes.member("since", ifPresent: since)
             }
+            bytes.member("instances", instances)
             bytes.member("bus") { bytes in
                 bytes.member("status", bus.isDown ? "degraded" : "ok")
                 bytes.member("kind", bus == .none ? "store" : "redis")

@@ -1,6 +1,8 @@
 import DequeModule
 import EventLoop
+import Locks
 import QueueService
+import Synchronization
 
 /// Connections to one server, few and kept. Confined to its loop.
 ///
@@ -19,15 +21,19 @@ final class PostgresPool {
     /// Not before this moment is another connection tried, and why.
     private var pause: (until: UInt64, error: PostgresError)?
     private var isClosed = false
+    /// For those on other threads who ask.
+    private let load: PoolLoad
 
     private struct Waiter {
         let serial: Int
+        let since: UInt64
         let request: PostgresConnection.Request
         let timer: TimerID
     }
 
-    init(loop: EventLoop, address: PostgresAddress, settings: PostgresSettings) {
+    init(loop: EventLoop, address: PostgresAddress, settings: PostgresSettings, load: PoolLoad) {
         self.loop = loop
+        self.load = load
         self.address = address
         self.settings = settings
     }
@@ -55,11 +61,20 @@ final class PostgresPool {
             waiting.remove(at: index)
             request.completed(.failure(.lost("no connection was free within its time limit", isInDoubt: false)))
         }
-        waiting.append(Waiter(serial: serial, request: request, timer: timer))
+        waiting.append(Waiter(serial: serial, since: loop.now, request: request, timer: timer))
+        tellLoad()
+    }
+
+    private func tellLoad(waited: UInt64 = 0) {
+        load.value.withLock { load in
+            (load.connections, load.busy, load.waiting) = (total, busy, waiting.count)
+            load.longestWaitSeconds = max(load.longestWaitSeconds, Double(waited) / 1e9)
+        }
     }
 
     private func start(_ request: PostgresConnection.Request, on connection: PostgresConnection) {
         busy += 1
+        tellLoad()
         connection.run(
             .init(calls: request.calls, nanoseconds: request.nanoseconds) { [weak self] result in
                 self?.takeBack(connection)
@@ -69,6 +84,7 @@ final class PostgresPool {
 
     private func takeBack(_ connection: PostgresConnection) {
         busy -= 1
+        defer { tellLoad() }
         guard connection.isIdle else {
             if !waiting.isEmpty { connectOneMore() }
             return
@@ -81,6 +97,7 @@ final class PostgresPool {
     private func serve(_ connection: PostgresConnection) {
         guard let next = waiting.popFirst() else { return idle.append(connection) }
         loop.cancel(next.timer)
+        tellLoad(waited: loop.now - next.since)
         start(next.request, on: connection)
     }
 
@@ -140,6 +157,7 @@ final class PostgresPool {
     private func failed(_ error: PostgresError) {
         connecting -= 1
         failures += 1
+        defer { tellLoad() }
         // One that is cut off while it is being made says little of the server.
         if failures == 1, !waiting.isEmpty { return connectOneMore() }
         // 0.2, 0.4, 0.8 … 5 seconds, each up to half shorter: instances do not come back in step.
@@ -147,6 +165,11 @@ final class PostgresPool {
         pause = (EventLoop.monotonicNow() + limit / 2 + UInt64.random(in: 0...limit / 2), error)
         if busy == 0, connecting == 0 { failWaiting(error) }
     }
+}
+
+/// What the pool is asked for, for other threads to read.
+final class PoolLoad: Sendable {
+    let value = Lock(StoreLoad())
 }
 
 /// How a server is spoken to.

@@ -14,6 +14,7 @@ public final class PostgresStore: QueueStore {
     /// Host and database, for messages.
     private let name: String
     private let pool: LoopBound<PostgresPool>
+    private let poolLoad = PoolLoad()
 
     /// Connects, and brings the schema up to date; one instance of several that start at once does it.
     ///
@@ -38,9 +39,16 @@ public final class PostgresStore: QueueStore {
             self.loop = loop
             self.settings = settings
             name = address.description
-            pool = LoopBound(PostgresPool(loop: loop, address: address, settings: settings), to: loop)
+            pool = LoopBound(PostgresPool(loop: loop, address: address, settings: settings, load: poolLoad), to: loop)
         } catch {
             throw .malformed(error.reason)
+        }
+    }
+
+    public func takeLoad() -> StoreLoad {
+        poolLoad.value.withLock { load in
+            defer { load.longestWaitSeconds = 0 }
+            return load
         }
     }
 
