@@ -5,13 +5,19 @@ import Glibc
 public enum HostLookup {
     /// Finds the addresses of a name; a number is its own. Calls back on any thread, with nothing where there is none.
     public static func addresses(of host: String, port: UInt16, _ found: @escaping @Sendable ([SocketAddress]) -> Void) {
-        if let number = SocketAddress(numeric: host, isIPv6: false, port) ?? SocketAddress(numeric: host, isIPv6: true, port) {
-            return found([number])
-        }
-        DispatchQueue.global().async { found(lookUp(host, port)) }
+        if let number = number(host, port) { return found([number]) }
+        DispatchQueue.global().async { found(blockingLookUp(host, port: port)) }
     }
 
-    private static func lookUp(_ name: String, _ port: UInt16) -> [SocketAddress] {
+    /// Whether it is an address already.
+    public static func isNumber(_ host: String) -> Bool { number(host, 0) != nil }
+
+    private static func number(_ host: String, _ port: UInt16) -> SocketAddress? {
+        SocketAddress(numeric: host, isIPv6: false, port) ?? SocketAddress(numeric: host, isIPv6: true, port)
+    }
+
+    /// The addresses of a name, each once. Not for a loop's thread.
+    public static func blockingLookUp(_ name: String, port: UInt16) -> [SocketAddress] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?

@@ -61,11 +61,13 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         isIPv6 ? high == 0 && low == 1 : low >> 24 == 127
     }
 
-    public var description: String {
+    public var description: String { isIPv6 ? "[\(hostText)]:\(port)" : "\(hostText):\(port)" }
+
+    /// The address without the port, in digits.
+    public var hostText: String {
         var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
         inet_ntop(family, host, &text, socklen_t(text.count))
-        let name = String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-        return isIPv6 ? "[\(name)]:\(port)" : "\(name):\(port)"
+        return String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
     var family: Int32 { isIPv6 ? AF_INET6 : AF_INET }

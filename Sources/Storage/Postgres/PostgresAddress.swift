@@ -1,6 +1,6 @@
 import CPostgres
 import Dispatch
-import Glibc
+import EventLoop
 
 /// A server's address as libpq's parameters, from a connection URI
 /// (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING).
@@ -56,36 +56,15 @@ struct PostgresAddress: Sendable {
             resolved(
                 targets.flatMap { target in
                     guard PostgresAddress.isName(target.host) else { return [attempt(target.host, target.port, nil)] }
-                    return PostgresAddress.lookUp(target.host).map { attempt(target.host, target.port, $0) }
+                    let found = HostLookup.blockingLookUp(target.host, port: 0)
+                    // A name without an address stands for one: as such libpq refuses it in its words, and does not look it up again.
+                    return (found.isEmpty ? [target.host] : found.map(\.hostText)).map { attempt(target.host, target.port, $0) }
                 })
         }
     }
 
     /// Neither nothing (the default), nor a folder with a socket, nor a number.
     private static func isName(_ host: String) -> Bool {
-        var four = in_addr()
-        var six = in6_addr()
-        return !host.isEmpty && !host.hasPrefix("/") && !host.hasPrefix("@")
-            && inet_pton(AF_INET, host, &four) != 1 && inet_pton(AF_INET6, host, &six) != 1
-    }
-
-    /// A name without an address stands for one: as such libpq refuses it, in its words, and does not look it up again.
-    private static func lookUp(_ name: String) -> [String] {
-        var hints = addrinfo()
-        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(name, nil, &hints, &list) == 0 else { return [name] }
-        defer { freeaddrinfo(list) }
-        var addresses: [String] = []
-        var entry = list
-        while let this = entry {
-            var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
-            if getnameinfo(this.pointee.ai_addr, this.pointee.ai_addrlen, &text, UInt32(text.count), nil, 0, NI_NUMERICHOST) == 0 {
-                let address = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-                if !addresses.contains(address) { addresses.append(address) }
-            }
-            entry = this.pointee.ai_next
-        }
-        return addresses
+        !host.isEmpty && !host.hasPrefix("/") && !host.hasPrefix("@") && !HostLookup.isNumber(host)
     }
 }
