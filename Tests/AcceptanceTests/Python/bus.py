@@ -149,6 +149,8 @@ def cluster(database):
         subprocess.run(["redis-cli", "--cluster", "create", *(node.host for node in nodes), "--cluster-replicas", "1", "--cluster-yes"],
                        check=True, stdout=subprocess.DEVNULL)
         wait_for(lambda: all("cluster_state:ok" in node.cli("CLUSTER", "INFO") for node in nodes), 30, "the cluster stands")
+        # A copy that was never in step with its master is not made one.
+        wait_for(lambda: sum("master_link_status:up" in node.cli("INFO", "replication") for node in nodes) == 3, 30, "the copies are in step")
         with two(database, "redis://" + ",".join(node.host for node in rng.sample(nodes, 4))) as (one, other):
             queue = one.queue(graceSeconds=3600)["id"]
             carries(one, other, queue)
