@@ -133,7 +133,7 @@ let package = Package(
         .testTarget(name: "StorageTests", dependencies: ["Storage", "TestSupport"], swiftSettings: tests),
         .testTarget(
             name: "FanoutTests",
-            dependencies: ["Fanout", "QueueService", "QueueEngine", "EventLoop", "Telemetry", "TestSupport", "Locks", logging],
+            dependencies: ["Fanout", "QueueService", "QueueEngine", "Telemetry", "TestSupport", "Locks"],
             swiftSettings: tests),
         .testTarget(
             name: "OperationsTests", dependencies: ["Operations", "Server", "Storage", "EventLoop", "TestSupport", logging],

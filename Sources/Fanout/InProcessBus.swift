@@ -5,7 +5,7 @@ import Synchronization
 /// The bus of a single process: everyone else who subscribed gets the message.
 public final class InProcessBus: EventBus {
     private struct Subscriber: Sendable {
-        let identity: ObjectIdentifier
+        let instance: InstanceID
         let receive: @Sendable ([BusMessage]) -> Void
     }
 
@@ -15,13 +15,13 @@ public final class InProcessBus: EventBus {
 
     public var health: BusHealth { .none }
 
-    public func subscribe(_ subscriber: AnyObject, _ receive: @escaping @Sendable ([BusMessage]) -> Void) {
-        let entry = Subscriber(identity: ObjectIdentifier(subscriber), receive: receive)
+    public func subscribe(_ subscriber: InstanceID, _ receive: @escaping @Sendable ([BusMessage]) -> Void) {
+        let entry = Subscriber(instance: subscriber, receive: receive)
         subscribers.withLock { $0.append(entry) }
     }
 
-    public func publish(_ messages: [BusMessage], from sender: AnyObject) {
-        let others = subscribers.withLock { [sender = ObjectIdentifier(sender)] all in all.filter { $0.identity != sender } }
+    public func publish(_ messages: [BusMessage], from sender: InstanceID) {
+        let others = subscribers.withLock { all in all.filter { $0.instance != sender } }
         for other in others { other.receive(messages) }
     }
 }

@@ -74,11 +74,9 @@ extension QueueService {
         do throws(StoreError) {
             let outcomes = try await store.append(toCommit.map(\.decision.append), by: instance)
             endOutage()
-            if outcomes.contains(.lapsed) {
-                // This process was frozen, or the store was. What was asked is decided anew once there is a lease again.
-                for item in toCommit { endCommit(of: item.decision.record.id) }
-                await beat()
-            }
+            for (item, outcome) in zip(toCommit, outcomes) where outcome != .committed { endCommit(of: item.decision.record.id) }
+            // This process was frozen, or the store was. What was asked is decided anew once there is a lease again.
+            if outcomes.contains(.lapsed) { await beat() }
             var again: [any PendingCommand] = []
             var messages: [BusMessage] = []
             for (item, outcome) in zip(toCommit, outcomes) {
@@ -134,7 +132,6 @@ extension QueueService {
             for command in item.commands { command.succeed() }
             return []
         case .behind:
-            endCommit(of: id)
             await catchUp(id)
             return item.commands
         case .lapsed: return item.commands

@@ -48,8 +48,14 @@ public enum BusHealth: Sendable, Hashable {
 /// Carries messages between instances: at most once, in no promised order, and a sender does not get its own back.
 public protocol EventBus: Sendable {
     var health: BusHealth { get }
-    func publish(_ messages: [BusMessage], from sender: AnyObject)
-    func subscribe(_ subscriber: AnyObject, _ receive: @escaping @Sendable ([BusMessage]) -> Void)
+    func publish(_ messages: [BusMessage], from sender: InstanceID)
+    func subscribe(_ subscriber: InstanceID, _ receive: @escaping @Sendable ([BusMessage]) -> Void)
+    /// Lets go of it. Nothing is carried from here on.
+    func stop()
+}
+
+extension EventBus {
+    public func stop() {}
 }
 
 /// Who is told of every change of the queues that this instance serves. Called on the service's executor, in order.

@@ -55,6 +55,11 @@ struct Presence {
         return before == nil
     }
 
+    /// The same, where it is no new holder; otherwise nothing.
+    mutating func prolong(_ ticket: Ticket, at now: Timestamp, lease: Timestamp.Span) {
+        if leases[ticket] != nil { _ = polled(ticket, at: now, lease: lease) }
+    }
+
     /// Tickets whose polls have stopped.
     mutating func lapsed(at now: Timestamp) -> [Ticket] {
         var gone: [Ticket] = []

@@ -113,8 +113,11 @@ extension QueueService {
 
     /// Somebody without a connection asked for the position: that counts as being in sight for a while.
     public func poll(_ id: QueueID, _ ticket: Ticket) {
-        // While the store is away nobody is marked absent by it, and what is asked would only pile up.
-        guard outage == nil else { return }
+        // While the store is away commands would only pile up; whoever goes on polling is in sight all the same.
+        guard outage == nil else {
+            hosted[id]?.presence.prolong(ticket, at: clock.now(), lease: QueueService.pollLease)
+            return
+        }
         enqueue(
             StandingCommand(id) { decision throws(ServiceError) in
                 guard decision.state.isWaiting(ticket) else { return }

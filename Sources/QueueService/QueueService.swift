@@ -34,9 +34,6 @@ public actor QueueService {
     /// Joins of which it is not known whether they were committed.
     var doubtful: [DoubtfulJoin] = []
     private var isStopped = false
-    /// What `bus` knows this instance by.
-    nonisolated private let identity = Identity()
-    private final class Identity: Sendable {}
 
     /// Commands that may wait for the store at once.
     static let pendingLimit = 100_000
@@ -63,7 +60,7 @@ public actor QueueService {
     /// now on, with a whole grace period to come back in.
     public func start() async throws(StoreError) {
         _ = try await askForLease(isFirst: true)
-        bus.subscribe(identity) { [weak self] messages in
+        bus.subscribe(instance) { [weak self] messages in
             guard let self else { return }
             Task { await self.receive(messages) }
         }
@@ -89,6 +86,7 @@ public actor QueueService {
         isStopped = true
         while isCommitting { await Task.yield() }
         if outage == nil { try? await store.endLease(instance) }
+        bus.stop()
     }
 
     // MARK: Observers
@@ -194,17 +192,25 @@ public actor QueueService {
         return hosted[id]?.nextWake(after: now, turn: peers.turn(of: instance, for: id)).map { $0 <= now } ?? false
     }
 
-    nonisolated func publish(_ messages: [BusMessage]) { bus.publish(messages, from: identity) }
+    nonisolated func publish(_ messages: [BusMessage]) { bus.publish(messages, from: instance) }
 }
 
 extension HostedQueue {
     /// When time will next change something.
     ///
     /// - Parameter turn: how many instances come before this one in seeing to it. What was polled here is its own affair.
-    func nextWake(after now: Timestamp, turn: Int) -> Timestamp? {
+    func nextWake(after now: Timestamp, turn: @autoclosure () -> Int) -> Timestamp? {
         guard snapshot != nil else { return nil }
-        let delay = Timestamp.Span(microseconds: Int64(turn) * QueueService.turnDelay.microseconds)
-        return [state.nextWake(after: now).map { $0 + delay }, presence.nextLapse].compactMap { $0 }.min()
+        return [nextTick(after: now, turn), presence.nextLapse].compactMap { $0 }.min()
+    }
+
+    private func nextTick(after now: Timestamp, _ turn: () -> Int) -> Timestamp? {
+        guard let due = state.nextWake(after: now) else { return nil }
+        let turn = turn()
+        guard turn > 0 else { return due }
+        // Counted from the last thing that happened: seen from now, a release that is long due is always about to be.
+        let firsts = state.nextWake(after: state.lastEventAt) ?? due
+        return firsts + Timestamp.Span(microseconds: Int64(turn) * QueueService.turnDelay.microseconds)
     }
 }
 

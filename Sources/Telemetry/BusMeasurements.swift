@@ -7,8 +7,7 @@ public struct BusMeasurements: Sendable {
     public let linksLost: Counter
     public let published: Counter
     public let received: Counter
-    /// Messages that were not taken, by why: `version`, `size`, `forged`, `malformed`.
-    public let refused: [String: Counter]
+    private let refusals: [BusRefusal: Counter]
 
     init(registry: PrometheusRegistry) {
         func counter(_ name: String) -> Counter { Counter(label: "stanchion_bus_\(name)_total", factory: registry) }
@@ -16,9 +15,24 @@ public struct BusMeasurements: Sendable {
         linksLost = counter("links_lost")
         published = counter("messages_published")
         received = counter("messages_received")
-        refused = Dictionary(
-            uniqueKeysWithValues: ["version", "size", "forged", "malformed"].map { reason in
-                (reason, Counter(label: "stanchion_bus_messages_refused_total", dimensions: [("reason", reason)], factory: registry))
+        refusals = Dictionary(
+            uniqueKeysWithValues: BusRefusal.allCases.map { reason in
+                (
+                    reason,
+                    Counter(label: "stanchion_bus_messages_refused_total", dimensions: [("reason", reason.rawValue)], factory: registry)
+                )
             })
     }
+
+    public func refused(_ reason: BusRefusal) { refusals[reason]!.increment() }
+}
+
+/// Why a message of the bus was not taken.
+public enum BusRefusal: String, Error, CaseIterable, Sendable {
+    /// Of a neighbouring version of the program; what it tells is read from the store.
+    case version
+    case size
+    /// Not by an instance of this store.
+    case forged
+    case malformed
 }

@@ -1,5 +1,6 @@
 import QueueEngine
 import QueueService
+import Telemetry
 import Testing
 import TestSupport
 
@@ -51,12 +52,12 @@ import TestSupport
         for index in bytes.indices {
             var changed = bytes
             changed[index] ^= UInt8(1) << UInt8.random(in: 0..<8, using: &random)
-            #expect(throws: index == 0 ? BusCodec.Refusal.version : .forged) { try codec.decode(changed) }
-            #expect(throws: BusCodec.Refusal.self) { try codec.decode(Array(bytes[..<index])) }
+            #expect(throws: index == 0 ? BusRefusal.version : .forged) { try codec.decode(changed) }
+            #expect(throws: BusRefusal.self) { try codec.decode(Array(bytes[..<index])) }
         }
-        #expect(throws: BusCodec.Refusal.forged) { try BusCodec(secret: Array(1..<33)).decode(bytes) }
-        #expect(throws: BusCodec.Refusal.version) { try codec.decode([]) }
-        #expect(throws: BusCodec.Refusal.size) { try codec.decode([1] + [UInt8](repeating: 0, count: BusCodec.limit)) }
+        #expect(throws: BusRefusal.forged) { try BusCodec(secret: Array(1..<33)).decode(bytes) }
+        #expect(throws: BusRefusal.version) { try codec.decode([]) }
+        #expect(throws: BusRefusal.size) { try codec.decode([1] + [UInt8](repeating: 0, count: BusCodec.limit)) }
     }
 
     /// Also who knows the secret cannot make a reader fail: a neighbouring version may have other ideas of a body.
@@ -69,8 +70,8 @@ import TestSupport
             let signed = codec.sign(body: [1] + body, from: sender)
             _ = try? codec.decode(signed)
         }
-        #expect(throws: BusCodec.Refusal.malformed) { try codec.decode(codec.sign(body: [0, 1, 1], from: sender)) }
-        #expect(throws: BusCodec.Refusal.malformed) {
+        #expect(throws: BusRefusal.malformed) { try codec.decode(codec.sign(body: [0, 1, 1], from: sender)) }
+        #expect(throws: BusRefusal.malformed) {
             try codec.decode(codec.sign(body: [0] + [UInt8](repeating: 0xFF, count: 10), from: sender))
         }
     }

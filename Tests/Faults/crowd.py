@@ -19,7 +19,7 @@ class Visitor:
         self.crowd = crowd
         self.token = self.session = self.end = None
         self.socket, self.position, self.rate, self.told_at = None, None, 0.0, 0.0
-        self.stale, self.was_stale, self.is_away = False, False, False
+        self.stale, self.was_stale = False, False
 
     async def live(self):
         while not self.end and not self.crowd.is_over:

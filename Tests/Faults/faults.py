@@ -4,10 +4,10 @@ Afterwards everything must be well again by itself within the limit.
 """
 
 import asyncio
-import glob
 import signal
 
 from databases import psql
+from harness import under_faketime
 from world import LEASE
 
 
@@ -147,28 +147,12 @@ async def rolling_restart(world, rng, crowd):
         await asyncio.sleep(1)
 
 
-def another_clock(shift):
-    # Under this library a Swift program does not find its arguments, so they go into its environment.
-    library = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")[0]
-    return ["bash", "-c", f"""
-        program=$1
-        shift 2
-        while [ $# -gt 1 ]; do
-            name=${{1#--}} name=${{name^^}} name=${{name//-/_}}
-            case $name in DATABASE) name=DATABASE_URL;; REDIS) name=REDIS_URL;; esac
-            export "STANCHION_$name=$2"
-            shift 2
-        done
-        LD_PRELOAD={library} FAKETIME='{shift}' FAKETIME_DONT_FAKE_MONOTONIC=1 exec "$program"
-        """, "bash"]
-
-
 async def wrong_clock(world, rng, crowd):
     """An instance whose clock is a minute wrong."""
     number = rng.randrange(len(world.servers))
     server = world.servers[number]
     server.kill()
-    server.prefix = another_clock(rng.choice(["+60s", "-60s"]))
+    server.prefix = under_faketime(FAKETIME=rng.choice(["+60s", "-60s"]))
     await quick(server.start)
     await asyncio.sleep(10)
     server.kill()

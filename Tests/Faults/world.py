@@ -62,19 +62,12 @@ class World:
             enter(server)
         return self
 
-    def make(self, number, prefix=()):
+    def make(self, number):
         return Server("--lease-seconds", str(LEASE), "--drain-seconds", "5", "--redis", f"redis://127.0.0.1:{self.to_redis[number].port}",
-                      "--loops", "1", "--log-format", "json", prefix=prefix,
+                      "--loops", "1", "--log-format", "json",
                       database=f"postgresql://app@127.0.0.1:{self.to_postgres[number].port}/app?sslmode=disable")
 
     def __exit__(self, *_):
         for wire in self.to_postgres + self.to_redis:
             wire.mend()
         self.stack.close()
-
-    @property
-    def running(self):
-        return [server for server in self.servers if server.process.poll() is None]
-
-    def psql(self, sql):
-        return psql(self.postgres.uri("app"), sql)

@@ -41,12 +41,12 @@ final class LossyBus: EventBus {
     var health: BusHealth { inner.health }
     func lose(percent: Int) { loss.withLock { $0 = percent } }
 
-    func publish(_ messages: [BusMessage], from sender: AnyObject) {
+    func publish(_ messages: [BusMessage], from sender: InstanceID) {
         let percent = loss.withLock { $0 }
         let kept = messages.filter { _ in Int(random.next() % 100) >= percent }
         if !kept.isEmpty { inner.publish(kept, from: sender) }
     }
-    func subscribe(_ subscriber: AnyObject, _ receive: @escaping @Sendable ([BusMessage]) -> Void) { inner.subscribe(subscriber, receive) }
+    func subscribe(_ subscriber: InstanceID, _ receive: @escaping @Sendable ([BusMessage]) -> Void) { inner.subscribe(subscriber, receive) }
 }
 
 /// Several services over one real store, as several processes would be.

@@ -154,6 +154,22 @@ import TestSupport
         #expect(try await eventually { try await !service.queue(queue).state.isWaiting(ticket) })
     }
 
+    /// Whoever polls while the store is away has been in sight when it is back.
+    @Test func pollsCountWhileTheStoreIsAway() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
+        let ticket = try await service.join(queue, visitor: Visitor(), holder: .polls).session.ticket
+        instances.clock.advance(.seconds(20))
+        await service.pollDuringOutage(queue, ticket)
+        instances.clock.advance(.seconds(20))
+        await service.endOutage()
+        try await settle(service, queue)
+        #expect(try await !service.queue(queue).state.isAbsent(ticket))
+        instances.clock.advance(.seconds(20))
+        #expect(try await eventually { try await service.queue(queue).state.isAbsent(ticket) })
+    }
+
     /// Returns once what was asked before is committed.
     private func settle(_ service: QueueService, _ queue: QueueID) async throws {
         _ = try await service.announce("settled", severity: .info, expiresAt: nil, to: queue, tenant: TenantID(high: 1, low: 1))
@@ -166,5 +182,13 @@ import TestSupport
         let again = try await instances.restarted()
         #expect(try await eventually { try await again.queue(queue).state.absentCount == 5 })
         #expect(try await again.queue(queue).state.waitingCount == 5)
+    }
+}
+
+extension QueueService {
+    /// In one turn, so that no beat finds the store back in between.
+    fileprivate func pollDuringOutage(_ queue: QueueID, _ ticket: Ticket) {
+        beginOutage(.unavailable(retryAfterSeconds: 1))
+        poll(queue, ticket)
     }
 }

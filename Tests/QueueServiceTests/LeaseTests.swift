@@ -177,6 +177,21 @@ import TestSupport
         #expect(try await eventually { try await other.queue(queue).state.absentCount == 0 })
     }
 
+    /// Where nothing comes of it within a second the next one releases, and the one after that a second later.
+    @Test func aTickWhoseHolderIsGoneMoves() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 600))
+        _ = try await join(service, queue, count: 50)
+        let hosted = try #require(await service.hosted[queue])
+        let due = try #require(hosted.nextWake(after: hosted.state.lastEventAt, turn: 0))
+        for turn in 0...2 {
+            let moment = due + .seconds(turn)
+            #expect(hosted.nextWake(after: moment, turn: turn)! <= moment)
+            #expect(hosted.nextWake(after: moment - .milliseconds(50), turn: turn)! >= moment)
+        }
+    }
+
     @Test func everyQueueIsSomebodysFirst() {
         var random = SeededRandom(seed: TestSeed.value)
         let all = (0..<5).map { _ in InstanceID(high: random.next(), low: random.next()) }

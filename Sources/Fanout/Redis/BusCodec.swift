@@ -2,6 +2,7 @@ import Crypto
 import Foundation
 import QueueEngine
 import QueueService
+import Telemetry
 
 /// What instances tell each other, as bytes. Version 1:
 ///
@@ -10,16 +11,6 @@ import QueueService
 /// The code is HMAC-SHA256 over all the rest, cut to 16 bytes, with a secret of the store: whoever can write to the
 /// channel and does not serve the store cannot make anybody believe anything. Numbers in the body are varints (LEB128).
 struct BusCodec: Sendable {
-    /// Why a message is not taken. Each is counted by its name.
-    enum Refusal: String, Error, CaseIterable {
-        /// Of a neighbouring version of the program; what it tells is read from the store.
-        case version
-        case size
-        /// Not by an instance of this store.
-        case forged
-        case malformed
-    }
-
     enum Content: Equatable {
         /// The number of an instance's sign of life to itself.
         case heartbeat(UInt64)
@@ -72,7 +63,7 @@ struct BusCodec: Sendable {
 
     // MARK: Reading
 
-    func decode(_ bytes: [UInt8]) throws(Refusal) -> (sender: InstanceID, content: Content) {
+    func decode(_ bytes: [UInt8]) throws(BusRefusal) -> (sender: InstanceID, content: Content) {
         guard bytes.first == BusCodec.version else { throw .version }
         guard bytes.count <= BusCodec.limit, bytes.count > BusCodec.headBytes else { throw .size }
         let code = bytes[1..<1 + BusCodec.codeBytes]
@@ -164,12 +155,12 @@ private struct ByteReader {
 
     var isAtEnd: Bool { rest.isEmpty }
 
-    private mutating func byte() throws(BusCodec.Refusal) -> UInt8 {
+    private mutating func byte() throws(BusRefusal) -> UInt8 {
         guard let byte = rest.popFirst() else { throw .malformed }
         return byte
     }
 
-    private mutating func number() throws(BusCodec.Refusal) -> UInt64 {
+    private mutating func number() throws(BusRefusal) -> UInt64 {
         var (number, shift): (UInt64, UInt64) = (0, 0)
         while true {
             let next = try byte()
@@ -181,13 +172,13 @@ private struct ByteReader {
     }
 
     /// How many of something follow, each of at least `size` bytes: no more than there is room for.
-    private mutating func count(size: Int) throws(BusCodec.Refusal) -> Int {
+    private mutating func count(size: Int) throws(BusRefusal) -> Int {
         let count = try number()
         guard count <= UInt64(rest.count / size) else { throw .malformed }
         return Int(count)
     }
 
-    mutating func content() throws(BusCodec.Refusal) -> BusCodec.Content {
+    mutating func content() throws(BusRefusal) -> BusCodec.Content {
         switch try byte() {
         case 0: return .heartbeat(try number())
         case 1:
@@ -198,7 +189,7 @@ private struct ByteReader {
         }
     }
 
-    private mutating func message() throws(BusCodec.Refusal) -> BusMessage {
+    private mutating func message() throws(BusRefusal) -> BusMessage {
         guard let queue = QueueID(bytes: rest.prefix(16)) else { throw .malformed }
         rest = rest.dropFirst(16)
         let epoch = try number()
@@ -217,7 +208,7 @@ private struct ByteReader {
         return BusMessage(queue: queue, epoch: epoch, head: head, events: events)
     }
 
-    private mutating func change() throws(BusCodec.Refusal) -> QueueEvent.Change {
+    private mutating func change() throws(BusRefusal) -> QueueEvent.Change {
         switch try byte() {
         case 1: return .opened
         case 2: return .paused
@@ -238,9 +229,9 @@ private struct ByteReader {
         }
     }
 
-    private mutating func ticket() throws(BusCodec.Refusal) -> Ticket { Ticket(rawValue: try number()) }
+    private mutating func ticket() throws(BusRefusal) -> Ticket { Ticket(rawValue: try number()) }
 
-    private mutating func ranges() throws(BusCodec.Refusal) -> [TicketRange] {
+    private mutating func ranges() throws(BusRefusal) -> [TicketRange] {
         var ranges: [TicketRange] = []
         for _ in 0..<(try count(size: 2)) {
             let (first, count) = (try ticket(), try number())

@@ -50,12 +50,12 @@ public final class RedisBus: EventBus {
         loop.execute { link.onLoop.stop() }
     }
 
-    public func subscribe(_ subscriber: AnyObject, _ receive: @escaping @Sendable ([BusMessage]) -> Void) {
+    public func subscribe(_ subscriber: InstanceID, _ receive: @escaping @Sendable ([BusMessage]) -> Void) {
         let link = link
         loop.execute { link.onLoop.receive = receive }
     }
 
-    public func publish(_ messages: [BusMessage], from sender: AnyObject) {
+    public func publish(_ messages: [BusMessage], from sender: InstanceID) {
         let link = link
         if loop.isOnLoop { link.onLoop.publish(messages) } else { loop.execute { link.onLoop.publish(messages) } }
     }
@@ -216,7 +216,7 @@ private final class RedisLink {
     }
 
     private func take(_ payload: [UInt8]) {
-        do throws(BusCodec.Refusal) {
+        do throws(BusRefusal) {
             let (sender, content) = try codec.decode(payload)
             switch content {
             case .heartbeat: if sender == instance { heard() }
@@ -226,7 +226,7 @@ private final class RedisLink {
                 receive?(messages)
             }
         } catch {
-            measurements.refused[error.rawValue]?.increment()
+            measurements.refused(error)
         }
     }
 }

@@ -16,29 +16,27 @@ final class RedisEndpoint {
 
     private let loop: EventLoop
     private let address: RedisAddress
-    /// Which of the hosts comes first: another one with each attempt.
-    private let turn: Int
     private let pushed: ([UInt8]) -> Void
     private let completed: (Result<Link, RedisFailure>) -> Void
     private var open: [RedisConnection] = []
     private var isOver = false
     private var redirections = 0
-    private let timer: TimerID
+    private var timer: TimerID?
 
     static let seconds: UInt64 = 5
 
+    /// - Parameter turn: which of the hosts is asked: another one with each attempt.
     init(
         loop: EventLoop, address: RedisAddress, turn: Int, pushed: @escaping ([UInt8]) -> Void,
         completed: @escaping (Result<Link, RedisFailure>) -> Void
     ) {
         self.loop = loop
         self.address = address
-        self.turn = turn
         self.pushed = pushed
         self.completed = completed
-        var giveUp: () -> Void = {}
-        timer = loop.schedule(after: RedisEndpoint.seconds * 1_000_000_000) { giveUp() }
-        giveUp = { [weak self] in self?.fail(RedisFailure("no answer within \(RedisEndpoint.seconds) s")) }
+        timer = loop.schedule(after: RedisEndpoint.seconds * 1_000_000_000) { [weak self] in
+            self?.fail(RedisFailure("no answer within \(RedisEndpoint.seconds) s"))
+        }
         let host = address.hosts[turn % address.hosts.count]
         if case .sentinel(let master) = address.kind { ask(sentinel: host, for: master) } else { connect(to: host) }
     }
@@ -46,7 +44,7 @@ final class RedisEndpoint {
     /// Gives it up. Nobody is told.
     func cancel() {
         isOver = true
-        loop.cancel(timer)
+        if let timer { loop.cancel(timer) }
         for connection in open { connection.close() }
         open = []
     }
@@ -136,7 +134,7 @@ final class RedisEndpoint {
     private func succeed(_ link: Link) {
         guard !isOver else { return }
         isOver = true
-        loop.cancel(timer)
+        if let timer { loop.cancel(timer) }
         for connection in open { connection.ended = nil }
         completed(.success(link))
     }

@@ -35,7 +35,7 @@ struct Bootstrap {
     }
 
     func sessionTokens() async throws(StoreError) -> SessionTokens {
-        try await ensure(SessionTokens.purpose) { (0..<4).flatMap { _ in withUnsafeBytes(of: random.next(), Array.init) } }
+        try await ensure(SessionTokens.purpose) { secretBytes() }
         return SessionTokens(try await store.secrets(SessionTokens.purpose))
     }
 
@@ -44,9 +44,12 @@ struct Bootstrap {
         return try await AdmissionSigner(try await store.secrets(AdmissionSigner.purpose), issuer: issuer)
     }
 
+    /// 256 bits that nobody can guess.
+    private func secretBytes() -> [UInt8] { (0..<4).flatMap { _ in withUnsafeBytes(of: random.next(), Array.init) } }
+
     /// What instances know each other's messages by.
     func busSecret() async throws(StoreError) -> [UInt8] {
-        try await ensure("bus") { (0..<4).flatMap { _ in withUnsafeBytes(of: random.next(), Array.init) } }
+        try await ensure("bus") { secretBytes() }
         return try await store.secrets("bus")[0].value
     }
 
@@ -62,7 +65,7 @@ struct Bootstrap {
 
     /// New secrets sign from the next start or SIGHUP on; what the old ones signed stays valid.
     func rotate() async throws(StoreError) {
-        try await add(SessionTokens.purpose, (0..<4).flatMap { _ in withUnsafeBytes(of: random.next(), Array.init) })
+        try await add(SessionTokens.purpose, secretBytes())
         try await add(AdmissionSigner.purpose, Array(AdmissionSigner.newKey().utf8))
     }
 }

@@ -126,7 +126,6 @@ public final class Server: Sendable {
         let deadline = ContinuousClock.now + .seconds(core.settings.drainSeconds)
         while await connectionCount() > 0, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(20)) }
         await core.service.stop()
-        (core.service.bus as? RedisBus)?.stop()
         group.stop()
     }
 

@@ -1,7 +1,6 @@
 """What runs out, and what jumps: memory of the control group, and the clock. Descriptors and the disk have scripts of their own."""
 
 import asyncio
-import glob
 import json
 import os
 import subprocess
@@ -10,7 +9,7 @@ import time
 
 import websockets
 
-from harness import Server, check_log, wait_for
+from harness import Server, check_log, under_faketime, wait_for
 
 
 def memory_group(limit):
@@ -88,10 +87,7 @@ class Clock:
 
     @property
     def prefix(self):
-        # Under this library a Swift program does not find its arguments, so they go into its environment.
-        library = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")[0]
-        return ["sh", "-c", f'LD_PRELOAD={library} FAKETIME_TIMESTAMP_FILE={self.file.name} FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 '
-                            'STANCHION_LISTEN="$4" STANCHION_DATABASE_URL="$6" STANCHION_ADMIN_KEY="$8" exec "$1"', "sh"]
+        return under_faketime(FAKETIME_TIMESTAMP_FILE=self.file.name, FAKETIME_NO_CACHE=1)
 
 
 def admitted(server, queue):

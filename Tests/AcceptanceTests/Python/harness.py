@@ -1,5 +1,6 @@
 """Servers to test against, and small things that the scripts share."""
 
+import glob
 import http.client
 import json
 import os
@@ -160,6 +161,24 @@ class Server:
                 events.append(json.loads(line[6:]))
         connection.close()
         return events
+
+
+def under_faketime(**variables):
+    """A prefix for a server's command: it runs with another clock, which libfaketime's variables describe."""
+    library = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")[0]
+    settings = " ".join(f"{name}={value}" for name, value in variables.items())
+    # Under this library a Swift program does not find its arguments, so they go into its environment.
+    return ["bash", "-c", f"""
+        program=$1
+        shift 2
+        while [ $# -gt 1 ]; do
+            name=${{1#--}} name=${{name^^}} name=${{name//-/_}}
+            case $name in DATABASE | REDIS) name=${{name}}_URL;; esac
+            export "STANCHION_$name=$2"
+            shift 2
+        done
+        LD_PRELOAD={library} FAKETIME_DONT_FAKE_MONOTONIC=1 {settings} exec "$program"
+        """, "bash"]
 
 
 def wait_for(condition, seconds=10, what="a condition"):
