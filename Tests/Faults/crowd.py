@@ -199,6 +199,9 @@ class Crowd:
 
     async def stop(self):
         self.is_over = True
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        left = {task for task in self.tasks if not task.done()}
+        # More than once: a client that is connecting just then may take the first word of it for a time limit.
+        while left:
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=2)
