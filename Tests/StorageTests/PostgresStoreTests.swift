@@ -141,12 +141,61 @@ import TestSupport
             try await store.rows(call).map { row throws(StoreError) in try row.get(0, as: String.self) }.joined(separator: "\n")
         }
         let id = QueueID(high: 7, low: 7)
+        try TestStore.psql(
+            """
+            INSERT INTO user_sessions (queue_id, ticket, id, tenant_id, status, created_at)
+            SELECT '\(id)', n, gen_random_uuid(), gen_random_uuid(), CASE WHEN n < 9900 THEN 'left' ELSE 'waiting' END, now()
+            FROM generate_series(1, 10000) n;
+            ANALYZE user_sessions
+            """, in: home.uri)
         let line = PostgresCall("EXPLAIN SELECT ticket, absent_since FROM user_sessions WHERE queue_id = $1 AND status = 'waiting'").with(
             id)
         #expect(try await plan(line).contains("idx_user_sessions_queue_status"))
         #expect(
             try await plan(PostgresCall("EXPLAIN SELECT id FROM queues WHERE tenant_id = $1 AND is_active").with(tenant)).contains(
                 "idx_queues_tenant_active"))
+    }
+
+    /// A connection plans its statements when it first needs them, perhaps in an empty database. Whatever is written and
+    /// read afterwards touches the rows that it is about, and not the whole line for each of them.
+    @Test func plansThatWereMadeOnEmptyTablesAreGoodForLargeOnes() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await PostgresStoreTests.limited(home) { $0.connections = 1 }
+        defer { store.close() }
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        try await store.takeLease()
+        var queue = Written(tenant)
+        func commit(_ command: (inout QueueState, Timestamp, inout [QueueEvent]) throws -> Void) async throws {
+            #expect(try await store.append([queue.append(command)]) == [.committed])
+        }
+        try await commit { $0.configure(QueueConfiguration(graceSeconds: 3_600), at: $1, &$2) }
+        func readAll() async throws -> Int {
+            var count = 0
+            while case let page = try await store.entries(of: queue.record.id, after: UInt64(count), limit: 500), !page.isEmpty {
+                count += page.count
+            }
+            _ = try await store.averageWait(of: queue.record.id, last: 100)
+            return count
+        }
+        #expect(try await readAll() == queue.state.head)
+        for _ in 0..<20 {
+            try await commit { for _ in 0..<100 { _ = try $0.join(lane: 0, at: $1, &$2) } }
+        }
+        for number in 1...100 as ClosedRange<UInt64> {
+            try await commit { state, now, log in
+                _ = try state.join(lane: 0, at: now, &log)
+                state.disconnect([Ticket(lane: 0, number: 3 * number)], at: now, &log)
+                try state.leave(Ticket(lane: 0, number: 3 * number + 1), at: now, &log)
+            }
+        }
+        #expect(try await readAll() == queue.state.head)
+        _ = await store.run([PostgresCall("SELECT pg_stat_force_next_flush()::text")], seconds: 5)
+        try TestStore.psql(
+            """
+            DO $$
+            DECLARE read bigint := (SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_user_tables WHERE relname = 'user_sessions');
+            BEGIN ASSERT read BETWEEN 2000 AND 6000, read || ' rows were read'; END $$
+            """, in: home.uri)
     }
 
     /// Among a million sessions the statistics find those who are let in by the index, with the server's own settings.

@@ -62,6 +62,10 @@ struct AppendStatement {
     /// Answers a row for each queue: id, head before (null: no such queue), whether it was written, and what stood against it.
     ///
     /// The lease's row is locked against being removed: whoever removes it knows that nothing more of this instance comes.
+    ///
+    /// Its plan is made once for a connection, perhaps while the tables are empty, and must be good when they are not. So
+    /// what is looked for in a table of many rows is looked for in ways for which one index only is of use: an `EXISTS`
+    /// may become a table of all who wait, and a condition on the status may lead through all of these.
     private static let text: StaticString = """
         WITH asked AS MATERIALIZED (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::uuid[],
@@ -89,8 +93,8 @@ struct AppendStatement {
             SELECT j.queue_id, min(j.event) AS event FROM (
                 SELECT queue_id, user_id, event, row_number() OVER (PARTITION BY queue_id, user_id ORDER BY event) AS turn
                 FROM joining WHERE user_id IS NOT NULL) j
-            WHERE j.turn > 1 OR EXISTS (SELECT FROM user_sessions s
-                WHERE s.queue_id = j.queue_id AND s.user_id = j.user_id AND s.status IN ('waiting', 'admitted'))
+            WHERE j.turn > 1 OR (SELECT s.ticket FROM user_sessions s
+                WHERE s.queue_id = j.queue_id AND s.user_id = j.user_id AND s.status IN ('waiting', 'admitted')) IS NOT NULL
             GROUP BY j.queue_id
         ), receipt_taken AS MATERIALIZED (
             SELECT p.queue_id, min(p.receipt) AS receipt FROM proving p JOIN receipts r
@@ -139,7 +143,7 @@ struct AppendStatement {
                 instance = CASE WHEN m.since IS NULL THEN $62::uuid ELSE s.instance END
             FROM unnest($44::uuid[], $45::bigint[], $46::bigint[], $47::timestamptz[]) AS m (queue_id, first, last, since)
             JOIN granted g ON g.id = m.queue_id
-            WHERE s.queue_id = m.queue_id AND s.ticket BETWEEN m.first AND m.last AND s.status = 'waiting'
+            WHERE s.queue_id = m.queue_id AND s.ticket BETWEEN m.first AND m.last AND s.status IS NOT DISTINCT FROM 'waiting'
         ), closed AS (
             UPDATE user_sessions s SET status = 'expired', end_reason = 'closed', ended_at = c.at, absent_since = NULL
             FROM unnest($48::uuid[], $49::timestamptz[]) AS c (queue_id, at)

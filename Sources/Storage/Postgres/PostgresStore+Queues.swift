@@ -57,7 +57,7 @@ extension PostgresStore {
             WHERE high - low > 1
         )
         SELECT log.at, log.type, s.admitted_at FROM log
-        LEFT JOIN user_sessions s ON s.queue_id = log.queue_id AND s.ticket = log.ticket
+        LEFT JOIN LATERAL (SELECT admitted_at FROM user_sessions WHERE queue_id = log.queue_id AND ticket = log.ticket LIMIT 1) s ON true
         WHERE log.queue_id = $1 AND log.seq > (SELECT max(low) FROM search)
             AND log.type IN ('admitted', 'completed', 'left', 'expired')
         """)
@@ -97,8 +97,10 @@ extension PostgresStore {
                 SELECT log.seq, log.at, log.type, log.ticket, log.data, s.id, s.user_id,
                     a.text, a.severity, a.published_at, a.expires_at
                 FROM log
-                LEFT JOIN user_sessions s ON s.queue_id = log.queue_id AND s.ticket = log.ticket
-                LEFT JOIN announcements a ON a.queue_id = log.queue_id AND a.seq = log.seq
+                LEFT JOIN LATERAL (SELECT id, user_id FROM user_sessions
+                    WHERE queue_id = log.queue_id AND ticket = log.ticket LIMIT 1) s ON true
+                LEFT JOIN LATERAL (SELECT text, severity, published_at, expires_at FROM announcements
+                    WHERE queue_id = log.queue_id AND seq = log.seq LIMIT 1) a ON true
                 WHERE log.queue_id = $1 AND log.seq > $2 ORDER BY log.seq LIMIT $3
                 """
             ).with(queue).with(Int64(clamping: seq)).with(Int64(limit))
@@ -132,11 +134,12 @@ extension PostgresStore {
         try await row(
             PostgresCall(
                 """
-                SELECT avg(extract(epoch FROM s.admitted_at - s.created_at))::float8 FROM (
-                    SELECT ticket FROM log WHERE queue_id = $1 AND type = 'admitted'
+                SELECT avg((SELECT extract(epoch FROM admitted_at - created_at) FROM user_sessions
+                    WHERE queue_id = l.queue_id AND ticket = l.ticket))::float8
+                FROM (
+                    SELECT queue_id, ticket FROM log WHERE queue_id = $1 AND type = 'admitted'
                         AND seq > (SELECT head FROM queues WHERE id = $1) - $3
                     ORDER BY seq DESC LIMIT $2) l
-                JOIN user_sessions s ON s.queue_id = $1 AND s.ticket = l.ticket
                 """
             ).with(queue).with(Int64(last)).with(Int64(20 * last)))?.optional(0)
     }
