@@ -39,13 +39,29 @@ class Line:
         self.waiting, self.absent, self.admitted = {}, set(), {}
         self.ended, self.sessions, self.users = {}, {}, {}
         self.releases = []
+        # Since when somebody could be let in, and for how long that was so at most and nobody was.
+        self.ready, self.stood_still = None, 0.0
 
     def take(self, event):
         demand(event["seq"] == self.seq + 1, f"after {self.seq} comes {event['seq']}")
         at = seconds(event["at"])
         demand(at >= self.at, f"time runs backwards at {event['seq']}")
+        self.measure(at)
         self.seq, self.at = event["seq"], at
         getattr(self, "on_" + event["type"])(event)
+        can = self.status == "open" and len(self.admitted) < self.cap and len(self.waiting) > len(self.absent)
+        if not can or event["type"] == "admitted":
+            self.ready = None
+        if can and self.ready is None:
+            self.ready = at
+
+    def measure(self, at):
+        rate = self.rates[-1][1] if self.rates else 0
+        if self.ready is None or not rate:
+            return
+        # Where a minute's worth has been let in, the next one's time comes when the first of them is a minute ago.
+        free = self.releases[-rate] + 60 if len(self.releases) >= rate else 0
+        self.stood_still = max(self.stood_still, at - max(self.ready, free) - 60 / rate)
 
     def on_configured(self, event):
         self.cap = event["maxConcurrentUsers"]
@@ -108,6 +124,11 @@ class Line:
         self.users = {user: place for user, place in self.users.items() if place != ticket}
 
     on_completed = on_left = on_expired = end
+
+
+def goes_on(line, limit):
+    """Nobody waited for a turn that nobody gave."""
+    demand(line.stood_still <= limit, f"for {line.stood_still:.1f} s nobody was let in, and somebody could have been")
 
 
 class Stream:

@@ -11,6 +11,20 @@ from harness import under_faketime
 from world import LEASE
 
 
+def stands_still(fault):
+    """Marks a fault during which nobody can be let in. During all others the line goes on."""
+    fault.stands_still = True
+    return fault
+
+
+def needs(**world):
+    """Marks a fault that is done in a world of its own, once."""
+    def mark(fault):
+        fault.world = world
+        return fault
+    return mark
+
+
 def quick(call, *arguments):
     return asyncio.to_thread(call, *arguments)
 
@@ -23,6 +37,7 @@ async def kill_one(world, rng, crowd):
     await quick(server.start)
 
 
+@stands_still
 async def kill_all(world, rng, crowd):
     """All instances at once."""
     for server in world.servers:
@@ -45,18 +60,21 @@ async def redis_frozen(world, rng, crowd):
     world.redis.signal(signal.SIGCONT)
 
 
+@stands_still
 async def postgres_fast(world, rng, crowd):
     """Postgres restarted."""
     await quick(world.postgres.stop, "fast")
     await quick(world.postgres.start)
 
 
+@stands_still
 async def postgres_immediate(world, rng, crowd):
     """Postgres restarted as after a crash."""
     await quick(world.postgres.stop, "immediate")
     await quick(world.postgres.start)
 
 
+@stands_still
 async def postgres_away(world, rng, crowd):
     """Postgres away for twenty seconds: everyone stays, and is told."""
     for visitor in crowd.visitors:
@@ -70,6 +88,7 @@ async def postgres_away(world, rng, crowd):
     await quick(world.postgres.start)
 
 
+@stands_still
 async def postgres_cut(world, rng, crowd):
     """Its connections cut, several times."""
     for _ in range(6):
@@ -77,6 +96,7 @@ async def postgres_cut(world, rng, crowd):
         await asyncio.sleep(rng.uniform(0.1, 1))
 
 
+@stands_still
 async def postgres_full(world, rng, crowd):
     """Out of connections."""
     await quick(psql, world.postgres.uri(), "ALTER ROLE app CONNECTION LIMIT 2")
@@ -85,6 +105,7 @@ async def postgres_full(world, rng, crowd):
     await quick(psql, world.postgres.uri(), "ALTER ROLE app CONNECTION LIMIT -1")
 
 
+@stands_still
 async def postgres_frozen(world, rng, crowd):
     """Postgres frozen for longer than a lease."""
     world.postgres.signal(signal.SIGSTOP)
@@ -92,6 +113,7 @@ async def postgres_frozen(world, rng, crowd):
     world.postgres.signal(signal.SIGCONT)
 
 
+@stands_still
 async def postgres_restored(world, rng, crowd):
     """Restored from a copy that is some seconds old, under instances that run."""
     copy = f"{world.postgres.folder}/copy"
@@ -160,6 +182,7 @@ async def wrong_clock(world, rng, crowd):
     await quick(server.start)
 
 
+@stands_still
 async def two_at_once(world, rng, crowd):
     """Two of these."""
     first, second = rng.sample([kill_one, redis_killed, postgres_cut, postgres_immediate, redis_frozen, cut_from_redis], 2)
@@ -167,5 +190,45 @@ async def two_at_once(world, rng, crowd):
     await asyncio.gather(first(world, rng, crowd), second(world, rng, crowd))
 
 
+@needs(redis="sentinels")
+async def sentinel_failover(world, rng, crowd):
+    """The master is killed; Sentinel makes its copy the master, and the old one comes back as a copy."""
+    world.redis.master.kill()
+    await asyncio.sleep(rng.uniform(4, 10))
+    await quick(world.redis.master.start)
+
+
+@needs(redis="cluster")
+async def cluster_master_lost(world, rng, crowd):
+    """The cluster's node that carries the channel is killed, and comes back as a copy."""
+    node = await quick(lambda: world.redis.carrier)
+    node.kill()
+    await asyncio.sleep(rng.uniform(4, 10))
+    await quick(node.start)
+
+
+@stands_still
+@needs(has_copy=True)
+async def copy_promoted(world, rng, crowd):
+    """Postgres is lost for good, and its copy takes its place."""
+    await quick(world.postgres.stop, "immediate")
+    await asyncio.sleep(rng.uniform(0, 5))
+    await quick(world.copy.promote)
+
+
+@stands_still
+@needs(has_copy=True)
+async def late_copy_promoted(world, rng, crowd):
+    """The same with a copy that was some seconds behind: what was acknowledged in them is lost, and everybody is told."""
+    acknowledged = set(crowd.acknowledged)
+    await quick(world.postgres.set, "synchronous_standby_names", "")
+    await quick(world.copy.set, "primary_conninfo", "")
+    await asyncio.sleep(rng.uniform(2, 5))
+    await quick(world.postgres.stop, "immediate")
+    crowd.begin_anew(acknowledged)
+    await quick(world.copy.promote)
+
+
 ALL = [kill_one, kill_all, redis_killed, redis_frozen, postgres_fast, postgres_immediate, postgres_away, postgres_cut, postgres_full,
-       postgres_frozen, postgres_restored, instance_frozen, cut_from_redis, cut_from_postgres, cut_from_both, rolling_restart, wrong_clock, two_at_once]
+       postgres_frozen, postgres_restored, instance_frozen, cut_from_redis, cut_from_postgres, cut_from_both, rolling_restart, wrong_clock,
+       two_at_once, sentinel_failover, cluster_master_lost, copy_promoted, late_copy_promoted]

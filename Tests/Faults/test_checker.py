@@ -2,7 +2,7 @@
 
 import copy
 
-from checker import Broken, Display, Line, Stream, all_the_same, in_place, matches, nothing_lost, told_of_their_end
+from checker import Broken, Display, Line, Stream, all_the_same, goes_on, in_place, matches, nothing_lost, told_of_their_end
 
 
 def at(second):
@@ -84,6 +84,10 @@ for broken in (
     inserted(right, ("paused", {}), {"type": "completed", "ticket": 6, **extra, "at": at(20)}),     # completed, and was not let in
 ):
     rejects(line, broken)
+
+
+goes_on(whole, 0)
+rejects(goes_on, line(changed(right, "admitted", {"at": at(95)}, ticket=5)), 10)
 
 
 def stream(events):

@@ -4,9 +4,9 @@ comes all the same, and everybody can see which of the two it is."""
 import os
 import signal
 import subprocess
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
-from databases import Postgres, Redis, free_port, psql
+from databases import Cluster, Postgres, Redis, Sentinels, free_port, psql
 from harness import PROGRAM, Server, check_log, clean_environment, rng, wait_for
 
 RECEIVED = "stanchion_bus_messages_received_total"
@@ -114,52 +114,35 @@ def single(database):
 
 
 def sentinels(database):
-    with ExitStack() as stack:
-        master = stack.enter_context(Redis("requirepass secret", "masterauth secret"))
-        copy = stack.enter_context(Redis(f"replicaof 127.0.0.1 {master.port}", "requirepass secret", "masterauth secret"))
-        watchers = [stack.enter_context(Redis(
-            f"sentinel monitor main 127.0.0.1 {master.port} 2", "sentinel auth-pass main secret", "sentinel down-after-milliseconds main 1500",
-            "sentinel failover-timeout main 5000", mode=["--sentinel"])) for _ in range(3)]
-        wait_for(lambda: all("num-slaves\n1\n" in watcher.cli("SENTINEL", "MASTER", "main") + "\n" for watcher in watchers), 30,
-                 "the sentinels know the copy")
-        address = f"redis+sentinel://:secret@{','.join(watcher.host for watcher in watchers)}/main"
-        with two(database, address) as (one, other):
+    with Sentinels() as redis:
+        with two(database, redis.uri) as (one, other):
             queue = one.queue(graceSeconds=3600)["id"]
             carries(one, other, queue)
             # One that is not there any more, and then the master.
-            watchers[0].kill()
-            master.kill()
+            redis.watchers[0].kill()
+            redis.master.kill()
             down(other, "")
             follows(one, other, queue)
             carries(one, other, queue)
             # The old one comes back as a copy, and the new one gives way to it: nothing is said where nobody hears it.
-            master.start()
-            wait_for(lambda: "role:slave" in master.cli("-a", "secret", "INFO", "replication"), 30, "the old master is a copy")
-            wait_for(lambda: watchers[1].cli("SENTINEL", "FAILOVER", "main") == "OK", 30, "the sentinels agree to change it")
-            wait_for(lambda: "role:slave" in copy.cli("-a", "secret", "INFO", "replication"), 30, "the other one is the master")
+            redis.master.start()
+            wait_for(lambda: "role:slave" in redis.master.cli("-a", "secret", "INFO", "replication"), 30, "the old master is a copy")
+            wait_for(lambda: redis.watchers[1].cli("SENTINEL", "FAILOVER", "main") == "OK", 30, "the sentinels agree to change it")
+            wait_for(lambda: "role:slave" in redis.copy.cli("-a", "secret", "INFO", "replication"), 30, "the other one is the master")
             carries(other, one, queue)
-        there = f"redis+sentinel://:secret@{watchers[1].host},{watchers[2].host}/main"
+        there = f"redis+sentinel://:secret@{redis.watchers[1].host},{redis.watchers[2].host}/main"
         refuses(database, there.replace("secret", "wrong"), 69, "WRONGPASS")
         refuses(database, there.replace(":secret@", ""), 69, "NOAUTH")
 
 
 def cluster(database):
-    with ExitStack() as stack:
-        nodes = [stack.enter_context(Redis("cluster-enabled yes", "cluster-node-timeout 1500", f"cluster-port {free_port()}")) for _ in range(6)]
-        subprocess.run(["redis-cli", "--cluster", "create", *(node.host for node in nodes), "--cluster-replicas", "1", "--cluster-yes"],
-                       check=True, stdout=subprocess.DEVNULL)
-        wait_for(lambda: all("cluster_state:ok" in node.cli("CLUSTER", "INFO") for node in nodes), 30, "the cluster stands")
-        # A copy that was never in step with its master is not made one.
-        wait_for(lambda: sum("master_link_status:up" in node.cli("INFO", "replication") for node in nodes) == 3, 30, "the copies are in step")
-        with two(database, "redis://" + ",".join(node.host for node in rng.sample(nodes, 4))) as (one, other):
-            queue = one.queue(graceSeconds=3600)["id"]
-            carries(one, other, queue)
-            has_it = [node for node in nodes if node.cli("PUBSUB", "SHARDCHANNELS")]
-            assert len(has_it) == 1, "a sharded channel is one node's"
-            has_it[0].kill()
-            down(one, "")
-            follows(one, other, queue)
-            carries(one, other, queue)
+    with Cluster() as redis, two(database, redis.uri) as (one, other):
+        queue = one.queue(graceSeconds=3600)["id"]
+        carries(one, other, queue)
+        redis.carrier.kill()
+        down(one, "")
+        follows(one, other, queue)
+        carries(one, other, queue)
 
 
 with Postgres() as postgres:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 
 
 def free_port():
@@ -18,6 +19,16 @@ def free_port():
 def psql(uri, sql):
     """Runs a statement as somebody else would; returns what it answers, a line a row."""
     return subprocess.run(["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", uri, "-c", sql], check=True, capture_output=True, text=True).stdout
+
+
+def wait_for(condition, seconds=10, what="a condition"):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"waited {seconds} s in vain for {what}")
 
 
 class Postgres:
@@ -54,6 +65,27 @@ class Postgres:
 
     def start(self):
         self.run("pg_ctl", "-s", "-w", "-l", f"{self.folder}/log", "-o", self.settings, "start")
+
+    def copy(self, name):
+        """A standby of it, which follows: started, and in step before a commit is acknowledged from here on."""
+        other = object.__new__(Postgres)
+        other.folder, other.port, other.prefix = tempfile.mkdtemp(prefix="stanchion-postgres-"), free_port(), self.prefix
+        if other.prefix:
+            shutil.chown(other.folder, "postgres")
+        self.tool("pg_basebackup", "-R", "-D", f"{other.folder}/data", "-d", f"{self.uri()}?application_name={name}")
+        other.settings = self.settings.replace(f"port={self.port}", f"port={other.port}").replace(self.folder, other.folder)
+        other.start()
+        self.set("synchronous_standby_names", name)
+        wait_for(lambda: psql(self.uri(), "SELECT sync_state FROM pg_stat_replication").strip() == "sync", 20, "the copy is in step")
+        return other
+
+    def promote(self):
+        """A standby becomes a server of its own."""
+        self.run("pg_ctl", "-s", "-w", "promote")
+
+    def set(self, name, value):
+        psql(self.uri(), f"ALTER SYSTEM SET {name} = '{value}'")
+        psql(self.uri(), "SELECT pg_reload_conf()")
 
     def stop(self, mode):
         """`smart`, `fast` or `immediate`, which is as good as a crash."""
@@ -128,3 +160,58 @@ class Redis:
         self.process.kill()
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Sentinels:
+    """A master with a copy, and three that watch them."""
+
+    def __enter__(self):
+        with ExitStack() as stack:
+            password = ("requirepass secret", "masterauth secret")
+            self.master = stack.enter_context(Redis(*password))
+            self.copy = stack.enter_context(Redis(f"replicaof 127.0.0.1 {self.master.port}", *password))
+            self.watchers = [stack.enter_context(Redis(
+                f"sentinel monitor main 127.0.0.1 {self.master.port} 2", "sentinel auth-pass main secret",
+                "sentinel down-after-milliseconds main 1500", "sentinel failover-timeout main 5000", mode=["--sentinel"])) for _ in range(3)]
+            wait_for(lambda: all("num-slaves\n1\n" in watcher.cli("SENTINEL", "MASTER", "main") + "\n" for watcher in self.watchers), 30,
+                     "the sentinels know the copy")
+            self.stack = stack.pop_all()
+        return self
+
+    @property
+    def uri(self):
+        return f"redis+sentinel://:secret@{','.join(watcher.host for watcher in self.watchers)}/main"
+
+    def __exit__(self, *_):
+        self.stack.close()
+
+
+class Cluster:
+    """Three masters with a copy each."""
+
+    def __enter__(self):
+        with ExitStack() as stack:
+            self.nodes = [stack.enter_context(Redis("cluster-enabled yes", "cluster-node-timeout 1500", f"cluster-port {free_port()}"))
+                          for _ in range(6)]
+            subprocess.run(["redis-cli", "--cluster", "create", *(node.host for node in self.nodes), "--cluster-replicas", "1",
+                            "--cluster-yes"], check=True, stdout=subprocess.DEVNULL)
+            wait_for(lambda: all("cluster_state:ok" in node.cli("CLUSTER", "INFO") for node in self.nodes), 30, "the cluster stands")
+            # A copy that was never in step with its master is not made one.
+            wait_for(lambda: sum("master_link_status:up" in node.cli("INFO", "replication") for node in self.nodes) == 3, 30,
+                     "the copies are in step")
+            self.stack = stack.pop_all()
+        return self
+
+    @property
+    def uri(self):
+        return "redis://" + ",".join(node.host for node in self.nodes[:4])
+
+    @property
+    def carrier(self):
+        """The node that has the instances' channel: a sharded one is one node's."""
+        has_it = [node for node in self.nodes if node.process.poll() is None and node.cli("PUBSUB", "SHARDCHANNELS")]
+        assert len(has_it) == 1, f"{len(has_it)} nodes have the channel"
+        return has_it[0]
+
+    def __exit__(self, *_):
+        self.stack.close()

@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 
-from databases import psql
+from databases import psql, wait_for  # noqa: F401
 
 PROGRAM = os.environ["STANCHION"]
 PROJECT = os.environ["PROJECT"]
@@ -179,16 +179,6 @@ def under_faketime(**variables):
         done
         LD_PRELOAD={library} FAKETIME_DONT_FAKE_MONOTONIC=1 {settings} exec "$program"
         """, "bash"]
-
-
-def wait_for(condition, seconds=10, what="a condition"):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"waited {seconds} s in vain for {what}")
 
 
 def check_log(events, first=1):
