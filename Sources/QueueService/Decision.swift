@@ -8,7 +8,7 @@ struct Decision {
     var record: QueueRecord
     var presence: Presence
     let now: Timestamp
-    let baseHead: UInt64
+    let base: LogPosition
     private(set) var state: QueueState
     private(set) var events: [(event: QueueEvent, detail: LogAppend.Detail)] = []
     var receipts: [Receipt] = []
@@ -19,7 +19,7 @@ struct Decision {
         record = hosted.record
         presence = hosted.presence
         state = hosted.state
-        baseHead = hosted.state.head
+        base = hosted.state.position
         self.now = now
     }
 
@@ -65,7 +65,7 @@ struct Decision {
     }
 
     var append: LogAppend {
-        var append = LogAppend(record: record, expectedHead: baseHead, status: state.status, counters: state.counters)
+        var append = LogAppend(record: record, expected: base, status: state.status, counters: state.counters)
         append.events = events
         append.receipts = receipts
         return append
@@ -75,7 +75,7 @@ struct Decision {
     var message: BusMessage {
         let needsStore = events.contains { $0.event.change.isConfigured || $0.event.change == .announced }
         return BusMessage(
-            queue: record.id, epoch: record.epoch, head: state.head, events: needsStore ? [] : events.map(\.event))
+            queue: record.id, epoch: record.epoch, head: state.head, previous: base.at, events: needsStore ? [] : events.map(\.event))
     }
 
     /// Nothing to commit.

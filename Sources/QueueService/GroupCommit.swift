@@ -154,7 +154,7 @@ extension QueueService {
     /// The replica becomes what was committed.
     private func adopt(_ decision: Decision) {
         let id = decision.record.id
-        guard let queue = hosted[id], queue.state.head == decision.baseHead else { return }
+        guard let queue = hosted[id], queue.state.position == decision.base else { return }
         hosted[id]?.presence = decision.presence
         hosted[id]?.state = decision.state
         rename(queue.record, to: decision.record)

@@ -18,11 +18,11 @@ public struct Beat: Sendable {
     public struct Head: Sendable, Hashable {
         public let queue: QueueID
         public let epoch: UInt64
-        public let seq: UInt64
-        public init(queue: QueueID, epoch: UInt64, seq: UInt64) {
+        public let position: LogPosition
+        public init(queue: QueueID, epoch: UInt64, position: LogPosition) {
             self.queue = queue
             self.epoch = epoch
-            self.seq = seq
+            self.position = position
         }
     }
 

@@ -26,13 +26,26 @@ public struct BusMessage: Sendable, Hashable {
     public let epoch: UInt64
     /// How far the log is.
     public let head: UInt64
+    /// When the event before `events` was; nil where that is not known.
+    public let previous: Timestamp?
     /// The last events of it; none where the store must be asked what they are.
     public let events: [QueueEvent]
-    public init(queue: QueueID, epoch: UInt64, head: UInt64, events: [QueueEvent]) {
+    public init(queue: QueueID, epoch: UInt64, head: UInt64, previous: Timestamp?, events: [QueueEvent]) {
         self.queue = queue
         self.epoch = epoch
         self.head = head
+        self.previous = previous
         self.events = events
+    }
+}
+
+extension BusMessage {
+    /// Its events that come after `position`; nil where it does not continue that log, or does not say so.
+    func events(after position: LogPosition) -> ArraySlice<QueueEvent>? {
+        guard let first = events.first?.seq, position.seq + 1 >= first, position.seq <= head else { return nil }
+        let known = Int(position.seq + 1 - first)
+        guard position.at == (known == 0 ? previous : events[known - 1].at) else { return nil }
+        return events[known...]
     }
 }
 

@@ -11,7 +11,7 @@ extension QueueService {
 
     /// Says that this instance lives, and learns what the others have done.
     func beat() async {
-        let known = hosted.compactMapValues { $0.snapshot == nil ? nil : $0.state.head }
+        let known = hosted.compactMapValues { $0.snapshot == nil ? nil : $0.state.position }
         do throws(StoreError) {
             let beat = try await askForLease(isFirst: false)
             endOutage()
@@ -31,16 +31,16 @@ extension QueueService {
         return beat
     }
 
-    /// - Parameter known: the heads as they were here before the store was asked: it cannot have been behind them.
-    private func learn(_ beat: Beat, _ known: [QueueID: UInt64]) async {
+    /// - Parameter known: how far the logs were here before the store was asked: it cannot have been behind that.
+    private func learn(_ beat: Beat, _ known: [QueueID: LogPosition]) async {
         for head in beat.heads {
             guard let queue = hosted[head.queue] else {
                 await adopt(head.queue)
                 continue
             }
-            if queue.snapshot != nil, queue.record.epoch != head.epoch || head.seq < known[head.queue] ?? 0 {
+            if let known = known[head.queue], queue.record.epoch != head.epoch || !head.position.mayFollow(known) {
                 await rebuild(head.queue)
-            } else if head.seq > queue.state.head {
+            } else if head.position.seq > queue.state.head {
                 await catchUp(head.queue)
             }
         }

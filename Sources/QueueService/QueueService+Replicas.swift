@@ -13,8 +13,7 @@ extension QueueService {
         guard queue.snapshot != nil, queue.record.epoch == message.epoch else { return }
         guard message.head > queue.state.head else { return }
         guard !queue.isCommitting else { return hosted[message.queue]!.keep(message) }
-        let new = message.events.filter { $0.seq > queue.state.head }
-        if new.first?.seq == queue.state.head + 1 { apply(new, to: message.queue) } else { await catchUp(message.queue) }
+        if let new = message.events(after: queue.state.position) { apply(new, to: message.queue) } else { await catchUp(message.queue) }
     }
 
     /// A queue that another instance has made.
@@ -65,9 +64,9 @@ extension QueueService {
 
     // MARK: Events of others
 
-    private func apply(_ events: [QueueEvent], to id: QueueID) { apply(events.map { LogEntry(event: $0) }, to: id) }
+    private func apply(_ events: ArraySlice<QueueEvent>, to id: QueueID) { apply(events.map { LogEntry(event: $0) }, to: id) }
 
-    private func apply(_ entries: [LogEntry], to id: QueueID) {
+    private func apply(_ entries: some Collection<LogEntry>, to id: QueueID) {
         guard var queue = hosted[id] else { return }
         // Not more than one owner while it changes, or all of it would be copied.
         hosted[id] = nil
@@ -97,24 +96,33 @@ extension QueueService {
         guard let queue = hosted[id], queue.catchUps < own else { return }
         hosted[id]?.isCatchingUp = true
         hosted[id]?.catchUps += 1
-        do throws(StoreError) {
-            while let head = hosted[id]?.state.head {
-                let entries = try await store.entries(of: id, after: head, limit: 1_000)
-                // What is being committed from here may be among them, and is not somebody else's.
-                await wait(for: id) { $0.isCommitting }
-                guard let queue = hosted[id], queue.state.head == head else { continue }
-                if entries.isEmpty { break }
-                if entries.contains(where: { $0.event.change.isConfigured }), let stored = try await store.loadQueue(id) {
-                    guard hosted[id]?.isCommitting == false, hosted[id]?.state.head == head else { continue }
-                    rename(queue.record, to: stored.record)
-                }
-                apply(entries, to: id)
-            }
-        } catch {
+        var isContinued = true
+        do throws(StoreError) { isContinued = try await readOn(id) } catch {
             log.warning("the log could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
         }
         hosted[id]?.isCatchingUp = false
         tellChange(of: id)
+        if !isContinued { await rebuild(id) }
+    }
+
+    /// Applies what comes after the replica's last event, page after page; false where the log does not have that event.
+    private func readOn(_ id: QueueID) async throws(StoreError) -> Bool {
+        while let known = hosted[id]?.state.position {
+            // With the last one that is known: it says that the log is still the same.
+            let entries = try await store.entries(of: id, after: max(known.seq, 1) - 1, limit: 1_000)
+            // What is being committed from here may be among them, and is not somebody else's.
+            await wait(for: id) { $0.isCommitting }
+            guard let queue = hosted[id], queue.state.position == known else { continue }
+            guard known.seq == 0 || entries.first?.event.position == known else { return false }
+            let new = entries.drop { $0.event.seq <= known.seq }
+            if new.isEmpty { break }
+            if new.contains(where: { $0.event.change.isConfigured }), let stored = try await store.loadQueue(id) {
+                guard hosted[id]?.isCommitting == false, hosted[id]?.state.position == known else { continue }
+                rename(queue.record, to: stored.record)
+            }
+            apply(new, to: id)
+        }
+        return true
     }
 
     // MARK: One thing at a time

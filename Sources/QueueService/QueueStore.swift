@@ -25,16 +25,16 @@ public struct LogAppend: Sendable {
 
     /// The queue as it is after the events; a queue whose first event this is, is made.
     public let record: QueueRecord
-    /// The events continue this head.
-    public let expectedHead: UInt64
+    /// What the events continue.
+    public let expected: LogPosition
     public var events: [(event: QueueEvent, detail: Detail)] = []
     public var receipts: [Receipt] = []
     public var status: QueueStatus
     public var counters: QueueCounters
 
-    public init(record: QueueRecord, expectedHead: UInt64, status: QueueStatus, counters: QueueCounters) {
+    public init(record: QueueRecord, expected: LogPosition, status: QueueStatus, counters: QueueCounters) {
         self.record = record
-        self.expectedHead = expectedHead
+        self.expected = expected
         self.status = status
         self.counters = counters
     }
@@ -88,7 +88,7 @@ public protocol QueueStore: Sendable {
 
     // The line.
 
-    /// Commits every append, as far as each queue's expected head is still its head and the instance has a lease. One
+    /// Commits every append, as far as each queue's log is still where it is expected and the instance has a lease. One
     /// transaction for all. Who joins or connects is held by `instance` from then on.
     func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome]
     /// Every queue that has not been deleted.

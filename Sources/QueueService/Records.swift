@@ -195,3 +195,29 @@ public struct Receipt: Sendable, Hashable {
         self.result = result
     }
 }
+
+/// How far a log is, and when its last event was.
+///
+/// Logs that tell different histories of a queue, as before and after it was restored from a backup, may be equally
+/// long, but not have the same event last at the same microsecond.
+public struct LogPosition: Sendable, Hashable {
+    public let seq: UInt64
+    public let at: Timestamp
+    public init(seq: UInt64, at: Timestamp) {
+        self.seq = seq
+        self.at = at
+    }
+}
+
+extension LogPosition {
+    /// Whether a log that was at `earlier` can be here now.
+    func mayFollow(_ earlier: LogPosition) -> Bool { seq == earlier.seq ? at == earlier.at : seq > earlier.seq && at >= earlier.at }
+}
+
+extension QueueState {
+    public var position: LogPosition { LogPosition(seq: head, at: lastEventAt) }
+}
+
+extension QueueEvent {
+    var position: LogPosition { LogPosition(seq: seq, at: at) }
+}

@@ -123,7 +123,7 @@ import TestSupport
         #expect(try await store.append([first]) == [.committed])
         let held = try await store.beat(stranger, lease: .seconds(60), isFirst: true)
         #expect(held.peers.map(\.id) == [store.writer])
-        #expect(held.heads == [Beat.Head(queue: queue.record.id, epoch: .max, seq: queue.state.head)])
+        #expect(held.heads == [Beat.Head(queue: queue.record.id, epoch: .max, position: queue.state.position)])
         let joins = try queue.append { for _ in 0..<3 { _ = try $0.join(lane: 0, at: $1, &$2) } }
         #expect(try await store.append([joins], by: stranger) == [.committed])
         #expect(try await store.held(by: stranger, in: queue.record.id).map(\.number).sorted() == [1, 2, 3])

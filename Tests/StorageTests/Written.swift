@@ -15,10 +15,10 @@ struct Written {
     }
 
     mutating func append(_ command: (inout QueueState, Timestamp, inout [QueueEvent]) throws -> Void) rethrows -> LogAppend {
-        let base = state.head
+        let base = state.position
         var events: [QueueEvent] = []
         try command(&state, now, &events)
-        var append = LogAppend(record: record, expectedHead: base, status: state.status, counters: state.counters)
+        var append = LogAppend(record: record, expected: base, status: state.status, counters: state.counters)
         for event in events {
             if case .joined = event.change {
                 sessions += 1

@@ -4,12 +4,14 @@ import QueueEngine
 import QueueService
 import Telemetry
 
-/// What instances tell each other, as bytes. Version 1:
+/// What instances tell each other, as bytes. Version 2:
 ///
 ///     version (1 byte) · code (16) · sender (16) · body
 ///
 /// The code is HMAC-SHA256 over all the rest, cut to 16 bytes, with a secret of the store: whoever can write to the
 /// channel and does not serve the store cannot make anybody believe anything. Numbers in the body are varints (LEB128).
+///
+/// Version 1, which is read too, does not say when the event before its first one was.
 struct BusCodec: Sendable {
     enum Content: Equatable {
         /// The number of an instance's sign of life to itself.
@@ -17,7 +19,8 @@ struct BusCodec: Sendable {
         case messages([BusMessage])
     }
 
-    static let version: UInt8 = 1
+    static let version: UInt8 = 2
+    private static let readable: ClosedRange<UInt8> = 1...2
     /// Bytes of one message. What does not fit is told by the head of its log alone.
     static let limit = 65_536
     private static let codeBytes = 16
@@ -64,15 +67,15 @@ struct BusCodec: Sendable {
     // MARK: Reading
 
     func decode(_ bytes: [UInt8]) throws(BusRefusal) -> (sender: InstanceID, content: Content) {
-        guard bytes.first == BusCodec.version else { throw .version }
+        guard let version = bytes.first, BusCodec.readable.contains(version) else { throw .version }
         guard bytes.count <= BusCodec.limit, bytes.count > BusCodec.headBytes else { throw .size }
         let code = bytes[1..<1 + BusCodec.codeBytes]
-        let signed = [BusCodec.version] + bytes[(1 + BusCodec.codeBytes)...]
+        let signed = [version] + bytes[(1 + BusCodec.codeBytes)...]
         let truth = self.code(of: signed)
         // In a time that does not depend on where they differ.
         guard zip(code, truth).reduce(0, { $0 | ($1.0 ^ $1.1) }) == 0 else { throw .forged }
         guard let sender = InstanceID(bytes: bytes[1 + BusCodec.codeBytes..<BusCodec.headBytes]) else { throw .malformed }
-        var body = ByteReader(bytes[BusCodec.headBytes...])
+        var body = ByteReader(bytes[BusCodec.headBytes...], version: version)
         let content = try body.content()
         guard body.isAtEnd else { throw .malformed }
         return (sender, content)
@@ -81,7 +84,7 @@ struct BusCodec: Sendable {
 
 extension BusMessage {
     /// Tells that there is something new, and not what.
-    var headOnly: BusMessage { BusMessage(queue: queue, epoch: epoch, head: head, events: []) }
+    var headOnly: BusMessage { BusMessage(queue: queue, epoch: epoch, head: head, previous: nil, events: []) }
 }
 
 // MARK: - The body
@@ -105,7 +108,9 @@ private struct ByteWriter {
         number(message.epoch)
         number(message.head)
         number(UInt64(message.events.count))
-        var last: Int64 = 0
+        guard !message.events.isEmpty else { return }
+        var last = message.previous?.microseconds ?? 0
+        number(UInt64(last))
         for event in message.events {
             number(UInt64(event.at.microseconds - last))
             last = event.at.microseconds
@@ -151,7 +156,12 @@ private struct ByteWriter {
 
 private struct ByteReader {
     private var rest: ArraySlice<UInt8>
-    init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
+    private let version: UInt8
+
+    init(_ bytes: ArraySlice<UInt8>, version: UInt8) {
+        rest = bytes
+        self.version = version
+    }
 
     var isAtEnd: Bool { rest.isEmpty }
 
@@ -197,7 +207,9 @@ private struct ByteReader {
         let count = try count(size: 2)
         guard UInt64(count) <= head else { throw .malformed }
         var events: [QueueEvent] = []
-        var last: Int64 = 0
+        let previous = version > 1 && count > 0 ? try number() : 0
+        guard previous < 1 << 62 else { throw .malformed }
+        var last = Int64(previous)
         for index in 0..<count {
             let passed = try number()
             guard passed < 1 << 62 - UInt64(last) else { throw .malformed }
@@ -205,7 +217,9 @@ private struct ByteReader {
             events.append(
                 QueueEvent(seq: head - UInt64(count - 1 - index), at: Timestamp(microseconds: last), change: try change()))
         }
-        return BusMessage(queue: queue, epoch: epoch, head: head, events: events)
+        return BusMessage(
+            queue: queue, epoch: epoch, head: head, previous: previous == 0 ? nil : Timestamp(microseconds: Int64(previous)), events: events
+        )
     }
 
     private mutating func change() throws(BusRefusal) -> QueueEvent.Change {

@@ -56,10 +56,10 @@ struct AppendStatement {
         closed.give(to: &call)
         announced.give(to: &call)
         receipts.give(to: &call)
-        return call.with(instance)
+        return call.with(instance).with(queues.expectedAt)
     }
 
-    /// Answers a row for each queue: id, head before (null: no such queue), whether it was written, and what stood against it.
+    /// Answers a row for each queue: id, whether its log is where it was expected, whether it was written, and what stood against it.
     ///
     /// The lease's row is locked against being removed: whoever removes it knows that nothing more of this instance comes.
     ///
@@ -69,13 +69,16 @@ struct AppendStatement {
     private static let text: StaticString = """
         WITH asked AS MATERIALIZED (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::uuid[],
-                $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[])
+                $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $63::timestamptz[])
             AS asked (id, expected, head, at, status, counters, tenant_id, epoch, slug, name, description, redirect_url,
-                configuration, created_at)
+                configuration, created_at, expected_at)
         ), leased AS MATERIALIZED (
             SELECT FROM instances WHERE id = $62::uuid AND expires_at > clock_timestamp() FOR KEY SHARE
         ), locked AS MATERIALIZED (
-            SELECT id, head FROM queues WHERE id = ANY ($1) AND is_active ORDER BY id FOR NO KEY UPDATE
+            SELECT id, head, last_event_at FROM queues WHERE id = ANY ($1) AND is_active ORDER BY id FOR NO KEY UPDATE
+        ), continued AS MATERIALIZED (
+            SELECT a.id FROM asked a LEFT JOIN locked l ON l.id = a.id
+            WHERE coalesce(l.head = a.expected AND l.last_event_at = a.expected_at, a.expected = 0)
         ), joining AS MATERIALIZED (
             SELECT * FROM unnest($21::uuid[], $22::bigint[], $23::uuid[], $24::text[], $25::text[], $26::text[], $27::text[],
                 $28::text[], $29::text[], $30::timestamptz[], $31::timestamptz[], $32::timestamptz[], $33::timestamptz[],
@@ -103,8 +106,8 @@ struct AppendStatement {
             SELECT a.id FROM asked a JOIN queues q ON q.slug = a.slug AND q.is_active AND q.id <> a.id
             WHERE a.configuration IS NOT NULL
         ), granted AS MATERIALIZED (
-            SELECT a.* FROM asked a LEFT JOIN locked l ON l.id = a.id
-            WHERE EXISTS (SELECT FROM leased) AND coalesce(l.head, 0) = a.expected AND a.id NOT IN (SELECT queue_id FROM user_taken)
+            SELECT a.* FROM asked a JOIN continued c ON c.id = a.id
+            WHERE EXISTS (SELECT FROM leased) AND a.id NOT IN (SELECT queue_id FROM user_taken)
                 AND a.id NOT IN (SELECT queue_id FROM receipt_taken) AND a.id NOT IN (SELECT id FROM slug_taken)
         ), advanced AS (
             UPDATE queues q SET head = g.head, status = g.status, counters = g.counters::jsonb,
@@ -160,8 +163,8 @@ struct AppendStatement {
             INSERT INTO receipts (tenant_id, key, request_hash, result)
             SELECT p.tenant_id, p.key, p.request_hash, p.result FROM proving p JOIN granted g ON g.id = p.queue_id
         )
-        SELECT a.id, l.head, g.id IS NOT NULL, u.event, r.receipt, s.id IS NOT NULL, NOT EXISTS (SELECT FROM leased)
-        FROM asked a LEFT JOIN locked l ON l.id = a.id LEFT JOIN granted g ON g.id = a.id
+        SELECT a.id, c.id IS NOT NULL, g.id IS NOT NULL, u.event, r.receipt, s.id IS NOT NULL, NOT EXISTS (SELECT FROM leased)
+        FROM asked a LEFT JOIN continued c ON c.id = a.id LEFT JOIN granted g ON g.id = a.id
             LEFT JOIN user_taken u ON u.queue_id = a.id LEFT JOIN receipt_taken r ON r.queue_id = a.id
             LEFT JOIN slug_taken s ON s.id = a.id
         """
@@ -172,6 +175,7 @@ struct AppendStatement {
 private struct Queues {
     private var id = PostgresColumn<QueueID>()
     private var expected = PostgresColumn<Int64>()
+    private(set) var expectedAt = PostgresColumn<Timestamp>()
     private var head = PostgresColumn<Int64>()
     private var at = PostgresColumn<Timestamp>()
     private var status = PostgresColumn<String>()
@@ -189,8 +193,9 @@ private struct Queues {
         let record = append.record
         let isConfigured = append.events.contains { if case .configured = $0.event.change { true } else { false } }
         id.append(record.id)
-        expected.append(Int64(append.expectedHead))
-        head.append(Int64(append.expectedHead) + Int64(append.events.count))
+        expected.append(Int64(append.expected.seq))
+        expectedAt.append(append.expected.at)
+        head.append(Int64(append.expected.seq) + Int64(append.events.count))
         at.append(append.events.last?.event.at)
         status.append(append.status.rawValue)
         counters.append(JSON.encode(append.counters))

@@ -58,19 +58,17 @@ extension PostgresStore {
     private static func outcomes(_ rows: [PostgresRow], of batch: [LogAppend]) throws(PostgresError) -> [AppendOutcome] {
         do throws(StoreError) {
             var found: [QueueID: AppendOutcome] = [:]
-            for row in rows { found[try row.get(0)] = try outcome(row, of: batch) }
+            for row in rows { found[try row.get(0)] = try outcome(row) }
             return batch.map { found[$0.record.id] ?? .behind }
         } catch {
             throw PostgresError(state: "XX000", message: "\(error)")
         }
     }
 
-    private static func outcome(_ row: PostgresRow, of batch: [LogAppend]) throws(StoreError) -> AppendOutcome {
+    private static func outcome(_ row: PostgresRow) throws(StoreError) -> AppendOutcome {
         if try row.get(2) { return .committed }
         if try row.get(6) { return .lapsed }
-        let id: QueueID = try row.get(0)
-        let head = UInt64(try row.optional(1, as: Int64.self) ?? 0)
-        guard batch.contains(where: { $0.record.id == id && $0.expectedHead == head }) else { return .behind }
+        guard try row.get(1) else { return .behind }
         if try row.get(5) { return .slugTaken }
         if let event = try row.optional(3, as: Int64.self) { return .userConflict(eventIndex: Int(event)) }
         if let receipt = try row.optional(4, as: Int64.self) { return .receiptConflict(index: Int(receipt)) }
@@ -80,7 +78,7 @@ extension PostgresStore {
     /// Whether the log holds these events, and not somebody else's under their numbers.
     private func holds(_ append: LogAppend) async throws(PostgresError) -> Bool {
         do throws(StoreError) {
-            let entries = try await entries(of: append.record.id, after: append.expectedHead, limit: append.events.count)
+            let entries = try await entries(of: append.record.id, after: append.expected.seq, limit: append.events.count)
             return entries.count == append.events.count
                 && zip(entries, append.events).allSatisfy { entry, own in
                     guard entry.event == own.event else { return false }

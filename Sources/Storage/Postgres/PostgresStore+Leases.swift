@@ -18,7 +18,7 @@ extension PostgresStore {
             """
         ).with(instance).with(lease.microseconds)
         let others = PostgresCall("SELECT id, expires_at FROM instances WHERE id <> $1").with(instance)
-        let heads = PostgresCall("SELECT id, epoch, head FROM queues WHERE is_active")
+        let heads = PostgresCall("SELECT id, epoch, head, last_event_at FROM queues WHERE is_active")
         let results: [PostgresResult]
         do { results = try await run(lock + [renewal, others, heads], seconds: settings.answerSeconds).get().suffix(3) } catch {
             throw StoreError(error)
@@ -30,7 +30,7 @@ extension PostgresStore {
             heads: try results[2].rows.map { row throws(StoreError) in
                 Beat.Head(
                     queue: try row.get(0), epoch: UInt64(bitPattern: try row.get(1, as: Int64.self)),
-                    seq: UInt64(try row.get(2, as: Int64.self)))
+                    position: LogPosition(seq: UInt64(try row.get(2, as: Int64.self)), at: try row.get(3)))
             })
     }
 

@@ -66,10 +66,10 @@ private struct SQLiteAppend {
 
     private func moveHead() throws -> Bool {
         let record = append.record
-        let head = Int64(append.expectedHead) + Int64(append.events.count)
+        let head = Int64(append.expected.seq) + Int64(append.events.count)
         let counters = JSON.encode(append.counters)
         let at = append.events.last?.event.at.microseconds
-        if append.expectedHead == 0, !append.events.isEmpty {
+        if append.expected.seq == 0, !append.events.isEmpty {
             try execute(
                 """
                 INSERT INTO queues (id, tenant_id, epoch, slug, name, description, redirect_url, configuration, status, head,
@@ -85,9 +85,9 @@ private struct SQLiteAppend {
         try execute(
             """
             UPDATE queues SET head = ?, status = ?, counters = ?, last_event_at = coalesce(?, last_event_at)
-            WHERE id = ? AND head = ? AND is_active
+            WHERE id = ? AND head = ? AND last_event_at = ? AND is_active
             """,
-            [head, append.status.rawValue, counters, at, queue, Int64(append.expectedHead)])
+            [head, append.status.rawValue, counters, at, queue, Int64(append.expected.seq), append.expected.at.microseconds])
         guard db.changesCount == 1 else { return false }
         if append.events.contains(where: { if case .configured = $0.event.change { true } else { false } }) {
             try execute(

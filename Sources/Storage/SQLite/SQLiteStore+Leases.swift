@@ -26,9 +26,11 @@ extension SQLiteStore {
                 .compactMap { row in
                     InstanceID(bytes: row[0] as Data).map { Beat.Peer(id: $0, expiresAt: Timestamp(microseconds: row[1])) }
                 }
-            let heads = try Row.fetchAll(db, sql: "SELECT id, epoch, head FROM queues WHERE is_active").compactMap { row in
+            let heads = try Row.fetchAll(db, sql: "SELECT id, epoch, head, last_event_at FROM queues WHERE is_active").compactMap { row in
                 QueueID(bytes: row[0] as Data).map { queue in
-                    Beat.Head(queue: queue, epoch: UInt64(bitPattern: row[1] as Int64), seq: UInt64(row[2] as Int64))
+                    Beat.Head(
+                        queue: queue, epoch: UInt64(bitPattern: row[1] as Int64),
+                        position: LogPosition(seq: UInt64(row[2] as Int64), at: Timestamp(microseconds: row[3])))
                 }
             }
             return Beat(
