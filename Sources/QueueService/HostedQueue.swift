@@ -9,6 +9,8 @@ struct HostedQueue {
     var snapshot: QueueSnapshot?
     /// The newest first, expired ones among them.
     var announcements: [Announcement] = []
+    /// How far the store's log was at the last beat.
+    var storeHead: UInt64 = 0
     /// The replica is being brought up to date from the store.
     var isCatchingUp = false
     /// How often that has begun.
@@ -32,6 +34,7 @@ struct HostedQueue {
         state = QueueState(stored.image)
         presence = Presence()
         announcements = []
+        storeHead = 0
         kept = []
     }
 

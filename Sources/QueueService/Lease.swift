@@ -4,14 +4,29 @@ public import QueueEngine
 public enum Instance {}
 public typealias InstanceID = Identifier<Instance>
 
+/// What an instance can take in of those whom another one sends away.
+public struct Capacity: Sendable, Hashable {
+    /// Connections for which there is room.
+    public let room: Int
+    /// Visitors who may come in a second without those who are there noticing.
+    public let arrivalsPerSecond: Int
+    public init(room: Int, arrivalsPerSecond: Int) {
+        self.room = room
+        self.arrivalsPerSecond = arrivalsPerSecond
+    }
+}
+
 /// What an instance is told when it says that it lives. All times are the store's clock.
 public struct Beat: Sendable {
     public struct Peer: Sendable, Hashable {
         public let id: InstanceID
         public let expiresAt: Timestamp
-        public init(id: InstanceID, expiresAt: Timestamp) {
+        /// As it said last; nil where it has not said.
+        public let capacity: Capacity?
+        public init(id: InstanceID, expiresAt: Timestamp, capacity: Capacity? = nil) {
             self.id = id
             self.expiresAt = expiresAt
+            self.capacity = capacity
         }
     }
 
@@ -46,6 +61,8 @@ public struct Beat: Sendable {
 struct Peers {
     /// Those with a lease.
     var live: [InstanceID] = []
+    /// What they said last that they can take in, of those who have said it.
+    var capacities: [Capacity] = []
 
     /// How many of them come before `instance` in seeing to a queue's time: 0 where it is the first.
     ///

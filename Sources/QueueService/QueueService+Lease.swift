@@ -9,6 +9,12 @@ extension QueueService {
     /// How many have a lease, this one among them.
     public var instanceCount: Int { peers.live.count + 1 }
 
+    /// What the others have said that they can take in; none of those who have not said it.
+    public var othersCapacity: [Capacity] { peers.capacities }
+
+    /// From here on the others are told with each beat what this one can take in.
+    public func report(_ capacity: @escaping @Sendable () -> Capacity) { self.capacity = capacity }
+
     /// Says that this instance lives, and learns what the others have done.
     func beat() async {
         let known = hosted.compactMapValues { $0.snapshot == nil ? nil : $0.state.position }
@@ -25,9 +31,10 @@ extension QueueService {
 
     func askForLease(isFirst: Bool) async throws(StoreError) -> Beat {
         let asked = clock.now()
-        let beat = try await store.beat(instance, lease: lease.duration, isFirst: isFirst)
+        let beat = try await store.beat(instance, lease: lease.duration, capacity: capacity?(), isFirst: isFirst)
         clock.calibrate(beat.now, roundTrip: clock.now() - asked)
-        peers.live = beat.peers.filter { $0.expiresAt > beat.now }.map(\.id)
+        let live = beat.peers.filter { $0.expiresAt > beat.now }
+        peers = Peers(live: live.map(\.id), capacities: live.compactMap(\.capacity))
         return beat
     }
 
@@ -38,6 +45,7 @@ extension QueueService {
                 await adopt(head.queue)
                 continue
             }
+            hosted[head.queue]?.storeHead = head.position.seq
             if let known = known[head.queue], queue.record.epoch != head.epoch || !head.position.mayFollow(known) {
                 await rebuild(head.queue)
             } else if head.position.seq > queue.state.head {
@@ -45,6 +53,11 @@ extension QueueService {
             }
         }
         for gone in Set(known.keys).subtracting(beat.heads.map(\.queue)) { unhost(gone) }
+    }
+
+    /// How many events the queues' replicas are behind the store, as of the last beat; those that are not left out.
+    public var lags: [QueueID: UInt64] {
+        hosted.compactMapValues { $0.storeHead > $0.state.head ? $0.storeHead - $0.state.head : nil }
     }
 
     // MARK: Those who do not live any more

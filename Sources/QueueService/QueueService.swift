@@ -24,6 +24,7 @@ public actor QueueService {
     var slugs: [String: QueueID] = [:]
     var observers: [any QueueObserver] = []
     var peers = Peers()
+    var capacity: (@Sendable () -> Capacity)?
     var isBurying = false
     var pending: [any PendingCommand] = []
     var isCommitting = false

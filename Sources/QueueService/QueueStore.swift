@@ -106,8 +106,10 @@ public protocol QueueStore: Sendable {
 
     /// Takes a lease from now on or makes it longer; a durable write.
     ///
-    /// - Parameter isFirst: of two instances that start at the same time one sees the other.
-    func beat(_ instance: InstanceID, lease: Timestamp.Span, isFirst: Bool) async throws(StoreError) -> Beat
+    /// - Parameters:
+    ///   - capacity: what the others are told of this one.
+    ///   - isFirst: of two instances that start at the same time one sees the other.
+    func beat(_ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool) async throws(StoreError) -> Beat
     /// Ends the instance's own lease. Whoever it still holds is for the others to mark.
     func endLease(_ instance: InstanceID) async throws(StoreError)
     /// Forgets an instance whose lease has lapsed. Nothing that it has under way is committed any more.

@@ -90,6 +90,12 @@ final class ServerCore: Sendable {
                 queue: queue, session: session, ticket: ticket, user: user, expiresAt: now + .seconds(settings.sessionTokenSeconds)))
     }
 
+    /// What the others may send here when they go: less where there is little time or memory left.
+    func capacity(_ load: LoadMeter) -> Capacity {
+        let room = memory.isShort ? 0 : max(0, settings.limits.connections - limits.connectionCount)
+        return Capacity(room: room, arrivalsPerSecond: max(20, Int(Double(settings.limits.arrivalsPerSecond) * (1 - load.share))))
+    }
+
     /// Brings up to date what is not counted as it happens.
     func measure() async {
         let load = store.takeLoad()
@@ -98,6 +104,7 @@ final class ServerCore: Sendable {
         measurements.storeRequestsWaiting.set(load.waiting)
         measurements.storeWaitMaxSeconds.set(load.longestWaitSeconds)
         measurements.instances.set(await service.instanceCount)
+        measurements.replicaLagEvents.set(await service.lags.values.max() ?? 0)
         measurements.openConnections.set(limits.connectionCount)
         let turns = loops.withLock { $0.map { $0.loop.takeLongestTurn() } }
         measurements.longestTurnSeconds.set(Double(turns.max() ?? 0) / 1e9)

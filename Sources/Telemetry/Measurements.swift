@@ -37,6 +37,8 @@ public struct Measurements: Sendable {
     public let storeWaitMaxSeconds: Meter
     /// Instances that have a lease, this one among them.
     public let instances: Meter
+    /// Of the queue that is furthest behind the store.
+    public let replicaLagEvents: Meter
     public let bus: BusMeasurements
 
     public init(registry: PrometheusRegistry = PrometheusRegistry()) {
@@ -78,6 +80,7 @@ public struct Measurements: Sendable {
         storeRequestsWaiting = meter("store_requests_waiting")
         storeWaitMaxSeconds = meter("store_wait_max_seconds")
         instances = meter("instances")
+        replicaLagEvents = meter("replica_lag_events_max")
         bus = BusMeasurements(registry: registry)
     }
 

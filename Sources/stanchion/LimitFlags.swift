@@ -24,6 +24,12 @@ struct LimitFlags: ParsableArguments {
     @Option(help: "Joins into a queue, RATE:BURST a second. Default 20000:40000. [STANCHION_JOINS_PER_QUEUE]")
     var joinsPerQueue: String?
 
+    @Option(
+        help:
+            "Visitors of an instance that is drained who may come to this one in a second, while it has little to do. Default 2000. [STANCHION_ARRIVALS_PER_SECOND]"
+    )
+    var arrivalsPerSecond: String?
+
     @Option(help: "A visitor's messages, RATE:BURST a second. Default 20:40. [STANCHION_MESSAGE_RATE]")
     var messageRate: String?
 
@@ -52,6 +58,7 @@ struct LimitFlags: ParsableArguments {
         try sources.integer("max-connections", flag: maxConnections, in: 1...10_000_000, &limits.connections)
         try sources.integer("connections-per-address", flag: connectionsPerAddress, in: 1...10_000_000, &limits.connectionsPerAddress)
         try sources.integer("tls-handshakes", flag: tlsHandshakes, in: 1...1_000_000, &limits.secureHandshakes)
+        try sources.integer("arrivals-per-second", flag: arrivalsPerSecond, in: 20...1_000_000, &limits.arrivalsPerSecond)
         try sources.rate("handshakes", flag: handshakes, &limits.handshakes)
         try sources.rate("handshakes-per-address", flag: handshakesPerAddress, &limits.handshakesPerAddress)
         try sources.rate("joins-per-address", flag: joinsPerAddress, &limits.joinsPerAddress)

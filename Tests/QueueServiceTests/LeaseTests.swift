@@ -45,7 +45,7 @@ import TestSupport
         for _ in 0..<3 { for service in others { await service.beat() } }
         #expect(try await absences(instances, queue) == [lost])
         for service in others { #expect(try await service.queue(queue).state.absentCount == lost.count) }
-        let first = try await instances.store.beat(InstanceID(high: 0, low: 1), lease: .seconds(1), isFirst: true)
+        let first = try await instances.store.beat(InstanceID(high: 0, low: 1), lease: .seconds(1), capacity: nil, isFirst: true)
         #expect(!first.peers.contains { $0.id == dead.instance })
     }
 

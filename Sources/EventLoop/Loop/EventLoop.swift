@@ -75,6 +75,13 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1_000
     }
 
+    /// Processor time that this process has used, in nanoseconds.
+    public static func processorTime() -> UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+
     /// The loop's time in whole seconds, for time limits that need no better.
     public var second: UInt32 { UInt32(truncatingIfNeeded: now / 1_000_000_000) }
 

@@ -28,6 +28,7 @@ extension ServerCore {
         let since = await service.outage?.since
         let bus = service.bus.health
         let instances = await service.instanceCount
+        let lags = await service.lags.sorted { $0.value > $1.value }
         return .json { bytes in
             bytes.member("status", since == nil && !bus.isDown ? "ok" : "degraded")
             bytes.member("store") { bytes in
@@ -35,6 +36,13 @@ extension ServerCore {
                 bytes.member("since", ifPresent: since)
             }
             bytes.member("instances", instances)
+            bytes.key("lag")
+            bytes.array(lags.prefix(20)) { bytes, lag in
+                bytes.object {
+                    $0.member("queue", "\(lag.key)")
+                    $0.member("events", lag.value)
+                }
+            }
             bytes.member("bus") { bytes in
                 bytes.member("status", bus.isDown ? "degraded" : "ok")
                 bytes.member("kind", bus == .none ? "store" : "redis")

@@ -71,6 +71,8 @@ public final class Server: Sendable {
         let router = core.makeRouter()
         handles = group.loops.map { core.attach($0, router) }
         for handle in handles { await core.service.observe(LoopObserver(handle: handle)) }
+        let load = LoadMeter(loops: group.loops.count)
+        await core.service.report { core.capacity(load) }
         Server.watchMemory(core, on: serviceLoop)
         let log = core.log
         let measurements = core.measurements
@@ -121,8 +123,9 @@ public final class Server: Sendable {
     /// Takes at most `drainSeconds`.
     public func drain() async {
         listeners.closeAll()
-        let spread = Double(core.settings.drainSeconds)
-        for handle in handles { handle.loop.execute { handle.live.onLoop.drain(over: spread) } }
+        let plan = DrainPlan(
+            visitors: core.limits.connectionCount, others: await core.service.othersCapacity, longest: Double(core.settings.drainSeconds))
+        for handle in handles { handle.loop.execute { handle.live.onLoop.drain(plan) } }
         let deadline = ContinuousClock.now + .seconds(core.settings.drainSeconds)
         while await connectionCount() > 0, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(20)) }
         await core.service.stop()

@@ -11,6 +11,8 @@ public struct LimitSettings: Sendable {
     /// Joins of an address, and into a queue.
     public var joinsPerAddress = Rate(perSecond: 20, burst: 500)
     public var joinsPerQueue = Rate(perSecond: 20_000, burst: 40_000)
+    /// Visitors of an instance that goes who may come to this one in a second, while it has little to do.
+    public var arrivalsPerSecond = 2_000
     /// Whether loopback peers count.
     public var countsLoopback = false
     /// How long an address is refused after one of its connections was closed with 4008, in seconds.

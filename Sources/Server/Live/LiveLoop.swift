@@ -138,12 +138,13 @@ final class LiveLoop {
 
     // MARK: Draining
 
-    /// Sends everyone away, each with a moment of its own to come back.
-    func drain(over seconds: Double) {
+    /// Sends everyone away, each with a moment of its own to come back: who stands in front comes first.
+    func drain(_ plan: DrainPlan) {
         isDraining = true
+        for queue in queues.values { queue.drain(plan) }
         loop.forEachConnection { connection in
             switch connection.handler {
-            case let visitor as LiveVisitor: visitor.drain(afterSeconds: Double.random(in: 0.5...max(0.5, seconds)))
+            case let visitor as LiveVisitor: visitor.drain(afterSeconds: plan.moment(of: 0, among: 1, random: .random(in: 0...1)))
             case let http as HTTPConnection: http.drain(connection)
             case let socket as EventSocket: socket.drain()
             default: connection.closeWhenSent()

@@ -114,6 +114,12 @@ final class LiveQueue {
         for feed in feeds { feed.poke() }
     }
 
+    func drain(_ plan: DrainPlan) {
+        for (index, visitor) in members.enumerated() {
+            visitor.drain(afterSeconds: plan.moment(of: index, among: members.count, random: .random(in: 0...1)))
+        }
+    }
+
     /// The queue is gone.
     func close() {
         telling = Telling()

@@ -222,6 +222,7 @@ final class LiveVisitor: ConnectionHandler {
     }
 
     func drain(afterSeconds: Double) {
+        guard phase != .over, phase != .gone else { return }
         send { LiveFrames.reconnect(afterSeconds: afterSeconds, into: &$0) }
         end(.restarting)
     }

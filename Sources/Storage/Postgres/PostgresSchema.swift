@@ -5,6 +5,7 @@ enum PostgresSchema {
     static let migrations: [(version: Int64, name: String, statements: [StaticString])] = [
         (1, "queues, sessions, log", first), (2, "instances", second),
         (3, "statistics", third), (4, "the index by ticket", fourth),
+        (5, "what instances can take in", fifth),
     ]
     static var newest: Int64 { migrations.last!.version }
 
@@ -99,5 +100,9 @@ enum PostgresSchema {
     private static let fourth: [StaticString] = [
         "ALTER TABLE user_sessions DROP CONSTRAINT user_sessions_pkey",
         "ALTER TABLE user_sessions ADD PRIMARY KEY (queue_id, ticket)",
+    ]
+
+    private static let fifth: [StaticString] = [
+        "ALTER TABLE instances ADD COLUMN room bigint, ADD COLUMN arrivals_per_second bigint"
     ]
 }

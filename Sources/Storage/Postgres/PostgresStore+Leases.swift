@@ -5,19 +5,24 @@ public import QueueService
 extension PostgresStore {
     private static let startLock: Int64 = 0x5374_616E_6C65_6173  // "Stanleas"
 
-    public func beat(_ instance: InstanceID, lease: Timestamp.Span, isFirst: Bool) async throws(StoreError) -> Beat {
+    public func beat(
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool
+    ) async throws(StoreError) -> Beat {
         // Under a lock two that start at once come one after the other, and the second sees the first.
         let lock = isFirst ? [PostgresCall("SELECT pg_advisory_xact_lock($1::bigint)").with(PostgresStore.startLock)] : []
         let renewal = PostgresCall(
             """
-            INSERT INTO instances AS i (id, held_since, expires_at)
-                SELECT $1::uuid, now, now + $2::bigint * interval '1 microsecond' FROM (SELECT clock_timestamp() AS now) c
+            INSERT INTO instances AS i (id, held_since, expires_at, room, arrivals_per_second)
+                SELECT $1::uuid, now, now + $2::bigint * interval '1 microsecond', $3::bigint, $4::bigint
+                FROM (SELECT clock_timestamp() AS now) c
             ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at,
+                room = excluded.room, arrivals_per_second = excluded.arrivals_per_second,
                 held_since = CASE WHEN i.expires_at < excluded.held_since THEN excluded.held_since ELSE i.held_since END
             RETURNING held_since, expires_at - $2::bigint * interval '1 microsecond'
             """
-        ).with(instance).with(lease.microseconds)
-        let others = PostgresCall("SELECT id, expires_at FROM instances WHERE id <> $1").with(instance)
+        ).with(instance).with(lease.microseconds).with(capacity.map { Int64($0.room) }).with(
+            capacity.map { Int64($0.arrivalsPerSecond) })
+        let others = PostgresCall("SELECT id, expires_at, room, arrivals_per_second FROM instances WHERE id <> $1").with(instance)
         let heads = PostgresCall("SELECT id, epoch, head, last_event_at FROM queues WHERE is_active")
         let results: [PostgresResult]
         do { results = try await run(lock + [renewal, others, heads], seconds: settings.answerSeconds).get().suffix(3) } catch {
@@ -26,12 +31,20 @@ extension PostgresStore {
         guard let own = results[0].first else { throw .corrupt("a lease without a row") }
         return Beat(
             now: try own.get(1), heldSince: try own.get(0),
-            peers: try results[1].rows.map { row throws(StoreError) in Beat.Peer(id: try row.get(0), expiresAt: try row.get(1)) },
+            peers: try results[1].rows.map(PostgresStore.peer),
             heads: try results[2].rows.map { row throws(StoreError) in
                 Beat.Head(
                     queue: try row.get(0), epoch: UInt64(bitPattern: try row.get(1, as: Int64.self)),
                     position: LogPosition(seq: UInt64(try row.get(2, as: Int64.self)), at: try row.get(3)))
             })
+    }
+
+    private static func peer(_ row: PostgresRow) throws(StoreError) -> Beat.Peer {
+        var capacity: Capacity?
+        if let room = try row.optional(2, as: Int64.self), let arrivals = try row.optional(3, as: Int64.self) {
+            capacity = Capacity(room: Int(room), arrivalsPerSecond: Int(arrivals))
+        }
+        return Beat.Peer(id: try row.get(0), expiresAt: try row.get(1), capacity: capacity)
     }
 
     public func endLease(_ instance: InstanceID) async throws(StoreError) {

@@ -12,7 +12,7 @@ extension SQLiteStore {
         return try Int.fetchOne(statement, arguments: [instance.data, now]) != nil
     }
 
-    public func beat(_ instance: InstanceID, lease: Timestamp.Span, isFirst: Bool) async throws(StoreError) -> Beat {
+    public func beat(_ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool) async throws(StoreError) -> Beat {
         try await writing { db in
             let now = SQLiteStore.now
             try db.execute(
