@@ -17,7 +17,7 @@ extension QueueService {
 
     /// Says that this instance lives, and learns what the others have done.
     func beat() async {
-        let known = hosted.compactMapValues { $0.snapshot == nil ? nil : $0.state.position }
+        let known = hosted.compactMapValues { $0.snapshot == nil ? nil : ($0.record.epoch, $0.state.position) }
         do throws(StoreError) {
             let beat = try await askForLease(isFirst: false)
             endOutage()
@@ -39,15 +39,15 @@ extension QueueService {
     }
 
     /// - Parameter known: how far the logs were here before the store was asked: it cannot have been behind that.
-    private func learn(_ beat: Beat, _ known: [QueueID: LogPosition]) async {
+    private func learn(_ beat: Beat, _ known: [QueueID: (epoch: UInt64, position: LogPosition)]) async {
         for head in beat.heads {
             guard let queue = hosted[head.queue] else {
                 await adopt(head.queue)
                 continue
             }
             hosted[head.queue]?.storeHead = head.position.seq
-            if let known = known[head.queue], queue.record.epoch != head.epoch || !head.position.mayFollow(known) {
-                await rebuild(head.queue)
+            if let known = known[head.queue], known.epoch != head.epoch || !head.position.mayFollow(known.position) {
+                await rebuild(head.queue, insteadOf: known.epoch)
             } else if head.position.seq > queue.state.head {
                 await catchUp(head.queue)
             }

@@ -45,8 +45,10 @@ extension QueueService {
 
     /// The log here is not the one of the store: it was restored from an older copy. It gets a new epoch, so that whoever
     /// has followed the old one is told, and the replica is built anew. Nobody is held any more: all must show who they are.
-    func rebuild(_ id: QueueID) async {
-        guard let old = hosted[id]?.record else { return }
+    ///
+    /// - Parameter epoch: the history that is contradicted. What is said of one that has been given up is not news.
+    func rebuild(_ id: QueueID, insteadOf epoch: UInt64) async {
+        guard let old = hosted[id]?.record, old.epoch == epoch else { return }
         log.error("the store tells another history of a queue: it was restored from an older copy", metadata: ["queue": "\(id)"])
         do throws(StoreError) {
             try await store.renewEpoch(of: id, from: old.epoch, to: random.next() & ~1)
@@ -97,12 +99,13 @@ extension QueueService {
         hosted[id]?.isCatchingUp = true
         hosted[id]?.catchUps += 1
         var isContinued = true
+        let epoch = queue.record.epoch
         do throws(StoreError) { isContinued = try await readOn(id) } catch {
             log.warning("the log could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
         }
         hosted[id]?.isCatchingUp = false
         tellChange(of: id)
-        if !isContinued { await rebuild(id) }
+        if !isContinued { await rebuild(id, insteadOf: epoch) }
     }
 
     /// Applies what comes after the replica's last event, page after page; false where the log does not have that event.

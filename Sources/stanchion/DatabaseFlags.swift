@@ -3,6 +3,12 @@ import Storage
 
 /// The flags of `serve` for a database on a server.
 struct DatabaseFlags: ParsableArguments {
+    @Option(
+        help:
+            "A replica's postgresql:// address: lists of sessions and mean waits, which may be a little old, are read there while it answers. Default none. [STANCHION_DATABASE_READ_URL]"
+    )
+    var databaseRead: String?
+
     @Option(help: "Connections to Postgres, 1 to 100. Default 4. [STANCHION_DATABASE_CONNECTIONS]")
     var databaseConnections: String?
 
@@ -24,6 +30,12 @@ struct DatabaseFlags: ParsableArguments {
     var leaseSeconds: String?
 
     func read(_ sources: SettingSources, into settings: inout PostgresSettings) throws {
+        if let uri = sources.text("database-read", flag: databaseRead) {
+            guard case .postgres = DatabaseAddress(uri) else {
+                throw Failure.setting("database-read must be postgresql://USER@HOST:PORT/NAME")
+            }
+            settings.readURI = uri
+        }
         try sources.integer("database-connections", flag: databaseConnections, in: 1...100, &settings.connections)
         try sources.integer("database-waiting", flag: databaseWaiting, in: 1...1_000_000, &settings.maximumWaiting)
         try sources.integer("database-wait-seconds", flag: databaseWaitSeconds, in: 1...600, &settings.waitSeconds)

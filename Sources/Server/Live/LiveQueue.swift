@@ -97,7 +97,13 @@ final class LiveQueue {
         for (ticket, moment) in moved {
             let age = (live.server.clock.now() - moment).microseconds / 1_000
             for visitor in find(ticket) where visitor.phase == .waiting || visitor.phase == .admitted {
-                if Int64(live.milliseconds &- visitor.enteredAt) > age { visitor.end(.replaced) } else { newer.append(ticket) }
+                guard Int64(live.milliseconds &- visitor.enteredAt) > age else {
+                    newer.append(ticket)
+                    continue
+                }
+                // Its end may come after its visitor has come back here.
+                visitor.holdsTicket = false
+                visitor.end(.replaced)
             }
         }
         guard !newer.isEmpty else { return }
@@ -110,7 +116,10 @@ final class LiveQueue {
         snapshot = update.snapshot
         announcements = update.announcements.reversed()
         telling = Telling()
-        for visitor in members { visitor.drain(afterSeconds: Double.random(in: 0.5...3)) }
+        for visitor in members {
+            visitor.holdsTicket = false
+            visitor.drain(afterSeconds: Double.random(in: 0.5...3))
+        }
         for feed in feeds { feed.poke() }
     }
 

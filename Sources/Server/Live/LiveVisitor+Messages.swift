@@ -127,6 +127,9 @@ extension LiveVisitor {
             if committed.state.isWaiting(ticket) { live.ticketClosed(id, ticket) }
             return finish("closed")
         }
+        // The queue's history has become another one meanwhile, in which nobody is held yet.
+        guard committed.record.epoch == queue.snapshot.record.epoch else { return drain(afterSeconds: .random(in: 0.5...3)) }
+        holdsTicket = true
         self.session = session
         self.ticket = ticket
         self.user = user

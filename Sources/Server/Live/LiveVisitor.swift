@@ -35,6 +35,8 @@ final class LiveVisitor: ConnectionHandler {
     var isHidden = false
     var isExact = false
     private var awaitsPong = false
+    /// The service counts this connection among those that hold the ticket, and must be told of its end.
+    var holdsTicket = false
     /// Grows with every entry into a queue in this process, and wraps: of two connections with one ticket the later stays.
     var serial: UInt32 = 0
     /// The loop's milliseconds at the entry into the queue.
@@ -102,7 +104,7 @@ final class LiveVisitor: ConnectionHandler {
         live.connectionClosed(connection)
         live.server.measurements.openVisitors.decrement()
         guard let queue else { return }
-        live.ticketClosed(queue.snapshot.record.id, ticket)
+        if holdsTicket { live.ticketClosed(queue.snapshot.record.id, ticket) }
         queue.remove(self)
     }
 

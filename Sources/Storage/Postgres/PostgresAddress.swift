@@ -5,12 +5,15 @@ import EventLoop
 /// A server's address as libpq's parameters, from a connection URI
 /// (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING).
 struct PostgresAddress: Sendable {
-    /// Why a URI is none.
+    /// Why a URI is none, or none for what it is for.
     struct Malformed: Error { let reason: String }
+
+    /// Of several hosts a home must be one that can be written, also after another one has taken its place.
+    enum Purpose { case home, reading }
 
     private let parameters: [(name: String, value: String)]
 
-    init(uri: String) throws(Malformed) {
+    init(uri: String, for purpose: Purpose = .home) throws(Malformed) {
         var reason: UnsafeMutablePointer<CChar>?
         guard let options = PQconninfoParse(uri, &reason) else {
             defer { PQfreemem(reason) }
@@ -22,6 +25,13 @@ struct PostgresAddress: Sendable {
         while let keyword = option.pointee.keyword {
             if let value = option.pointee.val { parameters.append((String(cString: keyword), String(cString: value))) }
             option += 1
+        }
+        if purpose == .home, let wanted = parameters.first(where: { $0.0 == "target_session_attrs" }) {
+            guard ["any", "read-write", "primary"].contains(wanted.1) else {
+                throw Malformed(reason: "target_session_attrs is \(wanted.1), and what is served from must be written")
+            }
+        } else if purpose == .home {
+            parameters.append(("target_session_attrs", "read-write"))
         }
         self.parameters = parameters
     }

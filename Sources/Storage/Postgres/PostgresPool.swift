@@ -174,6 +174,8 @@ final class PoolLoad: Sendable {
 
 /// How a server is spoken to.
 public struct PostgresSettings: Sendable {
+    /// A replica, or several: what may be a little old is asked there. Nil: nothing is.
+    public var readURI: String?
     /// Connections at most, 1 to 100.
     public var connections = 4
     /// Requests that may wait for a connection at once, and for how long. So long an attempt to make one may take, too.

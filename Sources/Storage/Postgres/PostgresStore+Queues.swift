@@ -131,7 +131,7 @@ extension PostgresStore {
     }
 
     public func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double? {
-        try await row(
+        try await oldRows(
             PostgresCall(
                 """
                 SELECT avg((SELECT extract(epoch FROM admitted_at - created_at) FROM user_sessions
@@ -141,7 +141,8 @@ extension PostgresStore {
                         AND seq > (SELECT head FROM queues WHERE id = $1) - $3
                     ORDER BY seq DESC LIMIT $2) l
                 """
-            ).with(queue).with(Int64(last)).with(Int64(20 * last)))?.optional(0)
+            ).with(queue).with(Int64(last)).with(Int64(20 * last))
+        ).first?.optional(0)
     }
 
     public func announcements(of queue: QueueID, at now: Timestamp, limit: Int) async throws(StoreError) -> [Announcement] {

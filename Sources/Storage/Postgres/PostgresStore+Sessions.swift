@@ -30,7 +30,7 @@ extension PostgresStore {
         tenant: TenantID, queue: QueueID?, status: SessionStatus?, after cursor: String?, limit: Int
     ) async throws(StoreError) -> Page<SessionRecord> {
         let after = cursor.flatMap { SessionID($0) } ?? SessionID(high: 0, low: 0)
-        let rows = try await rows(
+        let rows = try await oldRows(
             PostgresCall(
                 """
                 SELECT id, tenant_id, queue_id, ticket, user_id, label, display_name, metadata, status, end_reason,

@@ -15,6 +15,8 @@ public final class PostgresStore: QueueStore {
     private let name: String
     private let pool: LoopBound<PostgresPool>
     private let poolLoad = PoolLoad()
+    /// For what may be a little old.
+    private let replicas: LoopBound<PostgresPool>?
 
     /// Connects, and brings the schema up to date; one instance of several that start at once does it.
     ///
@@ -40,6 +42,10 @@ public final class PostgresStore: QueueStore {
             self.settings = settings
             name = address.description
             pool = LoopBound(PostgresPool(loop: loop, address: address, settings: settings, load: poolLoad), to: loop)
+            replicas = try settings.readURI.map { uri throws(PostgresAddress.Malformed) in
+                let address = try PostgresAddress(uri: uri, for: .reading)
+                return LoopBound(PostgresPool(loop: loop, address: address, settings: settings, load: PoolLoad()), to: loop)
+            }
         } catch {
             throw .malformed(error.reason)
         }
@@ -54,15 +60,19 @@ public final class PostgresStore: QueueStore {
 
     /// Ends all connections. What is asked from here on fails.
     public func close() {
-        let pool = pool
-        loop.execute { pool.onLoop.close() }
+        for pool in [pool, replicas].compactMap({ $0 }) { loop.execute { pool.onLoop.close() } }
     }
 
     /// Carries out statements in one transaction.
     func run(_ calls: [PostgresCall], seconds: Int) async -> Result<[PostgresResult], PostgresError> {
+        await run(calls, seconds: seconds, on: pool)
+    }
+
+    private func run(
+        _ calls: [PostgresCall], seconds: Int, on pool: LoopBound<PostgresPool>
+    ) async -> Result<[PostgresResult], PostgresError> {
         let answer = Answer()
         await withCheckedContinuation { continuation in
-            let pool = pool
             let ask = SendableCalls(calls: calls)
             let start: @Sendable () -> Void = {
                 pool.onLoop.run(ask.calls, seconds: seconds) { result in
@@ -97,6 +107,14 @@ public final class PostgresStore: QueueStore {
 
     func row(_ call: PostgresCall) async throws(StoreError) -> PostgresRow? { try await reading([call])[0].first }
     func rows(_ call: PostgresCall) async throws(StoreError) -> [PostgresRow] { try await reading([call])[0].rows }
+
+    /// What may be a little old: from a replica where there is one that answers.
+    func oldRows(_ call: PostgresCall) async throws(StoreError) -> [PostgresRow] {
+        if let replicas, case .success(let results) = await run([call], seconds: settings.answerSeconds, on: replicas) {
+            return results[0].rows
+        }
+        return try await rows(call)
+    }
 
     /// A write that somebody may see done although it is said to have failed.
     @discardableResult

@@ -4,7 +4,11 @@ line twice, those who are here are told, and all goes on by itself."""
 import asyncio
 import http.client
 import json
+import os
+import shutil
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import time
@@ -15,8 +19,8 @@ from databases import Postgres, free_port, psql
 from harness import KEY, PROGRAM, Server, check_log, clean_environment, rng, wait_for
 
 
-def refuses(uri, status, says):
-    result = subprocess.run([PROGRAM, "serve", "--listen", "127.0.0.1:0", "--database", uri], capture_output=True, text=True, timeout=30,
+def refuses(uri, status, says, *flags):
+    result = subprocess.run([PROGRAM, "serve", "--listen", "127.0.0.1:0", "--database", uri, *flags], capture_output=True, text=True, timeout=30,
                             env=clean_environment())
     output = result.stdout + result.stderr
     assert result.returncode == status and says in output and len(output.splitlines()) == 1, (uri, result.returncode, output)
@@ -174,6 +178,90 @@ def check_ready(server, status):
     wait_for(lambda: server.call("GET", "/ready")[2]["status"] == status, what=f"/ready says {status}")
 
 
+def certificate(folder, name):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+                    f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem", "-days", "30", "-subj", f"/CN={name}", "-addext",
+                    f"subjectAltName=DNS:{name}"], check=True, capture_output=True)
+    for ending in ("key", "pem"):
+        if os.getuid() == 0:
+            shutil.chown(f"{folder}/{name}.{ending}", "postgres")
+    return f"{folder}/{name}.pem"
+
+
+def secure():
+    """TLS to Postgres, up to whose certificate it is."""
+    with Postgres() as postgres:
+        right, wrong = certificate(postgres.folder, "localhost"), certificate(postgres.folder, "other.test")
+        with open(f"{postgres.folder}/data/pg_hba.conf", "w") as rules:
+            rules.write("hostssl all all 127.0.0.1/32 trust\n")
+
+        def show(name):
+            postgres.settings += f" -c ssl=on -c ssl_cert_file={postgres.folder}/{name}.pem -c ssl_key_file={postgres.folder}/{name}.key"
+            postgres.stop("fast")
+            postgres.start()
+
+        show("localhost")
+        uri = f"postgresql://stanchion@localhost:{postgres.port}/postgres?sslmode=verify-full&sslrootcert="
+        with Server(database=uri + right) as server:
+            queue = server.queue(graceSeconds=600)["id"]
+            assert server.good("POST", f"/v1/queues/{queue}/join", {})["session"]
+            assert psql(f"postgresql://stanchion@127.0.0.1:{postgres.port}/postgres", """SELECT bool_and(ssl) FROM pg_stat_ssl s
+                        JOIN pg_stat_activity a USING (pid) WHERE a.application_name = 'stanchion'""") == "t\n"
+        refuses(uri + wrong, 69, "certificate verify failed")
+        refuses(uri.replace("verify-full", "disable") + right, 69, "no encryption")
+        refuses(uri.replace("localhost", "127.0.0.1") + right, 69, "does not match host name")
+        show("other.test")
+        refuses(uri + wrong, 69, "does not match host name")
+
+
+def old():
+    """A server that is too old. There is none here, so one is played: enough of its protocol to be asked what it is."""
+    def message(kind, body):
+        return kind + struct.pack("!I", len(body) + 4) + body
+
+    columns = ((20, struct.pack("!q", 120_003)), (16, b"\1"), (25, b"12.3"))
+    fields = b"".join(b"c\0" + struct.pack("!IhIhih", 0, 0, oid, -1, -1, 1) for oid, _ in columns)
+    row = b"".join(struct.pack("!i", len(value)) + value for _, value in columns)
+    answers = {b"P": message(b"1", b""), b"B": message(b"2", b""), b"D": message(b"T", struct.pack("!h", 3) + fields),
+               b"E": message(b"D", struct.pack("!h", 3) + row) + message(b"C", b"SELECT 1\0"), b"S": message(b"Z", b"I")}
+
+    def serve(listener):
+        connection = listener.accept()[0].makefile("rwb")
+        connection.read(struct.unpack("!I", connection.read(4))[0] - 4)
+        greeting = {"server_version": "12.3", "server_encoding": "UTF8", "client_encoding": "UTF8", "in_hot_standby": "off",
+                    "default_transaction_read_only": "off"}
+        connection.write(message(b"R", struct.pack("!I", 0)) + b"".join(
+            message(b"S", f"{name}\0{value}\0".encode()) for name, value in greeting.items()) + message(b"Z", b"I"))
+        connection.flush()
+        while kind := connection.read(1):
+            connection.read(struct.unpack("!I", connection.read(4))[0] - 4)
+            connection.write(answers.get(kind, b""))
+            connection.flush()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=[listener], daemon=True).start()
+        refuses(f"postgresql://a@127.0.0.1:{listener.getsockname()[1]}/a?sslmode=disable", 69, "PostgreSQL 12.3")
+
+
+def replicas():
+    """What may be a little old is read from a replica, and from its home where that is gone; a place in line never is."""
+    with Postgres() as postgres, postgres.copy("standby") as copy:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'stanchion'"
+        with Server("--database-read", copy.uri(), database=postgres.uri()) as server:
+            queue = server.queue(graceSeconds=600)["id"]
+            place = server.good("POST", f"/v1/queues/{queue}/join", {"user": "a"})
+            wait_for(lambda: len(server.good("GET", f"/v1/sessions?queue={queue}")["items"]) == 1, what="the replica has the session")
+            assert psql(copy.uri(), asked) != "0\n"
+            copy.set("primary_conninfo", "")
+            postgres.set("synchronous_standby_names", "")
+            server.good("POST", f"/v1/queues/{queue}/join", {"user": "b"})
+            assert len(server.good("GET", f"/v1/sessions?queue={queue}")["items"]) == 1, "the list comes from the replica"
+            assert server.good("GET", f"/v1/sessions/{place['session']}")["status"] == "waiting"
+            copy.stop("immediate")
+            assert len(server.good("GET", f"/v1/sessions?queue={queue}")["items"]) == 2
+        refuses("sqlite:/tmp/nothing.db", 78, "database-read", "--database-read", "mysql://a")
+
+
 with Postgres("max_connections=30") as postgres:
     psql(postgres.uri(), "CREATE ROLE app LOGIN")
     psql(postgres.uri(), "CREATE DATABASE app OWNER app")
@@ -192,8 +280,12 @@ with Postgres("max_connections=30") as postgres:
     refuses("postgresql://stanchion@no.such.host.invalid/app", 69, "no.such.host.invalid")
     refuses(postgres.uri("app") + "?sslmode=verify-full", 69, "SSL")
     refuses(postgres.uri("app") + "?sslmod=1", 78, "sslmod")
+    refuses(postgres.uri("app") + "?target_session_attrs=prefer-standby", 78, "must be written")
     refuses("postgresql:///app?host=a,b,c&port=1,2", 69, "match 2 port numbers to 3 hosts")
 
+secure()
+old()
+replicas()
 with Postgres(local="scram-sha-256") as postgres:
     refuses(postgres.uri(), 69, "password")
     refuses(f"postgresql://stanchion:wrong@127.0.0.1:{postgres.port}/postgres", 69, "password")
