@@ -157,6 +157,7 @@ extension QueueService {
         guard let queue = hosted[id], queue.state.position == decision.base else { return }
         hosted[id]?.presence = decision.presence
         hosted[id]?.state = decision.state
+        for (event, _) in decision.events { hosted[id]?.note(event) }
         rename(queue.record, to: decision.record)
         let announcements = decision.events.compactMap { event, detail -> Announcement? in
             guard case .announcement(let text, let severity, let expiresAt) = detail, case .announced = event.change else { return nil }

@@ -9,6 +9,10 @@ struct HostedQueue {
     var snapshot: QueueSnapshot?
     /// The newest first, expired ones among them.
     var announcements: [Announcement] = []
+    /// The last page of the log, as far as somebody has read it here.
+    var tail: [LogEntry] = []
+    /// The `seq` of the last admission that is known here; where it is older than the replica, the replica's first.
+    var lastAdmission: UInt64
     /// How far the store's log was at the last beat.
     var storeHead: UInt64 = 0
     /// The replica is being brought up to date from the store.
@@ -25,6 +29,7 @@ struct HostedQueue {
     init(record: QueueRecord, state: QueueState, announcements: [Announcement] = []) {
         self.record = record
         self.state = state
+        lastAdmission = state.head
         self.announcements = announcements
     }
 
@@ -35,6 +40,8 @@ struct HostedQueue {
         presence = Presence()
         announcements = []
         storeHead = 0
+        tail = []
+        lastAdmission = state.head
         kept = []
     }
 
@@ -59,6 +66,7 @@ struct HostedQueue {
     /// Takes an event that another instance has committed.
     mutating func apply(_ event: QueueEvent, _ moves: inout Moves) {
         state.apply(event)
+        note(event)
         presence.forgetEnded(event.change)
         switch event.change {
         case .connected(let ranges):
@@ -69,6 +77,11 @@ struct HostedQueue {
         case .disconnected(let ranges): moves.contradicted += held(ranges)
         default: break
         }
+    }
+
+    /// The event is in the log.
+    mutating func note(_ event: QueueEvent) {
+        if case .admitted = event.change { lastAdmission = event.seq }
     }
 
     private func held(_ ranges: [TicketRange]) -> [Ticket] {

@@ -2,20 +2,32 @@ import QueueEngine
 
 /// Reading a queue's log.
 extension QueueService {
-    /// Entries after `seq`, at most `limit`; an empty answer means that there is nothing newer.
+    /// Entries after `seq`, some hundreds at most; an empty answer means that this instance knows of nothing newer.
     ///
     /// - Parameter epoch: the log that the reader has followed so far; nil: takes whatever log there is.
     /// - Throws: `logRestarted` where the reader's position is not one of this log: another epoch, a `seq` from the
     ///   future, or one behind which entries have been pruned.
     public func entries(
-        of id: QueueID, tenant: TenantID, after seq: UInt64, epoch: UInt64?, limit: Int
-    ) async throws(ServiceError) -> [LogEntry] {
-        let known = try queue(id, tenant: tenant).record.epoch
-        // The log's own bounds: a reader may have got further than this instance's replica.
-        let bounds = try await asking { () throws(StoreError) in try await store.logBounds(of: id) } ?? 1...1
-        guard epoch == nil || epoch == known, seq <= bounds.upperBound, seq + 1 >= bounds.lowerBound else {
-            throw .logRestarted(epoch: known, first: bounds.lowerBound, head: bounds.upperBound)
+        of id: QueueID, tenant: TenantID, after seq: UInt64, epoch: UInt64?
+    ) async throws(ServiceError) -> ArraySlice<LogEntry> {
+        let known = try queue(id, tenant: tenant)
+        guard epoch == nil || epoch == known.record.epoch else { throw try await restarted(id) }
+        if seq <= known.state.head {
+            let entries = try await asking { () throws(StoreError) in try await page(of: id, after: seq) }
+            if entries.isEmpty ? seq == known.state.head : entries.first!.event.seq == seq + 1 { return entries }
         }
-        return try await asking { () throws(StoreError) in try await store.entries(of: id, after: seq, limit: limit) }
+        // A reader may have got further than this instance's replica, and what it asks for may have been pruned.
+        let bounds = try await bounds(of: id)
+        guard seq <= bounds.upperBound, seq + 1 >= bounds.lowerBound else { throw try await restarted(id) }
+        return []
+    }
+
+    private func bounds(of id: QueueID) async throws(ServiceError) -> ClosedRange<UInt64> {
+        try await asking { () throws(StoreError) in try await store.logBounds(of: id) } ?? 1...1
+    }
+
+    private func restarted(_ id: QueueID) async throws(ServiceError) -> ServiceError {
+        let bounds = try await bounds(of: id)
+        return .logRestarted(epoch: try queue(id).record.epoch, first: bounds.lowerBound, head: bounds.upperBound)
     }
 }

@@ -121,9 +121,4 @@ extension QueueService {
         let now = clock.now()
         return queue.announcements.filter { $0.expiresAt.map { $0 > now } ?? true }
     }
-
-    /// The mean wait of the last thousand who were admitted, in seconds; nil where nobody was.
-    public func averageWait(of id: QueueID) async throws(ServiceError) -> Double? {
-        try await asking { () throws(StoreError) in try await store.averageWait(of: id, last: 1_000) }
-    }
 }

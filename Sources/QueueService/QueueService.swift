@@ -26,6 +26,11 @@ public actor QueueService {
     var peers = Peers()
     var capacity: (@Sendable () -> Capacity)?
     var isBurying = false
+    var memory: MemoryCache
+    let shared: (any SharedCache)?
+    /// Those who wait for somebody who looks for the same.
+    var loading: [CacheKey: [CheckedContinuation<Void, Never>]] = [:]
+    var cacheReads: [CacheLevel: Int] = [:]
     var pending: [any PendingCommand] = []
     var isCommitting = false
     private var nextWake: Timestamp?
@@ -41,12 +46,18 @@ public actor QueueService {
     /// How long somebody without a connection counts as in sight after a join or a poll over REST.
     public static let pollLease = Timestamp.Span.seconds(30)
 
+    /// - Parameters:
+    ///   - shared: what instances keep for each other beside the store.
+    ///   - cacheCapacity: entries of logs that are kept in memory for those who read them.
     public init(
         instance: InstanceID? = nil, executor: any SerialExecutor, store: any QueueStore, bus: any EventBus, clock: any ServiceClock,
-        random: any RandomSource, lease: LeaseSettings = LeaseSettings(), log: Logger
+        random: any RandomSource, lease: LeaseSettings = LeaseSettings(), shared: (any SharedCache)? = nil,
+        cacheCapacity: Int = 100_000, log: Logger
     ) {
         self.instance = instance ?? random.identifier(at: clock.now())
         self.lease = lease
+        self.shared = shared
+        memory = MemoryCache(capacity: cacheCapacity)
         self.executor = executor
         self.store = store
         self.bus = bus

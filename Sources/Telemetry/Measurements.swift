@@ -39,6 +39,8 @@ public struct Measurements: Sendable {
     public let instances: Meter
     /// Of the queue that is furthest behind the store.
     public let replicaLagEvents: Meter
+    /// Pages of logs and mean waits that were asked for, by where they were found: memory, shared, store.
+    public let cacheReads: [String: Counter]
     public let bus: BusMeasurements
 
     public init(registry: PrometheusRegistry = PrometheusRegistry()) {
@@ -81,6 +83,10 @@ public struct Measurements: Sendable {
         storeWaitMaxSeconds = meter("store_wait_max_seconds")
         instances = meter("instances")
         replicaLagEvents = meter("replica_lag_events_max")
+        cacheReads = Dictionary(
+            uniqueKeysWithValues: ["memory", "shared", "store"].map { level in
+                (level, Counter(label: "stanchion_cache_reads_total", dimensions: [("level", level)], factory: registry))
+            })
         bus = BusMeasurements(registry: registry)
     }
 

@@ -12,20 +12,39 @@ struct Migrate: AsyncParsableCommand {
     @Flag(help: "Change nothing; end with status 1 where there is something to do.")
     var check = false
 
+    @Flag(
+        help: """
+            The database was restored from a backup while no instance ran: every queue's log tells another history from here on.             Those who followed the old one are told so, and who was given a place since the backup is not taken for somebody else.
+            """)
+    var newHistory = false
+
     func run() async throws {
         let address = try SettingFlags.address(database)
         let loop = try EventLoopGroup(count: 1).loops[0]
         var isCurrent = true
-        do throws(StoreOpenError) {
+        do {
             if check {
                 isCurrent = try await address.isCurrent(on: loop)
             } else {
-                try await address.open(exclusively: true, on: loop).close()
+                let store = try await address.open(exclusively: true, on: loop)
+                if newHistory { try await renewEpochs(store) }
+                store.close()
             }
-        } catch {
+        } catch let error as StoreOpenError {
             throw Failure(error)
         }
         print("\(address) is \(isCurrent ? "up to date" : "not up to date: run `stanchion migrate`")")
         if !isCurrent { throw ExitCode(1) }
+    }
+
+    private func renewEpochs(_ store: any QueueStore) async throws {
+        do {
+            for queue in try await store.loadQueues() {
+                // Even: there has been more than one history.
+                try await store.renewEpoch(of: queue.record.id, from: queue.record.epoch, to: UInt64.random(in: 1...UInt64.max) & ~1)
+            }
+        } catch {
+            throw Failure.unavailable("the queues could not all be changed (\(error)): try again")
+        }
     }
 }

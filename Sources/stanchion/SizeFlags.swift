@@ -22,12 +22,17 @@ struct SizeFlags: ParsableArguments {
     @Option(help: "Bytes that the kernel keeps of what a visitor has not taken. Default 16384. [STANCHION_SEND_BUFFER_BYTES]")
     var sendBufferBytes: String?
 
+    @Option(
+        help: "Entries of logs that are kept in memory for those who read them, 200 bytes each. Default 100000. [STANCHION_CACHE_ENTRIES]")
+    var cacheEntries: String?
+
     func read(_ sources: SettingSources, into settings: inout ServerSettings) throws {
         try bytes(sources, "head-bytes", headBytes, &settings.http.head, least: 1_024)
         settings.http.line = min(settings.http.line, settings.http.head)
         try bytes(sources, "body-bytes", bodyBytes, &settings.http.body, least: 1_024)
         try bytes(sources, "message-bytes", messageBytes, &settings.messageBytes, least: 512)
         try bytes(sources, "outbox-bytes", outboxBytes, &settings.visitorOutboxBytes, least: 1_024)
+        try sources.integer("cache-entries", flag: cacheEntries, in: 0...100_000_000, &settings.cacheEntries)
         try bytes(sources, "send-buffer-bytes", sendBufferBytes, &settings.visitorSendBufferBytes, least: 4_096)
     }
 

@@ -100,7 +100,7 @@ import TestSupport
         await #expect(throws: ServiceError.noSuchQueue) { try await instances.services[0].queue(queue, tenant: stranger) }
         await #expect(throws: ServiceError.noSuchQueue) { try await instances.services[0].perform(.close, on: queue, tenant: stranger) }
         await #expect(throws: ServiceError.noSuchQueue) {
-            try await instances.services[0].entries(of: queue, tenant: stranger, after: 0, epoch: nil, limit: 1)
+            try await instances.services[0].entries(of: queue, tenant: stranger, after: 0, epoch: nil)
         }
         #expect(try await instances.services[0].sessions(tenant: stranger, queue: nil, status: nil, after: nil, limit: 10).items.isEmpty)
     }
@@ -110,13 +110,13 @@ import TestSupport
         let service = instances.services[0]
         let queue = try await instances.makeQueue(QueueConfiguration())
         let epoch = try await service.queue(queue).record.epoch
-        #expect(try await service.entries(of: queue, tenant: instances.tenant, after: 0, epoch: epoch, limit: 10).count == 2)
-        #expect(try await service.entries(of: queue, tenant: instances.tenant, after: 2, epoch: nil, limit: 10).isEmpty)
+        #expect(try await service.entries(of: queue, tenant: instances.tenant, after: 0, epoch: epoch).count == 2)
+        #expect(try await service.entries(of: queue, tenant: instances.tenant, after: 2, epoch: nil).isEmpty)
         await #expect(throws: ServiceError.logRestarted(epoch: epoch, first: 1, head: 2)) {
-            try await service.entries(of: queue, tenant: instances.tenant, after: 3, epoch: epoch, limit: 10)
+            try await service.entries(of: queue, tenant: instances.tenant, after: 3, epoch: epoch)
         }
         await #expect(throws: ServiceError.logRestarted(epoch: epoch, first: 1, head: 2)) {
-            try await service.entries(of: queue, tenant: instances.tenant, after: 0, epoch: epoch &+ 1, limit: 10)
+            try await service.entries(of: queue, tenant: instances.tenant, after: 0, epoch: epoch &+ 1)
         }
     }
 }

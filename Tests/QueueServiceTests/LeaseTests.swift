@@ -166,7 +166,7 @@ import TestSupport
         #expect(after.record.epoch != before.record.epoch)
         await #expect {
             try await other.entries(
-                of: queue, tenant: instances.tenant, after: before.state.head, epoch: before.record.epoch, limit: 10)
+                of: queue, tenant: instances.tenant, after: before.state.head, epoch: before.record.epoch)
         } throws: { error in
             if case .logRestarted(after.record.epoch, first: 1, _) = error as? ServiceError { true } else { false }
         }

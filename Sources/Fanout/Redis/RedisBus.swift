@@ -61,6 +61,21 @@ public final class RedisBus: EventBus {
     }
 }
 
+/// The second level of the cache, on the same connection. What is not there within a quarter of a second is not waited for.
+extension RedisBus: SharedCache {
+    public func value(for key: CacheKey) async -> CacheValue? {
+        let link = link
+        return await withCheckedContinuation { answer in
+            loop.execute { link.onLoop.value(for: key) { answer.resume(returning: $0) } }
+        }
+    }
+
+    public func keep(_ value: CacheValue, for key: CacheKey) {
+        let link = link
+        loop.execute { link.onLoop.keep(value, for: key) }
+    }
+}
+
 /// A Redis that will not let this instance in.
 public struct BusRefused: Error, Sendable {
     public let reason: String
@@ -213,6 +228,59 @@ private final class RedisLink {
         link.speaking.command([Array(verb.utf8), Array(address.channel.utf8), bytes]) { [weak self] reply in
             if case .error(let answer) = reply { self?.fail(RedisFailure(answer: answer)) }
         }
+    }
+
+    // MARK: Keeping
+
+    private static let cacheNanoseconds: UInt64 = 250_000_000
+    /// Nothing becomes wrong with time; but a key that nobody asks for is not there for ever.
+    private static let cacheSeconds = "600"
+    /// Bytes that may wait for Redis before nothing more is given to it to keep: what is told comes first.
+    private static let cacheBacklog = 262_144
+
+    private var cache: CacheCodec { CacheCodec(signer: codec, instance: instance) }
+
+    /// The link, where it carries something and keys are at the node that it leads to.
+    private var cacheLink: RedisEndpoint.Link? {
+        guard isLive, case .linked(let link) = stage else { return nil }
+        if case .cluster = address.kind { return link.isSharded ? link : nil }
+        return link
+    }
+
+    /// In a cluster a key lies where the channel does.
+    private func name(_ key: CacheKey) -> [UInt8] {
+        let subject =
+            switch key.subject {
+            case .page(let page): "page:\(page)"
+            case .averageWait(let seq): "wait:\(seq)"
+            }
+        return Array("{\(address.channel)}:\(key.queue):\(key.epoch):\(subject)".utf8)
+    }
+
+    func value(for key: CacheKey, _ answered: @escaping (CacheValue?) -> Void) {
+        guard let link = cacheLink else { return answered(nil) }
+        var answered: ((CacheValue?) -> Void)? = answered
+        let timer = loop.schedule(after: RedisLink.cacheNanoseconds) {
+            answered?(nil)
+            answered = nil
+        }
+        link.speaking.command([Array("GET".utf8), name(key)]) { [weak self] reply in
+            guard let self, let answer = answered else { return }
+            answered = nil
+            loop.cancel(timer)
+            guard case .bytes(let bytes) = reply else { return answer(nil) }
+            do throws(BusRefusal) { answer(try cache.decode(bytes, for: key)) } catch {
+                measurements.refused(error)
+                answer(nil)
+            }
+        }
+    }
+
+    func keep(_ value: CacheValue, for key: CacheKey) {
+        guard let link = cacheLink, link.speaking.unsentBytes < RedisLink.cacheBacklog, let bytes = cache.encode(value, for: key) else {
+            return
+        }
+        link.speaking.command([Array("SET".utf8), name(key), bytes, Array("EX".utf8), Array(RedisLink.cacheSeconds.utf8)]) { _ in }
     }
 
     private func take(_ payload: [UInt8]) {

@@ -92,6 +92,9 @@ final class RedisConnection: ConnectionHandler {
         }
     }
 
+    /// What the server has not taken yet.
+    var unsentBytes: Int { connection?.unsentBytes ?? 0 }
+
     func command(_ parts: [String], _ answered: @escaping (RedisReply) -> Void) {
         command(parts.map { Array($0.utf8) }, answered)
     }

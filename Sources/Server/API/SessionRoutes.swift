@@ -74,7 +74,7 @@ extension ServerCore {
         }
         // Asked once here, so that a position that is none is answered with a status. A WebSocket's reader, who could
         // not see that, is told in a frame.
-        if !request.wantsUpgrade { _ = try await service.entries(of: id, tenant: key.tenant, after: seq, epoch: epoch, limit: 1) }
+        if !request.wantsUpgrade { _ = try await service.entries(of: id, tenant: key.tenant, after: seq, epoch: epoch) }
         var response = Response(.ok, type: "text/event-stream")
         response.fields[.cacheControl] = "no-store"
         response.follower = EventReader(service: service, queue: id, tenant: key.tenant, epoch: epoch ?? snapshot.record.epoch, seq: seq)

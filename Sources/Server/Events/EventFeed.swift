@@ -10,16 +10,14 @@ struct EventReader: Sendable {
     let epoch: UInt64
     var seq: UInt64
 
-    static let page = 500
-
-    mutating func next() async throws(ServiceError) -> [LogEntry] {
-        let entries = try await service.entries(of: queue, tenant: tenant, after: seq, epoch: epoch, limit: EventReader.page)
+    mutating func next() async throws(ServiceError) -> ArraySlice<LogEntry> {
+        let entries = try await service.entries(of: queue, tenant: tenant, after: seq, epoch: epoch)
         seq = entries.last?.event.seq ?? seq
         return entries
     }
 }
 
-/// Follows a log from a reader's place on. All that is told comes from the store, in order; a change in the queue only
+/// Follows a log from a reader's place on. All that is told comes from the log, in order; a change in the queue only
 /// says when to look. So there is no seam between replaying and following, and nothing to lose.
 final class EventFeed {
     private unowned let live: LiveLoop
@@ -80,12 +78,12 @@ final class EventFeed {
         }
     }
 
-    private func take(_ entries: [LogEntry], _ reader: EventReader) {
+    private func take(_ entries: ArraySlice<LogEntry>, _ reader: EventReader) {
         isReading = false
         guard !isEnded else { return }
         self.reader = reader
         for entry in entries { deliver(entry, reader.epoch) }
-        if isPoked || entries.count == EventReader.page { read() }
+        if isPoked || !entries.isEmpty { read() }
     }
 
     private func fail(_ error: ServiceError) {

@@ -60,7 +60,7 @@ def lies(redis, one, other, queue):
     channel = "stanchion:0:v1"
     before = {reason: other.metric(f'stanchion_bus_messages_refused_total{{reason="{reason}"}}') for reason in ("version", "forged", "size")}
     log = other.events(queue)
-    for payload in (b"\x02" + os.urandom(80), b"hello", b"\x01" + os.urandom(80), b"\x01short", b"\x01" + os.urandom(70_000),
+    for payload in (b"\x03" + os.urandom(80), b"hello", b"\x01" + os.urandom(80), b"\x01short", b"\x01" + os.urandom(70_000),
                     b"\x01" + bytes(16) + os.urandom(100)):
         subprocess.run(["redis-cli", "-h", "127.0.0.1", "-p", str(redis.port), "-x", "PUBLISH", channel], input=payload, check=True,
                        stdout=subprocess.DEVNULL)
@@ -71,11 +71,50 @@ def lies(redis, one, other, queue):
     carries(one, other, queue)
 
 
+def caches(redis, one, other):
+    """A page of a log that one has read the other has from Redis; what is planted there is refused; without Redis it is the
+    store's."""
+    def read(server, level):
+        """Reads all, and says whether some of it was found there."""
+        name = f'stanchion_cache_reads_total{{level="{level}"}}'
+        before = server.metric(name)
+        log = server.events(queue)
+        return server.metric(name) > before, log
+
+    queue = one.queue(graceSeconds=3600)["id"]
+    for _ in range(520):
+        one.good("POST", f"/v1/queues/{queue}/announcements", {"text": "Ä"})
+    wait_for(lambda: other.call("GET", f"/v1/queues/{queue}")[2]["seq"] == 522, what="the other one has heard of all")
+    is_read, log = read(one, "store")
+    assert is_read and len(log) == 522
+    page = wait_for(lambda: redis.cli("KEYS", f"*{queue}*page:0"), what="the page is kept")
+    assert read(other, "shared") == (True, log)
+    assert read(other, "memory") == (True, log)
+
+    other.kill()
+    other.start()
+    wait_for(lambda: other.good("GET", "/ready")["bus"]["status"] == "ok", what="it has Redis again")
+    for key in redis.cli("KEYS", f"*{queue}*").split():
+        redis.cli("SET", key, "forged, and long enough to be something that somebody could have meant to be read by us")
+    name = 'stanchion_bus_messages_refused_total{reason="version"}'
+    refused = other.metric(name)
+    assert read(other, "store") == (True, log) and other.metric(name) > refused
+
+    other.kill()
+    other.start()
+    redis.cli("DEL", page)
+    redis.signal(signal.SIGSTOP)
+    assert read(other, "store") == (True, log)
+    redis.signal(signal.SIGCONT)
+    carries(one, other, queue)
+
+
 def single(database):
     with Redis() as redis, two(database, redis.uri) as (one, other):
         queue = one.queue(graceSeconds=3600)["id"]
         carries(one, other, queue)
         lies(redis, one, other, queue)
+        caches(redis, one, other)
 
         redis.kill()
         down(one, "")

@@ -270,6 +270,14 @@ with Postgres("max_connections=30") as postgres:
         server.kill()
         server.start()
         check(server, queue, joiners)
+        epoch = server.events(queue)[0]["epoch"]
+        assert server.stop() == 0
+        # It is said that this is a backup: who followed the old log is told, and who has a place still has it.
+        subprocess.run([PROGRAM, "migrate", "--new-history", "--database", server.database], check=True, stdout=subprocess.DEVNULL)
+        server.start()
+        status, _, body = server.call("GET", f"/v1/events?queue={queue}&after=0&epoch={epoch}")
+        assert status == 409 and body["code"] == "log_restarted", (status, body)
+        assert server.call("GET", f"/v1/queues/{queue}")[2]["waiting"] > 0
         assert server.stop() == 0
     # A schema from the future, and addresses that are none.
     psql(postgres.uri("app"), "INSERT INTO schema_migrations VALUES (1000, 'from the future')")

@@ -1,0 +1,68 @@
+/// What is read again and again and is not the line itself, by what it was true of.
+///
+/// A key names the history and the place in the log that its value belongs to, so a value never becomes wrong: what has
+/// changed is asked for under another key, and what nobody asks for any more makes room for what somebody does.
+public struct CacheKey: Hashable, Sendable {
+    public enum Subject: Hashable, Sendable {
+        /// A page of the log, from 0 on.
+        case page(UInt64)
+        /// The mean wait of those who were let in, as of the admission with this `seq`.
+        case averageWait(UInt64)
+    }
+
+    public let queue: QueueID
+    public let epoch: UInt64
+    public let subject: Subject
+    public init(queue: QueueID, epoch: UInt64, subject: Subject) {
+        self.queue = queue
+        self.epoch = epoch
+        self.subject = subject
+    }
+}
+
+public enum CacheValue: Hashable, Sendable {
+    case page([LogEntry])
+    case averageWait(Double?)
+}
+
+/// The nearest level: as much as there is room for, what was asked for longest ago given up first.
+struct MemoryCache {
+    private struct Entry {
+        let value: CacheValue
+        var usedAt: UInt64
+    }
+
+    /// In entries of logs; any other value weighs as much as one of them.
+    private let capacity: Int
+    private var entries: [CacheKey: Entry] = [:]
+    private var weight = 0
+    private var uses: UInt64 = 0
+
+    init(capacity: Int) { self.capacity = capacity }
+
+    mutating func value(for key: CacheKey) -> CacheValue? {
+        uses += 1
+        entries[key]?.usedAt = uses
+        return entries[key]?.value
+    }
+
+    mutating func keep(_ value: CacheValue, for key: CacheKey) {
+        guard value.weight <= capacity, entries[key] == nil else { return }
+        uses += 1
+        entries[key] = Entry(value: value, usedAt: uses)
+        weight += value.weight
+        if weight > capacity { makeRoom() }
+    }
+
+    /// An eighth at once, so that not every new value costs a look at all.
+    private mutating func makeRoom() {
+        for (key, entry) in entries.sorted(by: { $0.value.usedAt < $1.value.usedAt }) where weight > capacity - capacity / 8 {
+            entries[key] = nil
+            weight -= entry.value.weight
+        }
+    }
+}
+
+extension CacheValue {
+    fileprivate var weight: Int { if case .page(let entries) = self { max(1, entries.count) } else { 1 } }
+}

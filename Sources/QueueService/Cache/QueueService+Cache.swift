@@ -1,0 +1,106 @@
+import QueueEngine
+
+/// Reading through two levels of cache. Never the line itself: that is the replicas'.
+extension QueueService {
+    /// Entries of a page of the log.
+    static let pageEntries: UInt64 = 512
+
+    /// How often something was found at which level, since this was last asked.
+    public func takeCacheReads() -> [CacheLevel: Int] {
+        defer { cacheReads = [:] }
+        return cacheReads
+    }
+
+    /// From memory, else from what the instances share, else from `load`. Of any number who ask for it at once one looks.
+    private func cached(_ key: CacheKey, _ load: () async throws(StoreError) -> CacheValue) async throws(StoreError) -> CacheValue {
+        await takeTurn(key)
+        defer { endTurn(key) }
+        if let value = memory.value(for: key) { return found(value, at: .memory) }
+        if let value = await shared?.value(for: key) {
+            memory.keep(value, for: key)
+            return found(value, at: .shared)
+        }
+        let value = try await load()
+        // Less than a page is not for good: part of it was pruned.
+        guard value.isWhole else { return found(value, at: .store) }
+        memory.keep(value, for: key)
+        shared?.keep(value, for: key)
+        return found(value, at: .store)
+    }
+
+    private func found<Value>(_ value: Value, at level: CacheLevel) -> Value {
+        cacheReads[level, default: 0] += 1
+        return value
+    }
+
+    private func takeTurn(_ key: CacheKey) async {
+        while loading[key] != nil {
+            await withCheckedContinuation { waiter in
+                if loading[key] == nil { waiter.resume() } else { loading[key]!.append(waiter) }
+            }
+        }
+        loading[key] = []
+    }
+
+    private func endTurn(_ key: CacheKey) {
+        for waiter in loading.removeValue(forKey: key) ?? [] { waiter.resume() }
+    }
+
+    // MARK: The log
+
+    /// Entries after `seq` and up to the replica's head at least, as far as one page has them. Empty: there is nothing newer.
+    func page(of id: QueueID, after seq: UInt64) async throws(StoreError) -> ArraySlice<LogEntry> {
+        guard let queue = hosted[id], seq < queue.state.head else { return [] }
+        let number = seq / QueueService.pageEntries
+        let key = CacheKey(queue: id, epoch: queue.record.epoch, subject: .page(number))
+        if (number + 1) * QueueService.pageEntries > queue.state.head { return try await tail(key, number, after: seq) }
+        let value = try await cached(key) { () throws(StoreError) in
+            .page(try await store.entries(of: id, after: number * QueueService.pageEntries, limit: Int(QueueService.pageEntries)))
+        }
+        guard case .page(let entries) = value else { return [] }
+        return entries.drop { $0.event.seq <= seq }
+    }
+
+    /// The last page, which grows: only what is new is read.
+    private func tail(_ key: CacheKey, _ number: UInt64, after seq: UInt64) async throws(StoreError) -> ArraySlice<LogEntry> {
+        await takeTurn(key)
+        defer { endTurn(key) }
+        let start = number * QueueService.pageEntries
+        guard let queue = hosted[key.queue], queue.record.epoch == key.epoch else { return [] }
+        var tail = queue.tail.first.map { $0.event.seq > start } ?? false ? queue.tail : []
+        let last = tail.last?.event.seq ?? start
+        if last < min(queue.state.head, start + QueueService.pageEntries) {
+            let room = Int(start + QueueService.pageEntries - last)
+            tail += found(try await store.entries(of: key.queue, after: last, limit: room), at: .store)
+            if CacheValue.page(tail).isWhole {
+                memory.keep(.page(tail), for: key)
+                shared?.keep(.page(tail), for: key)
+            }
+            if hosted[key.queue]?.record.epoch == key.epoch { hosted[key.queue]?.tail = tail }
+        } else {
+            tail = found(tail, at: .memory)
+        }
+        return tail.drop { $0.event.seq <= seq }
+    }
+
+    // MARK: Statistics
+
+    /// The mean wait of the last thousand who were admitted, in seconds; nil where nobody was.
+    public func averageWait(of id: QueueID) async throws(ServiceError) -> Double? {
+        guard let queue = hosted[id] else { throw .noSuchQueue }
+        let key = CacheKey(queue: id, epoch: queue.record.epoch, subject: .averageWait(queue.lastAdmission))
+        let value = try await asking { () throws(StoreError) in
+            try await cached(key) { () throws(StoreError) in .averageWait(try await store.averageWait(of: id, last: 1_000)) }
+        }
+        if case .averageWait(let seconds) = value { return seconds } else { return nil }
+    }
+}
+
+extension CacheValue {
+    /// A page of which nothing is missing; anything else is whole.
+    fileprivate var isWhole: Bool {
+        guard case .page(let entries) = self else { return true }
+        return UInt64(entries.count) == QueueService.pageEntries
+            && entries.last!.event.seq - entries.first!.event.seq == QueueService.pageEntries - 1
+    }
+}

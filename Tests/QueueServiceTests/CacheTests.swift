@@ -1,0 +1,97 @@
+import QueueEngine
+import Testing
+import TestSupport
+
+@testable import QueueService
+
+@Suite struct CacheTests {
+    private func join(_ service: QueueService, _ queue: QueueID, count: Int) async throws {
+        try await withThrowingTaskGroup { group in
+            for _ in 0..<count { group.addTask { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) } }
+            try await group.waitForAll()
+        }
+    }
+
+    private func readAll(_ service: QueueService, _ queue: QueueID, _ tenant: TenantID) async throws -> [LogEntry] {
+        var entries: [LogEntry] = []
+        while case let next = try await service.entries(of: queue, tenant: tenant, after: UInt64(entries.count), epoch: nil),
+            !next.isEmpty
+        {
+            entries += next
+        }
+        return entries
+    }
+
+    /// Fifty readers at once, over a page and a half: each page is read from the store once, and nobody misses anything.
+    @Test(arguments: StoreKind.allCases) func whoAsksForTheSameReadsItOnce(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        try await join(service, queue, count: 800)
+        let truth = try await instances.store.entries(of: queue, after: 0, limit: 10_000)
+        _ = await service.takeCacheReads()
+        try await withThrowingTaskGroup { group in
+            for _ in 0..<50 {
+                group.addTask { try await #require(self.readAll(service, queue, instances.tenant) == truth) }
+            }
+            try await group.waitForAll()
+        }
+        let reads = await service.takeCacheReads()
+        #expect(reads == [.store: 2, .memory: 98])
+        // What is new is read, once.
+        try await join(service, queue, count: 1)
+        for _ in 0..<3 {
+            let last = try await service.entries(of: queue, tenant: instances.tenant, after: UInt64(truth.count), epoch: nil)
+            #expect(last.map(\.event.seq) == [UInt64(truth.count) + 1])
+        }
+        #expect(await service.takeCacheReads() == [.store: 1, .memory: 2])
+    }
+
+    /// Readers follow a queue that two instances write, across the ends of pages.
+    @Test func readersFollowAcrossPages() async throws {
+        let instances = try await Instances(.postgres, count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        for _ in 0..<12 {
+            async let first: Void = join(one, queue, count: 60)
+            async let second: Void = join(other, queue, count: 60)
+            _ = try await (first, second)
+            for service in [one, other] { await service.catchUp(queue) }
+            let truth = try await instances.store.entries(of: queue, after: 0, limit: 10_000)
+            #expect(try await readAll(one, queue, instances.tenant) == truth)
+            #expect(try await readAll(other, queue, instances.tenant) == truth)
+        }
+    }
+
+    /// Each admission is in the mean at once, and until the next one nobody asks the store.
+    @Test func theMeanWaitIsAsOfTheLastAdmission() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(maxConcurrentUsers: 10, releaseRatePerMinute: 60))
+        #expect(try await service.averageWait(of: queue) == nil)
+        try await join(service, queue, count: 3)
+        // The first is let in at once.
+        for expected in 1...3 {
+            if expected > 1 { instances.clock.advance(.seconds(1)) }
+            #expect(try await eventually { try await service.queue(queue).state.admitted.count == expected })
+            _ = await service.takeCacheReads()
+            let truth = try await instances.store.averageWait(of: queue, last: 1_000)
+            for _ in 0..<5 { #expect(try await service.averageWait(of: queue) == truth) }
+            #expect(await service.takeCacheReads() == [.store: 1, .memory: 4])
+        }
+    }
+
+    @Test func whatWasAskedForLongestAgoIsGivenUp() {
+        var cache = MemoryCache(capacity: 80)
+        func key(_ number: UInt64) -> CacheKey {
+            CacheKey(queue: QueueID(high: 1, low: 1), epoch: 1, subject: .page(number))
+        }
+        let page = CacheValue.page((1...10).map { LogEntry(event: QueueEvent(seq: $0, at: Timestamp(seconds: 1), change: .opened)) })
+        for number in 0..<8 as Range<UInt64> { cache.keep(page, for: key(number)) }
+        #expect(cache.value(for: key(0)) == page)
+        cache.keep(page, for: key(8))
+        #expect((0...8).filter { cache.value(for: key($0)) != nil } == [0, 3, 4, 5, 6, 7, 8])
+        cache.keep(.page((1...81).map { LogEntry(event: QueueEvent(seq: $0, at: Timestamp(seconds: 1), change: .opened)) }), for: key(9))
+        #expect(cache.value(for: key(9)) == nil && cache.value(for: key(0)) == page)
+    }
+}
