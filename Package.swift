@@ -147,6 +147,7 @@ let package = Package(
 if Context.environment["STANCHION_FUZZ"] != nil {
     package.targets.append(
         .executableTarget(
-            name: "fuzz", dependencies: ["HTTPProtocol", "WebSocketProtocol", "EventLoop", "Server", "QueueEngine", "QueueService"],
+            name: "fuzz",
+            dependencies: ["HTTPProtocol", "WebSocketProtocol", "EventLoop", "Server", "QueueEngine", "QueueService", "Fanout"],
             path: "Tests/Fuzz/Sources", swiftSettings: tests + [.unsafeFlags(["-parse-as-library"])]))
 }

@@ -19,6 +19,9 @@ public struct Identifier<Subject>: Sendable, Hashable, CustomStringConvertible {
         low = 0x8000_0000_0000_0000 | random.1 & 0x3FFF_FFFF_FFFF_FFFF
     }
 
+    /// When it was made, to the millisecond.
+    public var madeAt: Timestamp { Timestamp(microseconds: Int64(high >> 16) * 1_000) }
+
     /// Reads the 36 characters of a UUID; nil for anything else.
     public init?(_ text: some StringProtocol) {
         let bytes = Array(text.utf8)

@@ -1,3 +1,4 @@
+import Logging
 import QueueEngine
 
 /// Reading a queue's log.
@@ -29,5 +30,40 @@ extension QueueService {
     private func restarted(_ id: QueueID) async throws(ServiceError) -> ServiceError {
         let bounds = try await bounds(of: id)
         return .logRestarted(epoch: try queue(id).record.epoch, first: bounds.lowerBound, head: bounds.upperBound)
+    }
+
+    // MARK: What is forgotten
+
+    /// A reader by this name begins after `seq`: it has everything up to there, and from there on nothing is forgotten.
+    public func confirm(_ consumer: String, _ seq: UInt64, of id: QueueID, tenant: TenantID) async throws(ServiceError) {
+        try await asking { () throws(StoreError) in try await store.confirm(consumer, seq, of: id, tenant: tenant) }
+    }
+
+    func schedulePruning() {
+        guard logAge != nil, !isStopped else { return }
+        clock.wake(at: clock.now() + .seconds(60)) { [weak self] in
+            guard let self else { return }
+            Task {
+                await self.prune()
+                await self.schedulePruning()
+            }
+        }
+    }
+
+    /// Forgets what is too old, some entries at a time; for each queue the one does it that is first in turn.
+    func prune() async {
+        guard let logAge, outage == nil else { return }
+        do throws(StoreError) {
+            for id in hosted.keys where peers.turn(of: instance, for: id) == 0 {
+                repeat {
+                    let now = clock.now()
+                    let unseen = now - Timestamp.Span(microseconds: 3 * logAge.microseconds)
+                    let count = try await store.prune(id, before: now - logAge, unseenSince: unseen, limit: 1_000)
+                    if count == 0 { break }
+                } while !isStopped
+            }
+        } catch {
+            log.warning("old entries of a log could not be forgotten", metadata: ["error": "\(error)"])
+        }
     }
 }

@@ -23,6 +23,17 @@ extension QueueService {
         }
     }
 
+    /// Whether `queue` is one that another instance has made so lately that nobody has told of it here yet: then it is
+    /// known from here on. Of any older id a beat has told, or there is no such queue.
+    public func meet(_ queue: QueueID) async -> Bool {
+        let age = clock.now() - queue.madeAt
+        guard hosted[queue] == nil, outage == nil, meetings < 16, age < .seconds(5), age > .seconds(-5) else { return false }
+        meetings += 1
+        await adopt(queue)
+        meetings -= 1
+        return hosted[queue] != nil
+    }
+
     func load(_ queue: QueueID) async throws(StoreError) {
         if let stored = try await store.loadQueue(queue), hosted[queue] == nil { try await host(stored) }
     }

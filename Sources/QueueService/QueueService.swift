@@ -26,6 +26,10 @@ public actor QueueService {
     var peers = Peers()
     var capacity: (@Sendable () -> Capacity)?
     var isBurying = false
+    /// Ids that are being looked for in the store: what strangers make up must not become its load.
+    var meetings = 0
+    /// How long entries of logs are kept; nil: for ever.
+    let logAge: Timestamp.Span?
     var memory: MemoryCache
     let shared: (any SharedCache)?
     /// Those who wait for somebody who looks for the same.
@@ -39,7 +43,7 @@ public actor QueueService {
     public private(set) var outage: (since: Timestamp, error: ServiceError)?
     /// Joins of which it is not known whether they were committed.
     var doubtful: [DoubtfulJoin] = []
-    private var isStopped = false
+    private(set) var isStopped = false
 
     /// Commands that may wait for the store at once.
     static let pendingLimit = 100_000
@@ -48,15 +52,17 @@ public actor QueueService {
 
     /// - Parameters:
     ///   - shared: what instances keep for each other beside the store.
+    ///   - logAge: how long entries of logs are kept; nil: for ever.
     ///   - cacheCapacity: entries of logs that are kept in memory for those who read them.
     public init(
         instance: InstanceID? = nil, executor: any SerialExecutor, store: any QueueStore, bus: any EventBus, clock: any ServiceClock,
         random: any RandomSource, lease: LeaseSettings = LeaseSettings(), shared: (any SharedCache)? = nil,
-        cacheCapacity: Int = 100_000, log: Logger
+        logAge: Timestamp.Span? = nil, cacheCapacity: Int = 100_000, log: Logger
     ) {
         self.instance = instance ?? random.identifier(at: clock.now())
         self.lease = lease
         self.shared = shared
+        self.logAge = logAge
         memory = MemoryCache(capacity: cacheCapacity)
         self.executor = executor
         self.store = store
@@ -82,6 +88,7 @@ public actor QueueService {
         }
         scheduleBeat()
         scheduleWake()
+        schedulePruning()
     }
 
     /// Nobody is connected anywhere: a whole grace period for everyone, from now on.

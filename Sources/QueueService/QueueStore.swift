@@ -98,6 +98,14 @@ public protocol QueueStore: Sendable {
     func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry]
     /// The smallest and the largest `seq` in the log; nil for an empty one.
     func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>?
+    /// A reader by this name has everything up to `seq`: it begins after that, which may also be further back than before.
+    func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError)
+    /// Forgets the oldest entries, at most `limit`, as far as they are from before `moment` and every reader with a name
+    /// has them. The last entry stays; a reader who has not been seen since
+    /// `unseenSince` is not waited for.
+    ///
+    /// - Returns: how many there were.
+    func prune(_ queue: QueueID, before moment: Timestamp, unseenSince: Timestamp, limit: Int) async throws(StoreError) -> Int
     /// The log tells another history from here on. Does nothing where somebody else has said so.
     func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError)
     func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError)

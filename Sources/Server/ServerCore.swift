@@ -68,7 +68,7 @@ final class ServerCore: Sendable {
     }
 
     func makeRouter() -> Router {
-        var router = Router(allowedOrigins: settings.allowedOrigins, log: log)
+        var router = Router(allowedOrigins: settings.allowedOrigins, log: log) { [service] in await service.meet($0) }
         addVisitorRoutes(&router)
         addQueueRoutes(&router)
         addSessionRoutes(&router)

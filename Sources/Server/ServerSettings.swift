@@ -17,6 +17,8 @@ public struct ServerSettings: Sendable {
     /// Where several instances can serve a store, the others take one for dead that has said nothing for this long, in
     /// seconds.
     public var leaseSeconds = 10
+    /// How long entries of logs are kept, in days; 0: for ever.
+    public var logDays = 0
     /// Entries of logs that are kept in memory for those who read them: about 200 bytes each.
     public var cacheEntries = 100_000
     /// What instances tell each other through; nil: the store alone.

@@ -10,7 +10,7 @@ struct SettingSources {
     /// Every setting that a variable or a line can give, by the name of its flag, and its variable without `STANCHION_`.
     private static let known: [(flag: String, variable: String)] = [
         ("listen", "LISTEN"), ("database", "DATABASE_URL"), ("admin-key", "ADMIN_KEY"), ("loops", "LOOPS"),
-        ("allow-origin", "ALLOW_ORIGIN"), ("issuer", "ISSUER"), ("cache-entries", "CACHE_ENTRIES"),
+        ("allow-origin", "ALLOW_ORIGIN"), ("issuer", "ISSUER"), ("cache-entries", "CACHE_ENTRIES"), ("log-days", "LOG_DAYS"),
         ("arrivals-per-second", "ARRIVALS_PER_SECOND"),
         ("drain-seconds", "DRAIN_SECONDS"), ("log-format", "LOG_FORMAT"),
         ("log-level", "LOG_LEVEL"), ("tls-cert", "TLS_CERT"), ("tls-key", "TLS_KEY"), ("compression", "COMPRESSION"),

@@ -63,25 +63,26 @@ final class Instances: Sendable {
     var store: any QueueStore { stores[0] }
 
     /// - Parameter lease: by the store's clock, which no test moves.
-    init(_ kind: StoreKind = .sqlite, count: Int, lease: Timestamp.Span = .seconds(60)) async throws {
+    init(_ kind: StoreKind = .sqlite, count: Int, lease: Timestamp.Span = .seconds(60), logAge: Timestamp.Span? = nil) async throws {
         group = try EventLoopGroup(count: count)
         home = try await TestStore(kind)
         var stores: [any QueueStore] = []
         for loop in group.loops { stores.append(try await kind == .sqlite && !stores.isEmpty ? stores[0] : home.open(on: loop)) }
         try await stores[0].insert(Tenant(id: tenant, name: "test"))
         services = zip(group.loops, stores).map { [clock, bus] loop, store in
-            Instances.service(loop, store, bus, clock, lease, seed: TestSeed.value &+ UInt64(loop.index))
+            Instances.service(loop, store, bus, clock, lease, logAge, seed: TestSeed.value &+ UInt64(loop.index))
         }
         self.stores = stores
         for service in services { try await service.start() }
     }
 
     private static func service(
-        _ loop: EventLoop, _ store: any QueueStore, _ bus: LossyBus, _ clock: ManualClock, _ lease: Timestamp.Span, seed: UInt64
+        _ loop: EventLoop, _ store: any QueueStore, _ bus: LossyBus, _ clock: ManualClock, _ lease: Timestamp.Span,
+        _ logAge: Timestamp.Span? = nil, seed: UInt64
     ) -> QueueService {
         QueueService(
             executor: loop, store: store, bus: bus, clock: clock, random: SeededSource(seed: seed),
-            lease: LeaseSettings(duration: lease), log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            lease: LeaseSettings(duration: lease), logAge: logAge, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
     /// A new service on the same store, as after the death of all others.

@@ -119,6 +119,26 @@ import TestSupport
             try await service.entries(of: queue, tenant: instances.tenant, after: 0, epoch: epoch &+ 1)
         }
     }
+
+    /// Once a minute what is too old is forgotten; a reader who has not got it is told.
+    @Test(arguments: StoreKind.allCases) func oldEntriesAreForgotten(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2, logAge: .seconds(3_600))
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        for _ in 0..<3 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        let head = try await service.queue(queue).state.head
+        instances.clock.advance(.seconds(61))
+        #expect(try await instances.store.logBounds(of: queue)?.lowerBound == 1)
+        #expect(
+            try await eventually {
+                instances.clock.advance(.seconds(3_700))
+                return try await instances.store.logBounds(of: queue)?.lowerBound == head
+            })
+        await #expect(throws: ServiceError.self) {
+            try await service.entries(of: queue, tenant: instances.tenant, after: 0, epoch: nil)
+        }
+        #expect(try await service.entries(of: queue, tenant: instances.tenant, after: head - 1, epoch: nil).map(\.event.seq) == [head])
+    }
 }
 
 @Suite struct PresenceTests {

@@ -170,4 +170,41 @@ import TestSupport
         #expect(try await store.tenants().count == 1)
         #expect(try await store.secrets("p").count == 1)
     }
+
+    /// What is too old goes, oldest first, but never the last entry, and nothing that a reader with a name has not got.
+    @Test(arguments: StoreKind.allCases) func whatEveryReaderHasIsForgotten(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let store = try await home.open()
+        defer { store.close() }
+        let tenant = TenantID(high: 1, low: 1)
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        try await store.takeLease()
+        var queue = Written(tenant)
+        let start = queue.now
+        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        for _ in 0..<10 {
+            queue.now = queue.now + .seconds(1)
+            _ = try await store.append([queue.append { $0.announce(at: $1, &$2) }])
+        }
+        let (id, head) = (queue.record.id, queue.state.head)
+        func first() async throws -> UInt64? { try await store.logBounds(of: id)?.lowerBound }
+        func prune(before second: Int, unseenSince: Timestamp = Timestamp(seconds: 0), limit: Int = 100) async throws -> Int {
+            try await store.prune(id, before: start + .seconds(second), unseenSince: unseenSince, limit: limit)
+        }
+        #expect(try await prune(before: 0) == 0)
+        #expect(try await prune(before: 3, limit: 1) == 1)
+        let old = try await store.entries(of: id, after: 0, limit: 100).count { $0.event.at < start + .seconds(3) }
+        #expect(try await prune(before: 3) == old)
+        try await store.confirm("billing", 6, of: id, tenant: tenant)
+        try await store.confirm("mail", 8, of: id, tenant: tenant)
+        _ = try await prune(before: 1_000)
+        #expect(try await first() == 7)
+        try await store.confirm("billing", 9, of: id, tenant: tenant)
+        _ = try await prune(before: 1_000)
+        #expect(try await first() == 9)
+        // Nobody has seen them since: they are not waited for.
+        _ = try await prune(before: 1_000, unseenSince: Timestamp(seconds: 4_000_000_000))
+        #expect(try await store.logBounds(of: id) == head...head)
+        #expect(try await QueueState(#require(store.loadQueue(id)).image).head == head)
+    }
 }

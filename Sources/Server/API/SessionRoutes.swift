@@ -75,6 +75,12 @@ extension ServerCore {
         // Asked once here, so that a position that is none is answered with a status. A WebSocket's reader, who could
         // not see that, is told in a frame.
         if !request.wantsUpgrade { _ = try await service.entries(of: id, tenant: key.tenant, after: seq, epoch: epoch) }
+        if let consumer = request.query["consumer"] {
+            guard (1...64).contains(consumer.count) else {
+                throw Problem(.badRequest, "invalid_parameter", "consumer must have 1 to 64 characters", field: "consumer")
+            }
+            try await service.confirm(consumer, seq, of: id, tenant: key.tenant)
+        }
         var response = Response(.ok, type: "text/event-stream")
         response.fields[.cacheControl] = "no-store"
         response.follower = EventReader(service: service, queue: id, tenant: key.tenant, epoch: epoch ?? snapshot.record.epoch, seq: seq)

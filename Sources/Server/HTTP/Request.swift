@@ -49,6 +49,9 @@ struct Request: Sendable {
         return query
     }
 
+    /// The queue that the path or the query names by its id.
+    var queue: QueueID? { (segments.count > 2 ? QueueID(segments[2]) : nil) ?? query["queue"].flatMap { QueueID($0) } }
+
     /// What stands behind `Bearer` in `Authorization` (RFC 6750 §2.1).
     var bearer: String? {
         guard let value = fields[.authorization] else { return nil }

@@ -50,10 +50,13 @@ struct Router: Sendable {
 
     private var routes: [Route] = []
     private let allowedOrigins: Set<String>
+    /// Looks once more for a queue that is not known; true: now it is.
+    private let meet: @Sendable (QueueID) async -> Bool
     private let log: Logger
 
-    init(allowedOrigins: Set<String>, log: Logger) {
+    init(allowedOrigins: Set<String>, log: Logger, meet: @escaping @Sendable (QueueID) async -> Bool) {
         self.allowedOrigins = allowedOrigins
+        self.meet = meet
         self.log = log
     }
 
@@ -65,7 +68,7 @@ struct Router: Sendable {
     func respond(to request: Request) async -> Response {
         var response: Response
         do {
-            response = try await find(request)
+            response = try await answer(request)
         } catch let problem as Problem {
             response = problem.response
         } catch let error as ServiceError {
@@ -76,6 +79,15 @@ struct Router: Sendable {
         }
         addCrossOrigin(request, &response)
         return response
+    }
+
+    /// Where the queue is not known it is looked for, and asked for once more.
+    private func answer(_ request: Request) async throws -> Response {
+        do { return try await find(request) } catch {
+            let problem = error as? Problem ?? (error as? ServiceError).map { Problem($0) }
+            guard problem == .noSuchQueue, let queue = request.queue, await meet(queue) else { throw error }
+            return try await find(request)
+        }
     }
 
     private func find(_ request: Request) async throws -> Response {

@@ -40,7 +40,8 @@ public final class Server: Sendable {
         }
         let service = QueueService(
             instance: instance, executor: serviceLoop, store: store, bus: redis ?? InProcessBus(), clock: clock, random: random,
-            lease: lease, shared: redis, cacheCapacity: settings.cacheEntries, log: log)
+            lease: lease, shared: redis,
+            logAge: settings.logDays > 0 ? .seconds(86_400 * settings.logDays) : nil, cacheCapacity: settings.cacheEntries, log: log)
         try await redis?.start()
         let core = try ServerCore(
             settings: settings, store: store, service: service, clock: clock, measurements: measurements,

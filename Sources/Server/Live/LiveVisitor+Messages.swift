@@ -79,6 +79,19 @@ extension LiveVisitor {
         isExact = try fields.choice("updates", UpdateMode.self) == .exact
         try fields.finish(known: "type, queue, user, displayName, metadata, updates")
         try enter()
+        guard live.queue(named: name) == nil, let id = QueueID(name) else { return try join(name, visitor) }
+        let service = live.server.service
+        let (bound, person) = (LoopBound(self, to: live.loop), visitor)
+        Task(executorPreference: live.loop) {
+            // Another instance may have made it just now.
+            _ = await service.meet(id)
+            let visitor = bound.onLoop
+            guard visitor.phase == .entering else { return }
+            do throws(Problem) { try visitor.join(name, person) } catch { visitor.refuse(error, .noSuchQueue) }
+        }
+    }
+
+    private func join(_ name: String, _ visitor: Visitor) throws(Problem) {
         guard let queue = live.queue(named: name) else { throw .noSuchQueue }
         if case .refused(let seconds) = live.server.limits.join(AddressGroup(rawValue: connection.tag), queue.snapshot.record.id) {
             live.server.measurements.refused(.joins)

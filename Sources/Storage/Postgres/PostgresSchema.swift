@@ -6,6 +6,7 @@ enum PostgresSchema {
         (1, "queues, sessions, log", first), (2, "instances", second),
         (3, "statistics", third), (4, "the index by ticket", fourth),
         (5, "what instances can take in", fifth),
+        (6, "readers by name", sixth),
     ]
     static var newest: Int64 { migrations.last!.version }
 
@@ -104,5 +105,14 @@ enum PostgresSchema {
 
     private static let fifth: [StaticString] = [
         "ALTER TABLE instances ADD COLUMN room bigint, ADD COLUMN arrivals_per_second bigint"
+    ]
+
+    private static let sixth: [StaticString] = [
+        """
+        CREATE TABLE consumers (
+            queue_id uuid NOT NULL, name text NOT NULL, tenant_id uuid NOT NULL, seq bigint NOT NULL, confirmed_at timestamptz NOT NULL,
+            PRIMARY KEY (queue_id, name)
+        )
+        """
     ]
 }

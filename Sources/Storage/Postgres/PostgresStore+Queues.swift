@@ -130,6 +130,36 @@ extension PostgresStore {
         return UInt64(first)...UInt64(last)
     }
 
+    public func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError) {
+        try await writing(
+            PostgresCall(
+                """
+                INSERT INTO consumers (queue_id, name, tenant_id, seq, confirmed_at) VALUES ($1, $2, $3, $4, clock_timestamp())
+                ON CONFLICT (queue_id, name) DO UPDATE SET seq = excluded.seq, confirmed_at = excluded.confirmed_at
+                """
+            ).with(queue).with(consumer).with(tenant).with(Int64(clamping: seq)))
+    }
+
+    /// Nothing else locks what is deleted here, and the queue's row is not locked: nobody waits.
+    public func prune(
+        _ queue: QueueID, before moment: Timestamp, unseenSince: Timestamp, limit: Int
+    ) async throws(StoreError) -> Int {
+        let gone = try await writing(
+            PostgresCall(
+                """
+                WITH gone AS (
+                    DELETE FROM log WHERE queue_id = $1 AND seq <= least(
+                        coalesce((SELECT max(seq) FROM (SELECT seq, at FROM log WHERE queue_id = $1 ORDER BY seq LIMIT $4) l
+                            WHERE at < $2), 0),
+                        (SELECT head - 1 FROM queues WHERE id = $1),
+                        (SELECT min(seq) FROM consumers WHERE queue_id = $1 AND confirmed_at > $3))
+                    RETURNING seq)
+                SELECT count(*) FROM gone
+                """
+            ).with(queue).with(moment).with(unseenSince).with(Int64(limit)))
+        return Int(try gone.first?.get(0, as: Int64.self) ?? 0)
+    }
+
     public func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double? {
         try await oldRows(
             PostgresCall(

@@ -6,6 +6,7 @@ enum SQLiteSchema {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1 queues, sessions, log") { try $0.execute(sql: first) }
         migrator.registerMigration("2 instances") { try $0.execute(sql: second) }
+        migrator.registerMigration("3 readers by name") { try $0.execute(sql: third) }
         return migrator
     }
 
@@ -69,5 +70,12 @@ enum SQLiteSchema {
         ) WITHOUT ROWID;
         ALTER TABLE user_sessions ADD COLUMN instance BLOB;
         DROP TABLE probe;
+        """
+
+    private static let third = """
+        CREATE TABLE consumers (
+            queue_id BLOB NOT NULL, name TEXT NOT NULL, tenant_id BLOB NOT NULL, seq INTEGER NOT NULL, confirmed_at INTEGER NOT NULL,
+            PRIMARY KEY (queue_id, name)
+        ) WITHOUT ROWID;
         """
 }

@@ -5,7 +5,7 @@ public import QueueService
 
 /// Who serves this store. A process that has locked the file is alone, and then a lease is soon made.
 extension SQLiteStore {
-    private static var now: Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
+    static var now: Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
 
     static func hasLease(_ instance: InstanceID, _ db: Database) throws -> Bool {
         let statement = try db.cachedStatement(sql: "SELECT 1 FROM instances WHERE id = ? AND expires_at > ?")

@@ -62,6 +62,32 @@ extension SQLiteStore {
         }
     }
 
+    public func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError) {
+        try await writing { db in
+            try db.execute(
+                sql: """
+                    INSERT INTO consumers (queue_id, name, tenant_id, seq, confirmed_at) VALUES (?, ?, ?, ?, ?)
+                    ON CONFLICT (queue_id, name) DO UPDATE SET seq = excluded.seq, confirmed_at = excluded.confirmed_at
+                    """, arguments: [queue.data, consumer, tenant.data, Int64(clamping: seq), SQLiteStore.now])
+        }
+    }
+
+    public func prune(
+        _ queue: QueueID, before moment: Timestamp, unseenSince: Timestamp, limit: Int
+    ) async throws(StoreError) -> Int {
+        try await writing { db in
+            try db.execute(
+                sql: """
+                    DELETE FROM log WHERE queue_id = ?1 AND seq <= min(
+                        coalesce((SELECT max(seq) FROM (SELECT seq, at FROM log WHERE queue_id = ?1 ORDER BY seq LIMIT ?4)
+                            WHERE at < ?2), 0),
+                        (SELECT head - 1 FROM queues WHERE id = ?1),
+                        coalesce((SELECT min(seq) FROM consumers WHERE queue_id = ?1 AND confirmed_at > ?3), 9223372036854775807))
+                    """, arguments: [queue.data, moment.microseconds, unseenSince.microseconds, limit])
+            return db.changesCount
+        }
+    }
+
     public func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double? {
         try await reading { db in
             try Double.fetchOne(

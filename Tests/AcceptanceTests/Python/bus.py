@@ -1,10 +1,14 @@
 """Redis between instances: killed, frozen, emptied, failed over, lied to. What it carries comes at once; what it loses
 comes all the same, and everybody can see which of the two it is."""
 
+import json
 import os
 import signal
 import subprocess
+import time
 from contextlib import contextmanager
+
+from websockets.sync.client import connect
 
 from databases import Cluster, Postgres, Redis, Sentinels, free_port, psql
 from harness import PROGRAM, Server, check_log, clean_environment, rng, wait_for
@@ -109,6 +113,26 @@ def caches(redis, one, other):
     carries(one, other, queue)
 
 
+def meets(one, other):
+    """A queue that one has just made is there at the other, whoever asks first."""
+    for number in range(6):
+        queue = one.queue(graceSeconds=3600)["id"]
+        if number % 3 == 0:
+            assert other.good("POST", f"/v1/queues/{queue}/join", {})["position"] == 1
+        elif number % 3 == 1:
+            assert other.good("GET", f"/v1/queues/{queue}")["id"] == queue
+        else:
+            with connect(other.live) as visitor:
+                visitor.send(json.dumps({"type": "join", "queue": queue}))
+                assert json.loads(visitor.recv(5))["type"] == "joined"
+    made_up = f"{int(time.time() * 1000):012x}"
+    made_up = f"{made_up[:8]}-{made_up[8:]}-7000-8000-000000000000"
+    assert other.call("GET", f"/v1/queues/{made_up}")[0] == 404
+    with connect(other.live) as visitor:
+        visitor.send(json.dumps({"type": "join", "queue": made_up}))
+        assert json.loads(visitor.recv(5))["code"] == "no_such_queue"
+
+
 def single(database):
     with Redis() as redis, two(database, redis.uri) as (one, other):
         queue = one.queue(graceSeconds=3600)["id"]
@@ -116,9 +140,12 @@ def single(database):
         lies(redis, one, other, queue)
         caches(redis, one, other)
 
+        meets(one, other)
+
         redis.kill()
         down(one, "")
         follows(one, other, queue)
+        meets(one, other)
         redis.start()
         carries(other, one, queue)
 

@@ -15,7 +15,9 @@ private let target: @Sendable ([UInt8]) -> Void = {
     case "json": return fuzzJSON
     case "token": return fuzzToken
     case "proxy": return fuzzProxy
-    default: fatalError("FUZZ_TARGET must be one of http, websocket, inflate, json, token, proxy")
+    case "bus": return fuzzBus
+    case "redis": return fuzzRedis
+    default: fatalError("FUZZ_TARGET must be one of http, websocket, inflate, json, token, proxy, bus, redis")
     }
 }()
 

@@ -3,6 +3,7 @@ import Foundation
 import QueueEngine
 import QueueService
 
+@testable import Fanout
 @testable import HTTPProtocol
 @testable import Server
 @testable import WebSocketProtocol
@@ -151,4 +152,46 @@ func fuzzProxy(_ bytes: [UInt8]) {
     }
     _ = Network(text)
     _ = DeflatePolicy().accept([text])
+}
+
+/// What instances tell each other, and keep for each other: unsigned nothing is taken, and what is signed comes back.
+func fuzzBus(_ bytes: [UInt8]) {
+    let codec = BusCodec(secret: Array(repeating: 7, count: 32))
+    let instance = InstanceID(high: 1, low: 2)
+    require((try? codec.decode(bytes)) == nil, "a forged message")
+    if let (_, content) = try? codec.decode(codec.sign(body: bytes, from: instance)) {
+        let again = try? codec.decode(codec.encode(content, from: instance))
+        require(again?.content == content, "a message comes back as another one")
+    }
+    let cache = CacheCodec(signer: codec, instance: instance)
+    let queue = QueueID(high: 1, low: 2)
+    for subject in [CacheKey.Subject.page(1), .averageWait(1)] {
+        let key = CacheKey(queue: queue, epoch: 1, subject: subject)
+        require((try? cache.decode(bytes, for: key)) == nil, "a forged value")
+        let name: [UInt8] = queue.bytes + [1, subject == .page(1) ? 2 : 3, 1]
+        guard let value = try? cache.decode(codec.sign(body: name + bytes, from: instance), for: key) else { continue }
+        guard let encoded = cache.encode(value, for: key) else { continue }
+        _ = try? cache.decode(encoded, for: key)
+    }
+}
+
+/// What a Redis, or somebody in its place, says, of every split.
+func fuzzRedis(_ bytes: [UInt8]) {
+    requireSame(bytes) { pieces in
+        let reader = RedisReader()
+        var found: [String] = []
+        for piece in pieces {
+            do { try read(piece, reader, &found) } catch {
+                found.append("broken")
+                break
+            }
+        }
+        return found
+    }
+}
+
+@inline(never)
+private func read(_ piece: [UInt8], _ reader: RedisReader, _ found: inout [String]) throws {
+    try piece.withUnsafeBytes { try reader.receive($0) }
+    while let reply = try reader.next() { found.append("\(reply)") }
 }
