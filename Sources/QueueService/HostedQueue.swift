@@ -9,8 +9,6 @@ struct HostedQueue {
     var snapshot: QueueSnapshot?
     /// The newest first, expired ones among them.
     var announcements: [Announcement] = []
-    /// The last page of the log, as far as somebody has read it here.
-    var tail: [LogEntry] = []
     /// The `seq` of the last admission that is known here; where it is older than the replica, the replica's first.
     var lastAdmission: UInt64
     /// How far the store's log was at the last beat.
@@ -40,7 +38,6 @@ struct HostedQueue {
         presence = Presence()
         announcements = []
         storeHead = 0
-        tail = []
         lastAdmission = state.head
         kept = []
     }

@@ -54,7 +54,7 @@ extension QueueService {
     func prune() async {
         guard let logAge, outage == nil else { return }
         do throws(StoreError) {
-            for id in hosted.keys where peers.turn(of: instance, for: id) == 0 {
+            for id in Array(hosted.keys) where peers.turn(of: instance, for: id) == 0 {
                 repeat {
                     let now = clock.now()
                     let unseen = now - Timestamp.Span(microseconds: 3 * logAge.microseconds)

@@ -47,10 +47,9 @@ struct MemoryCache {
     }
 
     mutating func keep(_ value: CacheValue, for key: CacheKey) {
-        guard value.weight <= capacity, entries[key] == nil else { return }
+        guard value.weight <= capacity else { return }
         uses += 1
-        entries[key] = Entry(value: value, usedAt: uses)
-        weight += value.weight
+        weight += value.weight - (entries.updateValue(Entry(value: value, usedAt: uses), forKey: key)?.value.weight ?? 0)
         if weight > capacity { makeRoom() }
     }
 

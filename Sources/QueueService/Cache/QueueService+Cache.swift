@@ -15,7 +15,7 @@ extension QueueService {
     private func cached(_ key: CacheKey, _ load: () async throws(StoreError) -> CacheValue) async throws(StoreError) -> CacheValue {
         await takeTurn(key)
         defer { endTurn(key) }
-        if let value = memory.value(for: key) { return found(value, at: .memory) }
+        if let value = memory.value(for: key), value.isWhole { return found(value, at: .memory) }
         if let value = await shared?.value(for: key) {
             memory.keep(value, for: key)
             return found(value, at: .shared)
@@ -61,26 +61,22 @@ extension QueueService {
         return entries.drop { $0.event.seq <= seq }
     }
 
-    /// The last page, which grows: only what is new is read.
+    /// The last page, which grows: only what is new is read, and others are given it when it is full.
     private func tail(_ key: CacheKey, _ number: UInt64, after seq: UInt64) async throws(StoreError) -> ArraySlice<LogEntry> {
         await takeTurn(key)
         defer { endTurn(key) }
         let start = number * QueueService.pageEntries
-        guard let queue = hosted[key.queue], queue.record.epoch == key.epoch else { return [] }
-        var tail = queue.tail.first.map { $0.event.seq > start } ?? false ? queue.tail : []
-        let last = tail.last?.event.seq ?? start
-        if last < min(queue.state.head, start + QueueService.pageEntries) {
-            let room = Int(start + QueueService.pageEntries - last)
-            tail += found(try await store.entries(of: key.queue, after: last, limit: room), at: .store)
-            if CacheValue.page(tail).isWhole {
-                memory.keep(.page(tail), for: key)
-                shared?.keep(.page(tail), for: key)
-            }
-            if hosted[key.queue]?.record.epoch == key.epoch { hosted[key.queue]?.tail = tail }
-        } else {
-            tail = found(tail, at: .memory)
-        }
-        return tail.drop { $0.event.seq <= seq }
+        let wanted = min(hosted[key.queue]?.state.head ?? 0, start + QueueService.pageEntries)
+        var entries: [LogEntry] = []
+        if case .page(let known) = memory.value(for: key) { entries = known }
+        let last = entries.last?.event.seq ?? start
+        if last >= wanted { return found(entries, at: .memory).drop { $0.event.seq <= seq } }
+        let room = Int(start + QueueService.pageEntries - last)
+        entries += found(try await store.entries(of: key.queue, after: last, limit: room), at: .store)
+        let page = CacheValue.page(entries)
+        memory.keep(page, for: key)
+        if page.isWhole { shared?.keep(page, for: key) }
+        return entries.drop { $0.event.seq <= seq }
     }
 
     // MARK: Statistics
