@@ -8,6 +8,7 @@ import Telemetry
 struct Sweeping {
     /// Sweeps are this far apart, and further where one takes long: at most a tenth of the loop's time.
     static let nanoseconds: UInt64 = 100_000_000
+    static let longestPause: UInt64 = 2_000_000_000
     /// How long the loop's other connections wait for a sweep.
     static let sliceNanoseconds: UInt64 = 2_000_000
 
@@ -130,7 +131,8 @@ extension LiveQueue {
     }
 
     private func end(_ pass: Sweeping.Pass) {
-        sweeping.earliest = live.loop.now + pass.took * 9
+        // A process that stood still in the middle of one has not worked all the while.
+        sweeping.earliest = live.loop.now + min(pass.took * 9, Sweeping.longestPause)
         live.server.measurements.positionFrames.increment(by: pass.frames)
         live.server.measurements.sweepSeconds.recordNanoseconds(Int64(pass.took))
         if let next = pass.next { scheduleSweep(after: UInt64(next) * 1_000_000) }

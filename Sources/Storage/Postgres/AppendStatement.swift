@@ -147,11 +147,12 @@ struct AppendStatement {
             FROM unnest($44::uuid[], $45::bigint[], $46::bigint[], $47::timestamptz[]) AS m (queue_id, first, last, since)
             JOIN granted g ON g.id = m.queue_id
             WHERE s.queue_id = m.queue_id AND s.ticket BETWEEN m.first AND m.last AND s.status IS NOT DISTINCT FROM 'waiting'
+        ), closing AS MATERIALIZED (
+            SELECT c.queue_id, c.at FROM unnest($48::uuid[], $49::timestamptz[]) AS c (queue_id, at) JOIN granted g ON g.id = c.queue_id
         ), closed AS (
-            UPDATE user_sessions s SET status = 'expired', end_reason = 'closed', ended_at = c.at, absent_since = NULL
-            FROM unnest($48::uuid[], $49::timestamptz[]) AS c (queue_id, at)
-            JOIN granted g ON g.id = c.queue_id
-            WHERE s.queue_id = c.queue_id AND s.status = 'waiting'
+            UPDATE user_sessions s SET status = 'expired', end_reason = 'closed', absent_since = NULL,
+                ended_at = (SELECT c.at FROM closing c WHERE c.queue_id = s.queue_id)
+            WHERE s.queue_id = ANY (ARRAY(SELECT queue_id FROM closing)) AND s.status = 'waiting'
                 AND NOT EXISTS (SELECT FROM changing o WHERE o.queue_id = s.queue_id AND o.ticket = s.ticket)
         ), announced AS (
             INSERT INTO announcements (queue_id, seq, tenant_id, text, severity, published_at, expires_at)
