@@ -1,5 +1,6 @@
 public import Logging
 public import QueueEngine
+import Telemetry
 
 /// Everything that can be done with queues, each as one function.
 ///

@@ -105,7 +105,7 @@ final class ServerCore: Sendable {
         measurements.storeWaitMaxSeconds.set(load.longestWaitSeconds)
         measurements.instances.set(await service.instanceCount)
         measurements.replicaLagEvents.set(await service.lags.values.max() ?? 0)
-        for (level, count) in await service.takeCacheReads() { measurements.cacheReads[level.rawValue]?.increment(by: count) }
+        for (level, count) in await service.takeCacheReads() { measurements.read(count, from: level) }
         measurements.openConnections.set(limits.connectionCount)
         let turns = loops.withLock { $0.map { $0.loop.takeLongestTurn() } }
         measurements.longestTurnSeconds.set(Double(turns.max() ?? 0) / 1e9)

@@ -19,7 +19,7 @@ public struct ServerSettings: Sendable {
     public var leaseSeconds = 10
     /// How long entries of logs are kept, in days; 0: for ever.
     public var logDays = 0
-    /// Entries of logs that are kept in memory for those who read them: about 200 bytes each.
+    /// Entries of logs that are kept in memory for those who read them.
     public var cacheEntries = 100_000
     /// What instances tell each other through; nil: the store alone.
     public var redis: RedisAddress?

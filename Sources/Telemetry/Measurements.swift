@@ -39,8 +39,8 @@ public struct Measurements: Sendable {
     public let instances: Meter
     /// Of the queue that is furthest behind the store.
     public let replicaLagEvents: Meter
-    /// Pages of logs and mean waits that were asked for, by where they were found: memory, shared, store.
-    public let cacheReads: [String: Counter]
+    /// Pages of logs and mean waits that were asked for, by where they were found.
+    private let cacheReads: [CacheLevel: Counter]
     public let bus: BusMeasurements
 
     public init(registry: PrometheusRegistry = PrometheusRegistry()) {
@@ -84,13 +84,14 @@ public struct Measurements: Sendable {
         instances = meter("instances")
         replicaLagEvents = meter("replica_lag_events_max")
         cacheReads = Dictionary(
-            uniqueKeysWithValues: ["memory", "shared", "store"].map { level in
-                (level, Counter(label: "stanchion_cache_reads_total", dimensions: [("level", level)], factory: registry))
+            uniqueKeysWithValues: CacheLevel.allCases.map { level in
+                (level, Counter(label: "stanchion_cache_reads_total", dimensions: [("level", level.rawValue)], factory: registry))
             })
         bus = BusMeasurements(registry: registry)
     }
 
     public func slow(_ kind: SlowClient) { slowClients[kind]!.increment() }
+    public func read(_ count: Int, from level: CacheLevel) { cacheReads[level]!.increment(by: count) }
     public func refused(_ reason: Refusal) { refusals[reason]!.increment() }
 }
 
@@ -122,3 +123,6 @@ public enum Refusal: String, CaseIterable, Sendable {
     /// A visitor was closed with 4008.
     case messages
 }
+
+/// Where something was found that is looked for in a cache first.
+public enum CacheLevel: String, CaseIterable, Sendable { case memory, shared, store }

@@ -5,7 +5,7 @@ import Storage
 struct DatabaseFlags: ParsableArguments {
     @Option(
         help:
-            "A replica's postgresql:// address: lists of sessions and mean waits, which may be a little old, are read there while it answers. Default none. [STANCHION_DATABASE_READ_URL]"
+            "A replica's postgresql:// address: lists of sessions, which may be a little old, are read there while it answers. Default none. [STANCHION_DATABASE_READ_URL]"
     )
     var databaseRead: String?
 

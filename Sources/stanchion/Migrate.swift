@@ -14,7 +14,8 @@ struct Migrate: AsyncParsableCommand {
 
     @Flag(
         help: """
-            The database was restored from a backup while no instance ran: every queue's log tells another history from here on.             Those who followed the old one are told so, and who was given a place since the backup is not taken for somebody else.
+            The database was restored from a backup while no instance ran: every queue's log tells another history from here on. \
+            Those who followed the old one are told so, and who was given a place since the backup is not taken for somebody else.
             """)
     var newHistory = false
 

@@ -10,9 +10,7 @@ struct SettingSources {
     /// Every setting that a variable or a line can give, by the name of its flag, and its variable without `STANCHION_`.
     private static let known: [(flag: String, variable: String)] = [
         ("listen", "LISTEN"), ("database", "DATABASE_URL"), ("admin-key", "ADMIN_KEY"), ("loops", "LOOPS"),
-        ("allow-origin", "ALLOW_ORIGIN"), ("issuer", "ISSUER"), ("cache-entries", "CACHE_ENTRIES"), ("log-days", "LOG_DAYS"),
-        ("arrivals-per-second", "ARRIVALS_PER_SECOND"),
-        ("drain-seconds", "DRAIN_SECONDS"), ("log-format", "LOG_FORMAT"),
+        ("allow-origin", "ALLOW_ORIGIN"), ("issuer", "ISSUER"), ("drain-seconds", "DRAIN_SECONDS"), ("log-format", "LOG_FORMAT"),
         ("log-level", "LOG_LEVEL"), ("tls-cert", "TLS_CERT"), ("tls-key", "TLS_KEY"), ("compression", "COMPRESSION"),
         ("max-connections", "MAX_CONNECTIONS"), ("connections-per-address", "CONNECTIONS_PER_ADDRESS"), ("handshakes", "HANDSHAKES"),
         ("handshakes-per-address", "HANDSHAKES_PER_ADDRESS"), ("joins-per-address", "JOINS_PER_ADDRESS"),
@@ -23,11 +21,12 @@ struct SettingSources {
         ("first-frame-seconds", "FIRST_FRAME_SECONDS"), ("ping-seconds", "PING_SECONDS"),
         ("pong-seconds", "PONG_SECONDS"), ("close-seconds", "CLOSE_SECONDS"), ("update-milliseconds", "UPDATE_MILLISECONDS"),
         ("head-bytes", "HEAD_BYTES"), ("body-bytes", "BODY_BYTES"), ("message-bytes", "MESSAGE_BYTES"), ("outbox-bytes", "OUTBOX_BYTES"),
-        ("send-buffer-bytes", "SEND_BUFFER_BYTES"), ("database-read", "DATABASE_READ_URL"),
-        ("database-connections", "DATABASE_CONNECTIONS"),
+        ("send-buffer-bytes", "SEND_BUFFER_BYTES"), ("database-connections", "DATABASE_CONNECTIONS"),
         ("database-waiting", "DATABASE_WAITING"), ("database-wait-seconds", "DATABASE_WAIT_SECONDS"),
         ("statement-seconds", "STATEMENT_SECONDS"), ("database-seconds", "DATABASE_SECONDS"),
-        ("lease-seconds", "LEASE_SECONDS"), ("redis", "REDIS_URL"),
+        ("lease-seconds", "LEASE_SECONDS"), ("database-read", "DATABASE_READ_URL"),
+        ("arrivals-per-second", "ARRIVALS_PER_SECOND"), ("cache-entries", "CACHE_ENTRIES"), ("log-days", "LOG_DAYS"),
+        ("redis", "REDIS_URL"),
     ]
 
     /// A database's address may hold a password.

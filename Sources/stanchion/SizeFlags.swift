@@ -23,14 +23,8 @@ struct SizeFlags: ParsableArguments {
     var sendBufferBytes: String?
 
     @Option(
-        help: "Entries of logs that are kept in memory for those who read them, 200 bytes each. Default 100000. [STANCHION_CACHE_ENTRIES]")
+        help: "Entries of logs that are kept in memory for those who read them. Default 100000. [STANCHION_CACHE_ENTRIES]")
     var cacheEntries: String?
-
-    @Option(
-        help:
-            "Days after which entries of a queue's log are forgotten, as far as every reader with a name has them; 0: never. Default 0. [STANCHION_LOG_DAYS]"
-    )
-    var logDays: String?
 
     func read(_ sources: SettingSources, into settings: inout ServerSettings) throws {
         try bytes(sources, "head-bytes", headBytes, &settings.http.head, least: 1_024)
@@ -38,7 +32,6 @@ struct SizeFlags: ParsableArguments {
         try bytes(sources, "body-bytes", bodyBytes, &settings.http.body, least: 1_024)
         try bytes(sources, "message-bytes", messageBytes, &settings.messageBytes, least: 512)
         try bytes(sources, "outbox-bytes", outboxBytes, &settings.visitorOutboxBytes, least: 1_024)
-        try sources.integer("log-days", flag: logDays, in: 0...36_500, &settings.logDays)
         try sources.integer("cache-entries", flag: cacheEntries, in: 0...100_000_000, &settings.cacheEntries)
         try bytes(sources, "send-buffer-bytes", sendBufferBytes, &settings.visitorSendBufferBytes, least: 4_096)
     }

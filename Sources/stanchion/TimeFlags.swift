@@ -30,6 +30,12 @@ struct TimeFlags: ParsableArguments {
     @Option(help: "Between two frames of a visitor who asked for `exact`, in milliseconds. Default 1000. [STANCHION_UPDATE_MILLISECONDS]")
     var updateMilliseconds: String?
 
+    @Option(
+        help:
+            "Days after which entries of a queue's log are forgotten, as far as every reader with a name has them; 0: never. Default 0. [STANCHION_LOG_DAYS]"
+    )
+    var logDays: String?
+
     func read(_ sources: SettingSources, into settings: inout ServerSettings) throws {
         try seconds(sources, "request-seconds", requestSeconds, &settings.requestSeconds)
         try seconds(sources, "keep-alive-seconds", keepAliveSeconds, &settings.keepAliveSeconds)
@@ -39,6 +45,7 @@ struct TimeFlags: ParsableArguments {
         try seconds(sources, "ping-seconds", pingSeconds, &settings.pingSeconds)
         try seconds(sources, "pong-seconds", pongSeconds, &settings.pongSeconds)
         try seconds(sources, "close-seconds", closeSeconds, &settings.closeSeconds)
+        try sources.integer("log-days", flag: logDays, in: 0...36_500, &settings.logDays)
         try sources.integer("update-milliseconds", flag: updateMilliseconds, in: 100...60_000, &settings.updateMilliseconds)
     }
 

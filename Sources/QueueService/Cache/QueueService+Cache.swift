@@ -1,4 +1,5 @@
 import QueueEngine
+public import Telemetry
 
 /// Reading through two levels of cache. Never the line itself: that is the replicas'.
 extension QueueService {

@@ -4,6 +4,3 @@ public protocol SharedCache: Sendable {
     func value(for key: CacheKey) async -> CacheValue?
     func keep(_ value: CacheValue, for key: CacheKey)
 }
-
-/// Where what was asked for was found.
-public enum CacheLevel: String, Sendable, Hashable, CaseIterable { case memory, shared, store }

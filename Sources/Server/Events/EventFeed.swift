@@ -83,7 +83,8 @@ final class EventFeed {
         guard !isEnded else { return }
         self.reader = reader
         for entry in entries { deliver(entry, reader.epoch) }
-        if isPoked || !entries.isEmpty { read() }
+        let head = live.queues[reader.queue]?.snapshot.state.head ?? 0
+        if isPoked || !entries.isEmpty && reader.seq < head { read() }
     }
 
     private func fail(_ error: ServiceError) {

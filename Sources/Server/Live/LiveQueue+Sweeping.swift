@@ -8,7 +8,6 @@ import Telemetry
 struct Sweeping {
     /// Sweeps are this far apart, and further where one takes long: at most a tenth of the loop's time.
     static let nanoseconds: UInt64 = 100_000_000
-    static let longestPause: UInt64 = 2_000_000_000
     /// How long the loop's other connections wait for a sweep.
     static let sliceNanoseconds: UInt64 = 2_000_000
 
@@ -19,6 +18,7 @@ struct Sweeping {
         let began: UInt32
         var index = 0
         var frames = 0
+        /// Of the thread's processor time: a process that stands still in the middle of it does not work meanwhile.
         var took: UInt64 = 0
         /// In how many milliseconds somebody must look again even if nothing happens.
         var next: UInt32?
@@ -90,7 +90,7 @@ extension LiveQueue {
     /// Who joins in between may stand before the place where this goes on, and then somebody is asked twice.
     private func goOn() {
         guard var pass = sweeping.pass else { return }
-        let began = EventLoop.monotonicNow()
+        let (began, used) = (EventLoop.monotonicNow(), EventLoop.threadTime())
         let context = SweepContext(self, isForced: pass.isForced, began: pass.began)
         while pass.index < members.count, EventLoop.monotonicNow() - began < Sweeping.sliceNanoseconds {
             let slice = pass.index..<min(pass.index + 32, members.count)
@@ -98,7 +98,7 @@ extension LiveQueue {
             pass.index = slice.upperBound
             live.sendPositionFrames()
         }
-        pass.took += EventLoop.monotonicNow() - began
+        pass.took += EventLoop.threadTime() - used
         if pass.index < members.count {
             sweeping.pass = pass
             live.loop.defer { [weak self] in self?.goOn() }
@@ -131,8 +131,7 @@ extension LiveQueue {
     }
 
     private func end(_ pass: Sweeping.Pass) {
-        // A process that stood still in the middle of one has not worked all the while.
-        sweeping.earliest = live.loop.now + min(pass.took * 9, Sweeping.longestPause)
+        sweeping.earliest = live.loop.now + pass.took * 9
         live.server.measurements.positionFrames.increment(by: pass.frames)
         live.server.measurements.sweepSeconds.recordNanoseconds(Int64(pass.took))
         if let next = pass.next { scheduleSweep(after: UInt64(next) * 1_000_000) }

@@ -26,12 +26,12 @@ struct PostgresAddress: Sendable {
             if let value = option.pointee.val { parameters.append((String(cString: keyword), String(cString: value))) }
             option += 1
         }
-        if purpose == .home, let wanted = parameters.first(where: { $0.0 == "target_session_attrs" }) {
-            guard ["any", "read-write", "primary"].contains(wanted.1) else {
-                throw Malformed(reason: "target_session_attrs is \(wanted.1), and what is served from must be written")
+        if purpose == .home {
+            let wanted = parameters.first { $0.0 == "target_session_attrs" }?.1
+            guard ["any", "read-write", "primary"].contains(wanted ?? "any") else {
+                throw Malformed(reason: "target_session_attrs is \(wanted!), and what is served from must be written")
             }
-        } else if purpose == .home {
-            parameters.append(("target_session_attrs", "read-write"))
+            if wanted == nil { parameters.append(("target_session_attrs", "read-write")) }
         }
         self.parameters = parameters
     }

@@ -161,7 +161,7 @@ extension PostgresStore {
     }
 
     public func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double? {
-        try await oldRows(
+        try await row(
             PostgresCall(
                 """
                 SELECT avg((SELECT extract(epoch FROM admitted_at - created_at) FROM user_sessions
@@ -172,7 +172,7 @@ extension PostgresStore {
                     ORDER BY seq DESC LIMIT $2) l
                 """
             ).with(queue).with(Int64(last)).with(Int64(20 * last))
-        ).first?.optional(0)
+        )?.optional(0)
     }
 
     public func announcements(of queue: QueueID, at now: Timestamp, limit: Int) async throws(StoreError) -> [Announcement] {

@@ -16,7 +16,7 @@ import time
 import websockets
 
 from databases import Postgres, free_port, psql
-from harness import KEY, PROGRAM, Server, check_log, clean_environment, rng, wait_for
+from harness import KEY, PROGRAM, Server, certificate, check_log, clean_environment, rng, wait_for
 
 
 def refuses(uri, status, says, *flags):
@@ -178,20 +178,13 @@ def check_ready(server, status):
     wait_for(lambda: server.call("GET", "/ready")[2]["status"] == status, what=f"/ready says {status}")
 
 
-def certificate(folder, name):
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
-                    f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem", "-days", "30", "-subj", f"/CN={name}", "-addext",
-                    f"subjectAltName=DNS:{name}"], check=True, capture_output=True)
-    for ending in ("key", "pem"):
-        if os.getuid() == 0:
-            shutil.chown(f"{folder}/{name}.{ending}", "postgres")
-    return f"{folder}/{name}.pem"
-
-
 def secure():
     """TLS to Postgres, up to whose certificate it is."""
     with Postgres() as postgres:
-        right, wrong = certificate(postgres.folder, "localhost"), certificate(postgres.folder, "other.test")
+        files = [file for name in ("localhost", "other.test") for file in certificate(f"{postgres.folder}/{name}", name)]
+        right, wrong = files[0], files[2]
+        for file in files if os.getuid() == 0 else []:
+            shutil.chown(file, "postgres")
         with open(f"{postgres.folder}/data/pg_hba.conf", "w") as rules:
             rules.write("hostssl all all 127.0.0.1/32 trust\n")
 

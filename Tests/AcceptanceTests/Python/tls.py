@@ -11,24 +11,20 @@ import time
 
 import websockets
 
-from harness import Server, exchange, wait_for
+from harness import Server, certificate, exchange, wait_for
 
 folder = tempfile.mkdtemp(prefix="stanchion-tls-")
 
 
-def certificate(name, file=None):
-    file = f"{folder}/{file or name}"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{file}.key",
-                    "-out", f"{file}.pem", "-days", "30", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},DNS:*.{name},IP:127.0.0.1"],
-                   check=True, capture_output=True)
-    return f"{file}.pem", f"{file}.key"
+def made(name):
+    return certificate(f"{folder}/{name}", name, f"DNS:*.{name}", "IP:127.0.0.1")
 
 
 def context(**options):
-    made = ssl.create_default_context(cadata="".join(open(f"{folder}/{name}.pem").read() for name in ("one.test", "two.test")))
+    trusting = ssl.create_default_context(cadata="".join(open(f"{folder}/{name}.pem").read() for name in ("one.test", "two.test")))
     for name, value in options.items():
-        setattr(made, name, value)
-    return made
+        setattr(trusting, name, value)
+    return trusting
 
 
 def connect(server, name="one.test", tls=None, session=None):
@@ -102,7 +98,7 @@ async def a_line_goes_on(server, reload):
             assert closed.rcvd.code == 4503, closed
 
 
-one, two = certificate("one.test"), certificate("two.test")
+one, two = made("one.test"), made("two.test")
 flags = ["--tls-cert", f"{one[0]},{two[0]}", "--tls-key", f"{one[1]},{two[1]}", "--handshake-seconds", "1"]
 with Server(*flags) as server:
     versions_and_names(server)
@@ -114,7 +110,7 @@ with Server(*flags) as server:
 
     def reload():
         before = serial()
-        certificate("one.test")  # A new one, under the same names of files.
+        made("one.test")  # A new one, under the same names of files.
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: any("certificates were read anew" in line for line in server.output))
         assert serial() != before
@@ -124,7 +120,7 @@ with Server(*flags) as server:
 
     tls_with_old = context()
     asyncio.run(a_line_goes_on(server, reload))
-    certificate("one.test")
+    made("one.test")
     server.process.send_signal(signal.SIGHUP)
     wait_for(lambda: sum("certificates were read anew" in line for line in server.output) == 2)
     for tls, session in old_sessions:
