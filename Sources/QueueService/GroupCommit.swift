@@ -33,9 +33,9 @@ extension QueueService {
 
     /// Commits batch after batch until nothing waits. While one is in the store's hands the next one gathers.
     private func commitAll() async {
-        while !pending.isEmpty {
-            let batch = pending
-            pending = []
+        while true {
+            let batch = takePending()
+            guard !batch.isEmpty else { break }
             let again = await commit(batch)
             pending.insert(contentsOf: again, at: 0)
             if let outage {
@@ -46,6 +46,31 @@ extension QueueService {
         }
         isCommitting = false
         scheduleWake()
+    }
+
+    /// All that may be decided now.
+    private func takePending() -> [any PendingCommand] {
+        let all = pending
+        guard !givesWay.isEmpty else {
+            pending = []
+            return all
+        }
+        pending = all.filter { givesWay.contains($0.queue) }
+        return all.filter { !givesWay.contains($0.queue) }
+    }
+
+    /// Leaves the queue to the instance that it is kept for: until that has written, or for a moment.
+    private func giveWay(in id: QueueID) {
+        givesWay.insert(id)
+        clock.wake(at: clock.now() + QueueService.waitForOther) { [weak self] in
+            guard let self else { return }
+            Task { await self.goOn(in: id) }
+        }
+    }
+
+    /// Somebody else has written, or has had the time to.
+    func goOn(in id: QueueID) {
+        if givesWay.remove(id) != nil, !pending.isEmpty { beginCommitting() }
     }
 
     /// One queue's part of a batch. Each command with what it added, so that a conflict meets only its author.
@@ -63,8 +88,10 @@ extension QueueService {
     /// Decides and commits one batch. Returns the commands that lost a race, to be decided anew.
     private func commit(_ batch: [any PendingCommand]) async -> [any PendingCommand] {
         let decided = decide(batch)
-        let toCommit = decided.filter { !$0.decision.isEmpty }
-        for item in decided where item.decision.isEmpty {
+        // The others wait for one that lost against them, also for its word that there is nothing to say any more.
+        let needsCommit = { (item: Undecided) in !item.decision.isEmpty || self.hosted[item.decision.record.id]!.isKept }
+        let toCommit = decided.filter(needsCommit)
+        for item in decided where !needsCommit(item) {
             hosted[item.decision.record.id]?.presence = item.decision.presence
             for command in item.commands { command.succeed() }
         }
@@ -132,7 +159,11 @@ extension QueueService {
             for command in item.commands { command.succeed() }
             return []
         case .behind:
+            hosted[id]?.isKept = true
             await catchUp(id)
+            return item.commands
+        case .reserved:
+            giveWay(in: id)
             return item.commands
         case .lapsed: return item.commands
         case .userConflict(let index):
@@ -157,6 +188,7 @@ extension QueueService {
         guard let queue = hosted[id], queue.state.position == decision.base else { return }
         hosted[id]?.presence = decision.presence
         hosted[id]?.state = decision.state
+        hosted[id]?.isKept = false
         for (event, _) in decision.events { hosted[id]?.note(event) }
         rename(queue.record, to: decision.record)
         let announcements = decision.events.compactMap { event, detail -> Announcement? in

@@ -19,6 +19,8 @@ struct HostedQueue {
     var catchUps = 0
     /// What was decided against the replica is in the store's hands.
     var isCommitting = false
+    /// Somebody else was faster, and the store may keep the queue for this instance.
+    var isKept = false
     /// What came meanwhile.
     private(set) var kept: [BusMessage] = []
     /// Those who wait for the end of either.

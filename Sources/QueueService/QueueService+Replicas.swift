@@ -4,7 +4,10 @@ import QueueEngine
 /// The replicas: how what others have committed comes to be known here.
 extension QueueService {
     func receive(_ messages: [BusMessage]) async {
-        for message in messages { await receive(message) }
+        for message in messages {
+            await receive(message)
+            goOn(in: message.queue)
+        }
         scheduleWake()
     }
 

@@ -38,6 +38,8 @@ public actor QueueService {
     var cacheReads: [CacheLevel: Int] = [:]
     var pending: [any PendingCommand] = []
     var isCommitting = false
+    /// Queues that are kept for another instance just now.
+    var givesWay: Set<QueueID> = []
     private var nextWake: Timestamp?
     private var plannedBeat = 0
     /// Since when the store cannot be written, and what those who ask for something are told; nil: it can.
@@ -48,6 +50,8 @@ public actor QueueService {
 
     /// Commands that may wait for the store at once.
     static let pendingLimit = 100_000
+    /// How long a queue is left to whom it is kept for, where nothing is heard of that one.
+    static let waitForOther = Timestamp.Span.milliseconds(20)
     /// How long somebody without a connection counts as in sight after a join or a poll over REST.
     public static let pollLease = Timestamp.Span.seconds(30)
 
@@ -104,7 +108,7 @@ public actor QueueService {
     /// Releases nobody any more, and returns once what was asked before is committed or refused. The others are told.
     public func stop() async {
         isStopped = true
-        while isCommitting { await Task.yield() }
+        while isCommitting || !givesWay.isEmpty { await Task.yield() }
         if outage == nil { try? await store.endLease(instance) }
         bus.stop()
     }

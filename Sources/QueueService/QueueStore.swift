@@ -42,8 +42,11 @@ public struct LogAppend: Sendable {
 
 public enum AppendOutcome: Sendable, Hashable {
     case committed
-    /// The log is elsewhere by now: somebody else has written. Read what is missing and decide anew.
+    /// The log is elsewhere by now: somebody else has written. Read what is missing and decide anew. The queue may be kept
+    /// for this instance for a moment, so that it does not lose again: even where nothing is left to say, append that.
     case behind
+    /// The queue is kept for another instance, which was slower before.
+    case reserved
     /// The instance has no lease: another one may have begun to act in its place.
     case lapsed
     /// The event at this index would give a person a second place.

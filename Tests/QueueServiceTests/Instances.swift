@@ -98,6 +98,18 @@ final class Instances: Sendable {
         group.stop()
     }
 
+    /// Time goes on by itself, for those who wait for something that a lost message does not bring.
+    func whileTimePasses(_ body: () async -> Void) async {
+        let passing = Task { [clock] in
+            while !Task.isCancelled {
+                clock.advance(.milliseconds(1))
+                try? await Task.sleep(for: .milliseconds(1))
+            }
+        }
+        await body()
+        passing.cancel()
+    }
+
     func makeQueue(_ configuration: QueueConfiguration) async throws -> QueueID {
         let id = try await services[0].create(tenant: tenant) { $0.configuration = configuration }.record.id
         for service in services {

@@ -1,3 +1,4 @@
+import Locks
 import QueueEngine
 import Testing
 import TestSupport
@@ -11,10 +12,12 @@ import TestSupport
         let queue = try await instances.makeQueue(
             QueueConfiguration(maxConcurrentUsers: 15, releaseRatePerMinute: 300, graceSeconds: 20, admissionTTLSeconds: 30))
         instances.bus.lose(percent: 33)
-        await withTaskGroup { group in
-            for worker in 0..<6 {
-                let service = instances.services[worker % 2]
-                group.addTask { await InstancesTests.live(service, queue, instances, seed: TestSeed.value &+ UInt64(worker)) }
+        await instances.whileTimePasses {
+            await withTaskGroup { group in
+                for worker in 0..<6 {
+                    let service = instances.services[worker % 2]
+                    group.addTask { await InstancesTests.live(service, queue, instances, seed: TestSeed.value &+ UInt64(worker)) }
+                }
             }
         }
         #expect(try await instances.converge(queue))
@@ -55,6 +58,28 @@ import TestSupport
         let admissions = entries.compactMap { entry -> Timestamp? in if case .admitted = entry.event.change { entry.event.at } else { nil }
         }
         for admission in admissions { #expect(admissions.filter { $0 <= admission && $0 >= admission - .seconds(60) }.count <= 300) }
+    }
+
+    /// Who lost a race and finds that there is nothing to say any more does not keep the others waiting.
+    @Test func whatIsKeptIsGivenBack() async throws {
+        let instances = try await Instances(.postgres, count: 2)
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let (fast, slow) = (instances.services[0], instances.services[1])
+        let ticket = try await fast.join(queue, visitor: Visitor(), holder: .polls).session.ticket
+        #expect(await eventually { (try? await slow.queue(queue))?.state.head == (try? await fast.queue(queue))?.state.head })
+        instances.bus.lose(percent: 100)
+        try await fast.leave(queue, ticket)
+        instances.bus.lose(percent: 0)
+        await #expect(throws: ServiceError.self) { try await slow.leave(queue, ticket) }
+        // No time passes: were it kept, nobody would get on.
+        let joined = Lock(false)
+        let joining = Task {
+            _ = try await fast.join(queue, visitor: Visitor(), holder: .polls)
+            joined.withLock { $0 = true }
+        }
+        #expect(await eventually { joined.withLock { $0 } })
+        instances.clock.advance(.seconds(1))
+        try await joining.value
     }
 
     @Test(arguments: StoreKind.allCases) func onePlaceAPersonHoweverManyAsk(_ kind: StoreKind) async throws {

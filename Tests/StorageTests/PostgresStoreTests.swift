@@ -109,6 +109,42 @@ import TestSupport
         #expect(try await QueueState(#require(store.loadQueue(queue.record.id)).image) == queue.state)
     }
 
+    /// Who loses a race has the queue kept for it, until it has written, but not for long.
+    @Test func whoLosesIsNext() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await home.open()
+        defer { store.close() }
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        try await store.takeLease()
+        let (slow, third) = (InstanceID(high: 2, low: 2), InstanceID(high: 3, low: 3))
+        for other in [slow, third] { _ = try await store.beat(other, lease: .seconds(3_600), capacity: nil, isFirst: true) }
+        var queue = Written(tenant)
+        func join() throws -> LogAppend { try queue.append { _ = try $0.join(lane: 0, at: $1, &$2) } }
+        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        let late = queue.append { _, _, _ in }
+        #expect(try await store.append([join()]) == [.committed])
+
+        // The test itself may be slow: it is the order that is looked at, as long as the queue was kept all the while.
+        let isKept = try await eventually {
+            let before = queue
+            // Nobody else writes, nor is it kept for another who comes late, too.
+            guard try await store.append([late], by: slow) == [.behind], try await store.append([late], by: third) == [.behind],
+                try await store.append([join()]) == [.reserved]
+            else { return false }
+            queue = before
+            return true
+        }
+        #expect(isKept)
+        #expect(try await store.append([queue.append { _, _, _ in }], by: slow) == [.committed])
+        #expect(try await store.append([join()]) == [.committed])
+
+        // One that never comes back.
+        #expect(try await store.append([late], by: slow) == [.behind])
+        let last = try join()
+        let isFree = try await eventually { try await store.append([last]) == [.committed] }
+        #expect(isFree)
+    }
+
     @Test func theFirstHostThatAnswersIsTaken() async throws {
         let home = try await TestStore(.postgres)
         let server = try #require(home.uri.firstMatch(of: /127.0.0.1:(\d+)/)?.1)

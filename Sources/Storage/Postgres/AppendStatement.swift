@@ -59,7 +59,8 @@ struct AppendStatement {
         return call.with(instance).with(queues.expectedAt)
     }
 
-    /// Answers a row for each queue: id, whether its log is where it was expected, whether it was written, and what stood against it.
+    /// Answers a row for each queue: id, whether its log is where it was expected, whether it was written, what stood against it,
+    /// and whether it is kept for another instance.
     ///
     /// The lease's row is locked against being removed: whoever removes it knows that nothing more of this instance comes.
     ///
@@ -75,10 +76,13 @@ struct AppendStatement {
         ), leased AS MATERIALIZED (
             SELECT FROM instances WHERE id = $62::uuid AND expires_at > clock_timestamp() FOR KEY SHARE
         ), locked AS MATERIALIZED (
-            SELECT id, head, last_event_at FROM queues WHERE id = ANY ($1) AND is_active ORDER BY id FOR NO KEY UPDATE
+            SELECT id, head, last_event_at, reserved_by, reserved_until FROM queues WHERE id = ANY ($1) AND is_active ORDER BY id FOR NO KEY UPDATE
         ), continued AS MATERIALIZED (
             SELECT a.id FROM asked a LEFT JOIN locked l ON l.id = a.id
             WHERE coalesce(l.head = a.expected AND l.last_event_at = a.expected_at, a.expected = 0)
+        ), kept AS MATERIALIZED (
+            SELECT id FROM locked WHERE reserved_by <> $62::uuid
+                AND reserved_until - clock_timestamp() BETWEEN interval '0' AND interval '100 milliseconds'
         ), joining AS MATERIALIZED (
             SELECT * FROM unnest($21::uuid[], $22::bigint[], $23::uuid[], $24::text[], $25::text[], $26::text[], $27::text[],
                 $28::text[], $29::text[], $30::timestamptz[], $31::timestamptz[], $32::timestamptz[], $33::timestamptz[],
@@ -109,8 +113,9 @@ struct AppendStatement {
             SELECT a.* FROM asked a JOIN continued c ON c.id = a.id
             WHERE EXISTS (SELECT FROM leased) AND a.id NOT IN (SELECT queue_id FROM user_taken)
                 AND a.id NOT IN (SELECT queue_id FROM receipt_taken) AND a.id NOT IN (SELECT id FROM slug_taken)
+                AND a.id NOT IN (SELECT id FROM kept)
         ), advanced AS (
-            UPDATE queues q SET head = g.head, status = g.status, counters = g.counters::jsonb,
+            UPDATE queues q SET head = g.head, status = g.status, counters = g.counters::jsonb, reserved_by = NULL,
                 last_event_at = coalesce(g.at, q.last_event_at),
                 slug = CASE WHEN g.configuration IS NULL THEN q.slug ELSE g.slug END,
                 name = CASE WHEN g.configuration IS NULL THEN q.name ELSE g.name END,
@@ -118,6 +123,11 @@ struct AppendStatement {
                 redirect_url = CASE WHEN g.configuration IS NULL THEN q.redirect_url ELSE g.redirect_url END,
                 configuration = coalesce(g.configuration::jsonb, q.configuration)
             FROM granted g WHERE q.id = g.id AND g.expected > 0
+        ), reserved AS (
+            UPDATE queues q SET reserved_by = $62::uuid, reserved_until = clock_timestamp() + interval '100 milliseconds'
+            FROM asked a JOIN locked l ON l.id = a.id
+            WHERE q.id = a.id AND a.id NOT IN (SELECT id FROM continued) AND a.id NOT IN (SELECT id FROM kept)
+                AND EXISTS (SELECT FROM leased)
         ), made AS (
             INSERT INTO queues (id, tenant_id, epoch, slug, name, description, redirect_url, configuration, status, head,
                 last_event_at, counters, created_at)
@@ -164,10 +174,11 @@ struct AppendStatement {
             INSERT INTO receipts (tenant_id, key, request_hash, result)
             SELECT p.tenant_id, p.key, p.request_hash, p.result FROM proving p JOIN granted g ON g.id = p.queue_id
         )
-        SELECT a.id, c.id IS NOT NULL, g.id IS NOT NULL, u.event, r.receipt, s.id IS NOT NULL, NOT EXISTS (SELECT FROM leased)
+        SELECT a.id, c.id IS NOT NULL, g.id IS NOT NULL, u.event, r.receipt, s.id IS NOT NULL, NOT EXISTS (SELECT FROM leased),
+            k.id IS NOT NULL
         FROM asked a LEFT JOIN continued c ON c.id = a.id LEFT JOIN granted g ON g.id = a.id
             LEFT JOIN user_taken u ON u.queue_id = a.id LEFT JOIN receipt_taken r ON r.queue_id = a.id
-            LEFT JOIN slug_taken s ON s.id = a.id
+            LEFT JOIN slug_taken s ON s.id = a.id LEFT JOIN kept k ON k.id = a.id
         """
 }
 

@@ -7,6 +7,7 @@ enum PostgresSchema {
         (3, "statistics", third), (4, "the index by ticket", fourth),
         (5, "what instances can take in", fifth),
         (6, "readers by name", sixth),
+        (7, "a queue is kept for who lost it often", seventh),
     ]
     static var newest: Int64 { migrations.last!.version }
 
@@ -114,5 +115,9 @@ enum PostgresSchema {
             PRIMARY KEY (queue_id, name)
         )
         """
+    ]
+
+    private static let seventh: [StaticString] = [
+        "ALTER TABLE queues ADD COLUMN reserved_by uuid, ADD COLUMN reserved_until timestamptz"
     ]
 }

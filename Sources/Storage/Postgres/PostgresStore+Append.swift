@@ -69,6 +69,7 @@ extension PostgresStore {
         if try row.get(2) { return .committed }
         if try row.get(6) { return .lapsed }
         guard try row.get(1) else { return .behind }
+        if try row.get(7) { return .reserved }
         if try row.get(5) { return .slugTaken }
         if let event = try row.optional(3, as: Int64.self) { return .userConflict(eventIndex: Int(event)) }
         if let receipt = try row.optional(4, as: Int64.self) { return .receiptConflict(index: Int(receipt)) }
