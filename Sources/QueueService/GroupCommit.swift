@@ -70,7 +70,8 @@ extension QueueService {
 
     /// Somebody else has written, or has had the time to.
     func goOn(in id: QueueID) {
-        if givesWay.remove(id) != nil, !pending.isEmpty { beginCommitting() }
+        guard givesWay.remove(id) != nil else { return }
+        if pending.isEmpty { scheduleWake() } else { beginCommitting() }
     }
 
     /// One queue's part of a batch. Each command with what it added, so that a conflict meets only its author.

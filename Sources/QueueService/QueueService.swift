@@ -190,7 +190,7 @@ public actor QueueService {
     func scheduleWake() {
         guard !isStopped, outage == nil else { return }
         let now = clock.now()
-        let moments = hosted.compactMap { id, queue in queue.nextWake(after: now, turn: peers.turn(of: instance, for: id)) }
+        let moments = hosted.keys.compactMap { nextWake(of: $0, after: now) }
         guard let moment = moments.min(), nextWake.map({ moment < $0 || $0 < now }) ?? true else { return }
         nextWake = moment
         clock.wake(at: moment) { [weak self] in
@@ -213,7 +213,13 @@ public actor QueueService {
 
     private func isDue(_ id: QueueID) -> Bool {
         let now = clock.now()
-        return hosted[id]?.nextWake(after: now, turn: peers.turn(of: instance, for: id)).map { $0 <= now } ?? false
+        return nextWake(of: id, after: now).map { $0 <= now } ?? false
+    }
+
+    /// Nil also while the queue is left to another instance: what time brings is asked for again when that is over.
+    private func nextWake(of id: QueueID, after now: Timestamp) -> Timestamp? {
+        guard !givesWay.contains(id) else { return nil }
+        return hosted[id]?.nextWake(after: now, turn: peers.turn(of: instance, for: id))
     }
 
     nonisolated func publish(_ messages: [BusMessage]) { bus.publish(messages, from: instance) }

@@ -4,7 +4,7 @@ Each rule takes what was seen and raises `Broken` with what is wrong. They know 
 on histories that were broken by hand (`test_checker.py`).
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 class Broken(AssertionError):
@@ -39,8 +39,8 @@ class Line:
         self.waiting, self.absent, self.admitted = {}, set(), {}
         self.ended, self.sessions, self.users = {}, {}, {}
         self.releases = []
-        # Since when somebody could be let in, and for how long that was so at most and nobody was.
-        self.ready, self.stood_still = None, 0.0
+        # Since when somebody could be let in, and for how long that was so at most and nobody was, until when.
+        self.ready, self.stood_still, self.stood_until = None, 0.0, 0.0
 
     def take(self, event):
         demand(event["seq"] == self.seq + 1, f"after {self.seq} comes {event['seq']}")
@@ -61,7 +61,9 @@ class Line:
             return
         # Where a minute's worth has been let in, the next one's time comes when the first of them is a minute ago.
         free = self.releases[-rate] + 60 if len(self.releases) >= rate else 0
-        self.stood_still = max(self.stood_still, at - max(self.ready, free) - 60 / rate)
+        stood = at - max(self.ready, free) - 60 / rate
+        if stood > self.stood_still:
+            self.stood_still, self.stood_until = stood, at
 
     def on_configured(self, event):
         self.cap = event["maxConcurrentUsers"]
@@ -128,7 +130,8 @@ class Line:
 
 def goes_on(line, limit):
     """Nobody waited for a turn that nobody gave."""
-    demand(line.stood_still <= limit, f"for {line.stood_still:.1f} s nobody was let in, and somebody could have been")
+    until = datetime.fromtimestamp(line.stood_until, UTC).time()
+    demand(line.stood_still <= limit, f"for {line.stood_still:.1f} s, until {until}, nobody was let in, and somebody could have been")
 
 
 class Stream:

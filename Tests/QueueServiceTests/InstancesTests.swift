@@ -82,6 +82,24 @@ import TestSupport
         try await joining.value
     }
 
+    /// What time brings to a queue that is left to another instance is asked for again afterwards, and not in between.
+    @Test func whatIsLeftToAnotherIsNotTriedMeanwhile() async throws {
+        let instances = try await Instances(count: 1)
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 60))
+        let service = instances.services[0]
+        _ = try await service.join(queue, visitor: Visitor(), holder: .connection)
+        _ = try await service.join(queue, visitor: Visitor(), holder: .connection)
+        await service.leave(queueToAnother: queue)
+        for _ in 0..<50 {
+            instances.clock.advance(.milliseconds(100))
+            try await Task.sleep(for: .milliseconds(1))
+        }
+        #expect(await service.pendingCount == 0)
+        await service.goOn(in: queue)
+        instances.clock.advance(.milliseconds(0))
+        #expect(await eventually { (try? await service.queue(queue))?.state.admitted.count == 2 })
+    }
+
     @Test(arguments: StoreKind.allCases) func onePlaceAPersonHoweverManyAsk(_ kind: StoreKind) async throws {
         let instances = try await Instances(kind, count: 2)
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
@@ -236,4 +254,9 @@ extension QueueService {
         beginOutage(.unavailable(retryAfterSeconds: 1))
         poll(queue, ticket)
     }
+}
+
+extension QueueService {
+    fileprivate func leave(queueToAnother queue: QueueID) { givesWay.insert(queue) }
+    fileprivate var pendingCount: Int { pending.count }
 }
