@@ -128,6 +128,24 @@ import TestSupport
         await #expect(throws: ServiceError.noSuchQueue) { try await other.queue(queue) }
     }
 
+    /// A queue is known to whoever is asked for it as soon as another instance has made it; what is made up costs nobody anything.
+    @Test(arguments: StoreKind.allCases) func aNewQueueIsMet(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2)
+        instances.bus.lose(percent: 100)
+        let (one, other) = (instances.services[0], instances.services[1])
+        func make() async throws -> QueueID { try await one.create(tenant: instances.tenant) { $0.name = "new" }.record.id }
+        let queue = try await make()
+        #expect(await other.meet(queue))
+        #expect(try await other.queue(queue).record.name == "new")
+        // Known, so there is nothing to look for.
+        #expect(await !other.meet(queue))
+        #expect(await !other.meet(SeededSource(seed: 7).identifier(at: instances.clock.now())))
+        // Of one that is older a beat would have told.
+        let early = try await make()
+        instances.clock.observe(instances.clock.now() + .seconds(6))
+        #expect(await !other.meet(early))
+    }
+
     /// A ticket that was given out elsewhere a moment ago is known to whoever is shown it.
     @Test func aTokenIsGoodAtEveryInstanceAtOnce() async throws {
         let instances = try await Instances(count: 2)
