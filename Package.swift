@@ -77,7 +77,7 @@ let package = Package(
         .target(
             name: "Storage",
             dependencies: [
-                "QueueService", "EventLoop", "CPostgres", "Locks", .product(name: "GRDB", package: "GRDB.swift"),
+                "QueueService", "EventLoop", "Telemetry", "CPostgres", "Locks", .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "DequeModule", package: "swift-collections"), logging,
             ],
             swiftSettings: strict),
@@ -130,7 +130,7 @@ let package = Package(
         .testTarget(
             name: "QueueServiceTests", dependencies: ["QueueService", "Storage", "Fanout", "EventLoop", "TestSupport", "Locks", logging],
             swiftSettings: tests),
-        .testTarget(name: "StorageTests", dependencies: ["Storage", "TestSupport"], swiftSettings: tests),
+        .testTarget(name: "StorageTests", dependencies: ["Storage", "Telemetry", "TestSupport"], swiftSettings: tests),
         .testTarget(
             name: "FanoutTests",
             dependencies: ["Fanout", "QueueService", "QueueEngine", "Telemetry", "TestSupport", "Locks"],

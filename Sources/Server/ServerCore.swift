@@ -68,7 +68,9 @@ final class ServerCore: Sendable {
     }
 
     func makeRouter() -> Router {
-        var router = Router(allowedOrigins: settings.allowedOrigins, log: log) { [service] in await service.meet($0) }
+        var router = Router(allowedOrigins: settings.allowedOrigins, measurements: measurements.http, log: log) { [service] in
+            await service.meet($0)
+        }
         addVisitorRoutes(&router)
         addQueueRoutes(&router)
         addSessionRoutes(&router)

@@ -10,18 +10,11 @@ public struct BusMeasurements: Sendable {
     private let refusals: [BusRefusal: Counter]
 
     init(registry: PrometheusRegistry) {
-        func counter(_ name: String) -> Counter { Counter(label: "stanchion_bus_\(name)_total", factory: registry) }
-        isLive = Meter(label: "stanchion_bus_live", factory: registry)
-        linksLost = counter("links_lost")
-        published = counter("messages_published")
-        received = counter("messages_received")
-        refusals = Dictionary(
-            uniqueKeysWithValues: BusRefusal.allCases.map { reason in
-                (
-                    reason,
-                    Counter(label: "stanchion_bus_messages_refused_total", dimensions: [("reason", reason.rawValue)], factory: registry)
-                )
-            })
+        isLive = registry.gauge("stanchion_bus_live", "1 while the bus carries messages, which its own heartbeat proves.")
+        linksLost = registry.counter("stanchion_bus_links_lost_total", "Connections to the bus that were lost.")
+        published = registry.counter("stanchion_bus_messages_published_total", "Messages that were given to the bus.")
+        received = registry.counter("stanchion_bus_messages_received_total", "Messages of others that came over the bus.")
+        refusals = registry.counters("stanchion_bus_messages_refused_total", "Messages of the bus that were not taken.", "reason")
     }
 
     public func refused(_ reason: BusRefusal) { refusals[reason]!.increment() }

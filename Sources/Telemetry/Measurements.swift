@@ -10,10 +10,6 @@ public struct Measurements: Sendable {
     public let openConnections: Meter
     public let openVisitors: Meter
 
-    /// Requests by the class of their answer.
-    public let requests: [Int: Counter]
-    public let requestSeconds: Metrics.Timer
-
     public let joins: Counter
     public let admissions: Counter
     public let positionFrames: Counter
@@ -41,52 +37,43 @@ public struct Measurements: Sendable {
     public let replicaLagEvents: Meter
     /// Pages of logs and mean waits that were asked for, by where they were found.
     private let cacheReads: [CacheLevel: Counter]
+    public let http: HTTPMeasurements
+    public let store: StoreMeasurements
     public let bus: BusMeasurements
 
     public init(registry: PrometheusRegistry = PrometheusRegistry()) {
-        func counter(_ name: String) -> Counter { Counter(label: "stanchion_\(name)_total", factory: registry) }
-        func meter(_ name: String) -> Meter { Meter(label: "stanchion_\(name)", factory: registry) }
-        func timer(_ name: String) -> Metrics.Timer { Metrics.Timer(label: "stanchion_\(name)_seconds", factory: registry) }
+        func counter(_ name: String, _ help: String) -> Counter { registry.counter("stanchion_\(name)_total", help) }
+        func gauge(_ name: String, _ help: String) -> Meter { registry.gauge("stanchion_\(name)", help) }
+        func timer(_ name: String, _ help: String) -> Metrics.Timer { registry.timer("stanchion_\(name)_seconds", help) }
         self.registry = registry
-        connectionsAccepted = counter("connections_accepted")
-        acceptsExhausted = counter("accepts_exhausted")
-        openConnections = meter("connections_open")
-        openVisitors = meter("visitors_connected")
-        requests = Dictionary(
-            uniqueKeysWithValues: (1...5).map { kind in
-                (kind, Counter(label: "stanchion_http_requests_total", dimensions: [("class", "\(kind)xx")], factory: registry))
-            })
-        requestSeconds = timer("http_request")
-        joins = counter("joins")
-        admissions = counter("admissions_delivered")
-        positionFrames = counter("position_frames")
-        positionsConflated = counter("positions_conflated")
-        announcementFrames = counter("announcement_frames")
-        slowConsumersClosed = counter("slow_consumers_closed")
-        deadPeersClosed = counter("dead_peers_closed")
-        protocolErrors = counter("protocol_errors")
-        secureHandshakesFailed = counter("tls_handshakes_failed")
-        slowClients = Dictionary(
-            uniqueKeysWithValues: SlowClient.allCases.map { kind in
-                (kind, Counter(label: "stanchion_slow_clients_total", dimensions: [("kind", kind.rawValue)], factory: registry))
-            })
-        refusals = Dictionary(
-            uniqueKeysWithValues: Refusal.allCases.map { reason in
-                (reason, Counter(label: "stanchion_refused_total", dimensions: [("reason", reason.rawValue)], factory: registry))
-            })
-        admissionDelaySeconds = timer("admission_delay")
-        sweepSeconds = timer("sweep")
-        longestTurnSeconds = meter("loop_turn_max_seconds")
-        storeConnections = meter("store_connections")
-        storeConnectionsBusy = meter("store_connections_busy")
-        storeRequestsWaiting = meter("store_requests_waiting")
-        storeWaitMaxSeconds = meter("store_wait_max_seconds")
-        instances = meter("instances")
-        replicaLagEvents = meter("replica_lag_events_max")
-        cacheReads = Dictionary(
-            uniqueKeysWithValues: CacheLevel.allCases.map { level in
-                (level, Counter(label: "stanchion_cache_reads_total", dimensions: [("level", level.rawValue)], factory: registry))
-            })
+        connectionsAccepted = counter("connections_accepted", "Connections that were accepted.")
+        acceptsExhausted = counter("accepts_exhausted", "Times that descriptors ran out and no connection could be accepted.")
+        openConnections = gauge("connections_open", "Connections that are open, of every kind.")
+        openVisitors = gauge("visitors_connected", "Visitors who hold a place over a WebSocket.")
+        joins = counter("joins", "Places in line that were given out.")
+        admissions = counter("admissions_delivered", "Admissions that were sent to a visitor's WebSocket.")
+        positionFrames = counter("position_frames", "Frames with a position that were sent.")
+        positionsConflated = counter("positions_conflated", "Positions that were not sent, for a newer one took their place.")
+        announcementFrames = counter("announcement_frames", "Frames with an announcement that were sent.")
+        slowConsumersClosed = counter("slow_consumers_closed", "Connections that were closed for not reading what they were sent.")
+        deadPeersClosed = counter("dead_peers_closed", "WebSockets that were closed for giving no sign of life.")
+        protocolErrors = counter("protocol_errors", "WebSockets that broke the protocol.")
+        secureHandshakesFailed = counter("tls_handshakes_failed", "TLS handshakes that failed.")
+        slowClients = registry.counters(
+            "stanchion_slow_clients_total", "Clients that did not do in time what they were waited for.", "kind")
+        refusals = registry.counters("stanchion_refused_total", "What was refused because a limit was reached.", "reason")
+        admissionDelaySeconds = timer("admission_delay", "From a release's place in the log to its frame's place in the socket.")
+        sweepSeconds = timer("sweep", "Time that a loop took to tell those of a queue their positions.")
+        longestTurnSeconds = gauge("loop_turn_max_seconds", "The longest turn of any loop since the last reading.")
+        storeConnections = gauge("store_connections", "Connections to the store that are open.")
+        storeConnectionsBusy = gauge("store_connections_busy", "Connections to the store that are in use.")
+        storeRequestsWaiting = gauge("store_requests_waiting", "Requests that wait for a connection to the store.")
+        storeWaitMaxSeconds = gauge("store_wait_max_seconds", "The longest wait for a connection to the store since the last reading.")
+        instances = gauge("instances", "Instances that have a lease, this one among them.")
+        replicaLagEvents = gauge("replica_lag_events_max", "Events by which the queue that is furthest behind the store is behind.")
+        cacheReads = registry.counters("stanchion_cache_reads_total", "Pages of logs and mean waits, by where they were found.", "level")
+        http = HTTPMeasurements(registry: registry)
+        store = StoreMeasurements(registry: registry)
         bus = BusMeasurements(registry: registry)
     }
 

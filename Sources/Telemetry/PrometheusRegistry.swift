@@ -4,35 +4,75 @@ import Synchronization
 
 /// Where measurements are kept, and read as Prometheus text (exposition format 0.0.4).
 ///
-/// A `MetricsFactory` of swift-metrics: labels are dimensions and come from closed sets only, never from what a client
-/// sent, so the number of series is bounded.
+/// A `MetricsFactory` of swift-metrics. Labels come from closed sets, or from sets that a setting bounds, never from what
+/// a client sent, so the number of series is bounded.
 public final class PrometheusRegistry: MetricsFactory {
-    private struct Series: Hashable {
-        let name: String
-        let labels: String
-        var braced: String { labels.isEmpty ? "" : "{\(labels)}" }
+    public enum Kind: String, Sendable { case counter, gauge, histogram }
+
+    private struct Family {
+        let kind: Kind
+        let help: String
+        let buckets: Buckets
+        /// By the text of their labels.
+        var cells: [String: any Cell] = [:]
     }
 
-    private struct Tables {
-        var counters: [Series: CounterCell] = [:]
-        var gauges: [Series: GaugeCell] = [:]
-        var histograms: [Series: HistogramCell] = [:]
-    }
-
-    private let tables = Lock(Tables())
+    private let families = Lock([String: Family]())
 
     public init() {}
 
+    // MARK: What is measured
+
+    /// Something that only grows. Its name ends in `_total`.
+    public func counter(_ name: String, _ help: String, _ labels: [(String, String)] = []) -> Counter {
+        describe(name, .counter, help)
+        return Counter(label: name, dimensions: labels, factory: self)
+    }
+
+    /// One counter for each of a closed set, so that all of them are there from the start.
+    public func counters<Case: RawRepresentable<String> & CaseIterable & Hashable>(
+        _ name: String, _ help: String, _ label: String
+    ) -> [Case: Counter] {
+        Dictionary(uniqueKeysWithValues: Case.allCases.map { ($0, counter(name, help, [(label, $0.rawValue)])) })
+    }
+
+    /// Something that rises and falls.
+    public func gauge(_ name: String, _ help: String, _ labels: [(String, String)] = []) -> Meter {
+        describe(name, .gauge, help)
+        return Meter(label: name, dimensions: labels, factory: self)
+    }
+
+    /// Durations, by how many were no longer than each of some bounds. Its name ends in `_seconds`.
+    public func timer(_ name: String, _ help: String, _ buckets: Buckets = .latencies, _ labels: [(String, String)] = []) -> Metrics.Timer {
+        describe(name, .histogram, help, buckets)
+        return Metrics.Timer(label: name, dimensions: labels, factory: self)
+    }
+
+    /// Sizes, likewise.
+    public func sizes(_ name: String, _ help: String, _ labels: [(String, String)] = []) -> Recorder {
+        describe(name, .histogram, help, .sizes)
+        return Recorder(label: name, dimensions: labels, aggregate: true, factory: self)
+    }
+
+    /// All series of a family that is read off something else from time to time, in place of those of the last time.
+    public func set(_ name: String, _ kind: Kind, _ help: String, _ series: [(labels: [(String, String)], value: Double)]) {
+        let cells = series.map { (PrometheusRegistry.text($0.labels), ReadOff(value: $0.value) as any Cell) }
+        families.withLock { $0[name] = Family(kind: kind, help: help, buckets: .latencies, cells: Dictionary(cells) { $1 }) }
+    }
+
+    public func set(_ name: String, _ kind: Kind, _ help: String, _ value: Double) { set(name, kind, help, [([], value)]) }
+
+    // MARK: swift-metrics
+
     public func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
-        tables.withLock { $0.counters.cell(PrometheusRegistry.series(label, dimensions), CounterCell.init) }
+        cell(label, .counter, dimensions) { _ in CounterCell() }
     }
 
     public func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
-        aggregate ? histogram(label, dimensions) : gauge(label, dimensions)
+        aggregate ? histogram(label, dimensions) : gaugeCell(label, dimensions)
     }
 
-    public func makeMeter(label: String, dimensions: [(String, String)]) -> any MeterHandler { gauge(label, dimensions) }
-
+    public func makeMeter(label: String, dimensions: [(String, String)]) -> any MeterHandler { gaugeCell(label, dimensions) }
     public func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler { histogram(label, dimensions) }
 
     public func destroyCounter(_ handler: any CounterHandler) {}
@@ -40,112 +80,52 @@ public final class PrometheusRegistry: MetricsFactory {
     public func destroyRecorder(_ handler: any RecorderHandler) {}
     public func destroyTimer(_ handler: any TimerHandler) {}
 
-    /// The whole registry, sorted by name.
+    private func gaugeCell(_ name: String, _ labels: [(String, String)]) -> GaugeCell { cell(name, .gauge, labels) { _ in GaugeCell() } }
+
+    private func histogram(_ name: String, _ labels: [(String, String)]) -> HistogramCell {
+        cell(name, .histogram, labels) { HistogramCell($0) }
+    }
+
+    /// The one of that name and those labels, made where there is none.
+    private func cell<C: Cell>(_ name: String, _ kind: Kind, _ labels: [(String, String)], _ make: (Buckets) -> C) -> C {
+        families.withLock { families in
+            var family = families[name] ?? Family(kind: kind, help: "", buckets: .latencies)
+            let key = PrometheusRegistry.text(labels)
+            if let known = family.cells[key] as? C { return known }
+            let made = make(family.buckets)
+            family.cells[key] = made
+            families[name] = family
+            return made
+        }
+    }
+
+    private func describe(_ name: String, _ kind: Kind, _ help: String, _ buckets: Buckets = .latencies) {
+        families.withLock { families in
+            if families[name] == nil { families[name] = Family(kind: kind, help: help, buckets: buckets) }
+        }
+    }
+
+    // MARK: Reading
+
+    /// The whole registry and what the process uses of its machine, sorted by name. A family of which nothing has been
+    /// measured yet is left out.
     public func text() -> String {
-        let (counters, gauges, histograms) = tables.withLock { ($0.counters, $0.gauges, $0.histograms) }
+        ProcessFigures.write(to: self)
+        let families = families.withLock { $0 }
         var text = ""
-        PrometheusRegistry.write(counters, "counter", &text) { series, cell in ["\(series.name)\(series.braced) \(cell.value)"] }
-        PrometheusRegistry.write(gauges, "gauge", &text) { series, cell in ["\(series.name)\(series.braced) \(cell.value)"] }
-        PrometheusRegistry.write(histograms, "histogram", &text) { series, cell in cell.lines(series.name, series.labels) }
+        for (name, family) in families.sorted(by: { $0.key < $1.key }) where !family.cells.isEmpty {
+            if !family.help.isEmpty { text += "# HELP \(name) \(family.help)\n" }
+            text += "# TYPE \(name) \(family.kind.rawValue)\n"
+            for (labels, cell) in family.cells.sorted(by: { $0.key < $1.key }) { cell.write(name, labels, into: &text) }
+        }
         return text
     }
 
-    private static func write<Cell>(
-        _ cells: [Series: Cell], _ type: String, _ text: inout String, _ lines: (Series, Cell) -> [String]
-    ) {
-        var last = ""
-        for (series, cell) in cells.sorted(by: { ($0.key.name, $0.key.labels) < ($1.key.name, $1.key.labels) }) {
-            if series.name != last { text += "# TYPE \(series.name) \(type)\n" }
-            last = series.name
-            for line in lines(series, cell) { text += line + "\n" }
-        }
-    }
-
-    private func gauge(_ label: String, _ dimensions: [(String, String)]) -> GaugeCell {
-        tables.withLock { $0.gauges.cell(PrometheusRegistry.series(label, dimensions), GaugeCell.init) }
-    }
-
-    private func histogram(_ label: String, _ dimensions: [(String, String)]) -> HistogramCell {
-        tables.withLock { $0.histograms.cell(PrometheusRegistry.series(label, dimensions), HistogramCell.init) }
-    }
-
-    private static func series(_ label: String, _ dimensions: [(String, String)]) -> Series {
-        Series(name: label, labels: dimensions.map { "\($0.0)=\"\($0.1)\"" }.joined(separator: ","))
-    }
-}
-
-extension Dictionary {
-    /// The one of that name, made where there is none.
-    fileprivate mutating func cell(_ key: Key, _ make: () -> Value) -> Value {
-        if let known = self[key] { return known }
-        let made = make()
-        self[key] = made
-        return made
-    }
-}
-
-private final class CounterCell: CounterHandler {
-    private let count = Atomic<Int64>(0)
-    var value: Int64 { count.load(ordering: .relaxed) }
-    func increment(by amount: Int64) { count.wrappingAdd(amount, ordering: .relaxed) }
-    func reset() { count.store(0, ordering: .relaxed) }
-}
-
-private final class GaugeCell: MeterHandler, RecorderHandler {
-    private let bits = Atomic<UInt64>(0)
-    var value: Double { Double(bitPattern: bits.load(ordering: .relaxed)) }
-
-    func set(_ value: Int64) { set(Double(value)) }
-    func set(_ value: Double) { bits.store(value.bitPattern, ordering: .relaxed) }
-    func record(_ value: Int64) { set(Double(value)) }
-    func record(_ value: Double) { set(value) }
-    func increment(by amount: Double) { add(amount) }
-    func decrement(by amount: Double) { add(-amount) }
-
-    private func add(_ amount: Double) {
-        var known = bits.load(ordering: .relaxed)
-        while true {
-            let new = (Double(bitPattern: known) + amount).bitPattern
-            let (exchanged, original) = bits.weakCompareExchange(expected: known, desired: new, ordering: .relaxed)
-            if exchanged { return }
-            known = original
-        }
-    }
-}
-
-/// Buckets from 100 µs to 10 s; recorders of plain numbers use the same ones.
-private final class HistogramCell: TimerHandler, RecorderHandler {
-    private static let bounds: [Double] = [
-        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-    ]
-
-    private struct State {
-        var buckets = [Int](repeating: 0, count: HistogramCell.bounds.count + 1)
-        var sum = 0.0
-    }
-
-    private let state = Lock(State())
-
-    func recordNanoseconds(_ duration: Int64) { record(Double(duration) / 1e9) }
-    func record(_ value: Int64) { record(Double(value)) }
-    func record(_ value: Double) {
-        let index = HistogramCell.bounds.firstIndex { value <= $0 } ?? HistogramCell.bounds.count
-        state.withLock { state in
-            state.buckets[index] += 1
-            state.sum += value
-        }
-    }
-
-    func lines(_ name: String, _ labels: String) -> [String] {
-        let state = state.withLock { $0 }
-        let prefix = labels.isEmpty ? "" : labels + ","
-        var total = 0
-        var lines: [String] = []
-        for (bound, count) in zip(HistogramCell.bounds.map { "\($0)" } + ["+Inf"], state.buckets) {
-            total += count
-            lines.append("\(name)_bucket{\(prefix)le=\"\(bound)\"} \(total)")
-        }
-        let braced = labels.isEmpty ? "" : "{\(labels)}"
-        return lines + ["\(name)_sum\(braced) \(state.sum)", "\(name)_count\(braced) \(total)"]
+    /// `a="1",b="2"`, escaped as the format asks.
+    private static func text(_ labels: [(String, String)]) -> String {
+        labels.map { name, value in
+            let escaped = value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
+            return "\(name)=\"\(escaped)\""
+        }.joined(separator: ",")
     }
 }

@@ -19,7 +19,7 @@ extension ServerCore {
         }
         for file in WebClient.files {
             let page = StaticPage(file)
-            for path in file.paths { router.on(.get, path) { request, _ in page.answer(request) } }
+            for path in file.paths { router.on(.get, path, as: "page") { request, _ in page.answer(request) } }
         }
     }
 

@@ -1,7 +1,6 @@
 import EventLoop
 import HTTPProtocol
 import HTTPTypes
-import Metrics
 import Telemetry
 
 /// A connection while it speaks HTTP: one request after the other, each answered before the next is looked at.
@@ -80,17 +79,16 @@ final class HTTPConnection: ConnectionHandler {
             connection.deadline = 0
             answer(request, LoopBound((self, connection), to: live.loop))
         } catch {
+            live.router.note(error)
             send(error.response, to: connection, head: parsed.request.method == .head)
         }
     }
 
     private func answer(_ request: Request, _ bound: LoopBound<(HTTPConnection, Connection)>) {
         let router = live.router
-        let began = EventLoop.monotonicNow()
         Task(executorPreference: live.loop) {
             let response = await router.respond(to: request)
             let (http, connection) = bound.onLoop
-            http.live.server.measurements.requestSeconds.recordNanoseconds(Int64(EventLoop.monotonicNow() - began))
             http.send(response, to: connection, head: request.method == .head)
         }
     }
@@ -99,7 +97,6 @@ final class HTTPConnection: ConnectionHandler {
         isAnswering = false
         // Gone while the answer was made: a handler set now would never be let go of.
         guard connection.isOpen else { return }
-        live.server.measurements.requests[response.status.code / 100]?.increment()
         if let follower = response.follower {
             return stream(follower, response.sentFields(closes: true), to: connection, head: head)
         }
@@ -125,6 +122,7 @@ final class HTTPConnection: ConnectionHandler {
     /// Answers what cannot be gone on with.
     private func refuse(_ problem: Problem, _ connection: Connection) {
         closesAfterAnswer = true
+        live.router.note(problem)
         send(problem.response, to: connection, head: false)
     }
 

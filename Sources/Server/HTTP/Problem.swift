@@ -35,6 +35,17 @@ struct Problem: Error, Equatable {
     static let notFound = Problem(.notFound, "not_found", "there is nothing here")
     static let noSuchQueue = Problem(.notFound, "no_such_queue", "there is no such queue")
 
+    /// Of what a route may throw; nil: nobody has thought of it.
+    init?(known error: any Error) {
+        if let problem = error as? Problem {
+            self = problem
+        } else if let error = error as? ServiceError {
+            self.init(error)
+        } else {
+            return nil
+        }
+    }
+
     init(_ error: ServiceError) {
         switch error {
         case .noSuchQueue: self = .noSuchQueue

@@ -1,6 +1,8 @@
+import EventLoop
 import HTTPTypes
 import Logging
 import QueueService
+import Telemetry
 
 /// Which function answers which method and path.
 struct Router: Sendable {
@@ -25,15 +27,17 @@ struct Router: Sendable {
     private struct Route: Sendable {
         let method: HTTPRequest.Method
         let handler: Handler
+        let measured: HTTPMeasurements.Route
         private let count: Int
         /// What must stand where, and what is named by its place.
         private let fixed: [(index: Int, text: String)]
         private let named: [(index: Int, name: String)]
 
         /// - Parameter path: `/v1/queues/{id}`.
-        init(_ method: HTTPRequest.Method, _ path: String, _ handler: @escaping Handler) {
+        init(_ method: HTTPRequest.Method, _ path: String, _ measured: HTTPMeasurements.Route, _ handler: @escaping Handler) {
             self.method = method
             self.handler = handler
+            self.measured = measured
             let parts = Array(path.split(separator: "/").enumerated())
             count = parts.count
             fixed = parts.filter { !$0.element.hasPrefix("{") }.map { ($0.offset, String($0.element)) }
@@ -52,49 +56,71 @@ struct Router: Sendable {
     private let allowedOrigins: Set<String>
     /// Looks once more for a queue that is not known; true: now it is.
     private let meet: @Sendable (QueueID) async -> Bool
+    private let measurements: HTTPMeasurements
+    /// Those that no route is for.
+    private let unmatched: HTTPMeasurements.Route
     private let log: Logger
 
-    init(allowedOrigins: Set<String>, log: Logger, meet: @escaping @Sendable (QueueID) async -> Bool) {
+    init(
+        allowedOrigins: Set<String>, measurements: HTTPMeasurements, log: Logger, meet: @escaping @Sendable (QueueID) async -> Bool
+    ) {
         self.allowedOrigins = allowedOrigins
         self.meet = meet
+        self.measurements = measurements
+        unmatched = measurements.route("none", method: "any")
         self.log = log
     }
 
-    mutating func on(_ method: HTTPRequest.Method, _ path: String, _ handler: @escaping Handler) {
-        routes.append(Route(method, path, handler))
+    /// - Parameter name: what it is called in the metrics; nil: as it is written.
+    mutating func on(_ method: HTTPRequest.Method, _ path: String, as name: String? = nil, _ handler: @escaping Handler) {
+        routes.append(Route(method, path, measurements.route(name ?? "/\(path)", method: method.rawValue), handler))
     }
 
     /// The answer, whatever happens.
     func respond(to request: Request) async -> Response {
+        let began = EventLoop.monotonicNow()
+        var measured = unmatched
         var response: Response
         do {
-            response = try await answer(request)
-        } catch let problem as Problem {
-            response = problem.response
-        } catch let error as ServiceError {
-            response = Problem(error).response
+            response = try await answer(request, &measured)
         } catch {
-            log.error("a request failed", metadata: ["path": "/\(request.segments.joined(separator: "/"))", "error": "\(error)"])
-            response = Problem(.internalServerError, "internal_error", "something went wrong here").response
+            let problem = self.problem(error, with: request)
+            measurements.problem(problem.code)
+            response = problem.response
         }
         addCrossOrigin(request, &response)
+        measured.record(EventLoop.monotonicNow() - began, status: response.status.code)
         return response
     }
 
+    /// Somebody was refused before there was anything to route.
+    func note(_ problem: Problem) {
+        measurements.problem(problem.code)
+        unmatched.record(0, status: problem.status.code)
+    }
+
+    private func problem(_ error: any Error, with request: Request) -> Problem {
+        if let known = Problem(known: error) { return known }
+        log.error("a request failed", metadata: ["path": "/\(request.segments.joined(separator: "/"))", "error": "\(error)"])
+        return Problem(.internalServerError, "internal_error", "something went wrong here")
+    }
+
     /// Where the queue is not known it is looked for, and asked for once more.
-    private func answer(_ request: Request) async throws -> Response {
-        do { return try await find(request) } catch {
-            let problem = error as? Problem ?? (error as? ServiceError).map { Problem($0) }
-            guard problem == .noSuchQueue, let queue = request.queue, await meet(queue) else { throw error }
-            return try await find(request)
+    private func answer(_ request: Request, _ measured: inout HTTPMeasurements.Route) async throws -> Response {
+        do { return try await find(request, &measured) } catch {
+            guard Problem(known: error) == .noSuchQueue, let queue = request.queue, await meet(queue) else { throw error }
+            return try await find(request, &measured)
         }
     }
 
-    private func find(_ request: Request) async throws -> Response {
+    private func find(_ request: Request, _ measured: inout HTTPMeasurements.Route) async throws -> Response {
         let matches = routes.compactMap { route in route.match(request.segments).map { (route, $0) } }
         guard !matches.isEmpty else { throw Problem.notFound }
         let method: HTTPRequest.Method = request.method == .head ? .get : request.method
-        if let (route, parameters) = matches.first(where: { $0.0.method == method }) { return try await route.handler(request, parameters) }
+        if let (route, parameters) = matches.first(where: { $0.0.method == method }) {
+            measured = route.measured
+            return try await route.handler(request, parameters)
+        }
         var allowed = matches.map(\.0.method.rawValue)
         if allowed.contains("GET") { allowed.append("HEAD") }
         let allow = (allowed + ["OPTIONS"]).joined(separator: ", ")

@@ -4,6 +4,7 @@ public import Logging
 import Metrics
 import QueueEngine
 public import QueueService
+import Storage
 import Telemetry
 
 /// A running server: loops with listeners, the service on a loop of its own, a store.
@@ -23,6 +24,8 @@ public final class Server: Sendable {
     public static func start(
         _ settings: ServerSettings, store: any QueueStore, serviceLoop: EventLoop, log: Logger
     ) async throws -> Server {
+        let measurements = Measurements()
+        let store = MeasuredStore(store, measurements.store)
         let clock = SystemClock(loop: serviceLoop)
         let random = SystemRandom()
         let bootstrap = Bootstrap(store: store, random: random, now: clock.now())
@@ -31,7 +34,6 @@ public final class Server: Sendable {
         // Whoever has a file to itself loses it with its life: its lease is there for the form.
         let lease = LeaseSettings(duration: .seconds(store.isShared ? settings.leaseSeconds : 3_600))
         let instance = InstanceID(at: clock.now(), random: (random.next(), random.next()))
-        let measurements = Measurements()
         var redis: RedisBus?
         if let address = settings.redis {
             redis = RedisBus(

@@ -1,0 +1,197 @@
+import EventLoop
+public import QueueEngine
+public import QueueService
+public import Telemetry
+
+/// A store of which it is measured how long it takes, and what becomes of what it is asked for.
+public struct MeasuredStore: QueueStore {
+    private let store: any QueueStore
+    private let measurements: StoreMeasurements
+
+    public init(_ store: any QueueStore, _ measurements: StoreMeasurements) {
+        self.store = store
+        self.measurements = measurements
+    }
+
+    public var isShared: Bool { store.isShared }
+    public func takeLoad() -> StoreLoad { store.takeLoad() }
+    public func close() { store.close() }
+
+    private func measure<Answer: Sendable>(
+        _ operation: StoreOperation, _ body: () async throws(StoreError) -> Answer
+    ) async throws(StoreError) -> Answer {
+        let began = EventLoop.monotonicNow()
+        defer { measurements.took(EventLoop.monotonicNow() - began, operation) }
+        do throws(StoreError) { return try await body() } catch {
+            measurements.failed(StoreFailure(error))
+            throw error
+        }
+    }
+
+    // MARK: The line
+
+    public func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
+        measurements.batch(queues: batch.count, events: batch.reduce(0) { $0 + $1.events.count })
+        let outcomes = try await measure(.append) { () throws(StoreError) in try await store.append(batch, by: instance) }
+        for outcome in outcomes { measurements.appended(AppendResult(outcome)) }
+        return outcomes
+    }
+
+    public func loadQueues() async throws(StoreError) -> [StoredQueue] {
+        try await measure(.loadQueues) { () throws(StoreError) in try await store.loadQueues() }
+    }
+
+    public func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? {
+        try await measure(.loadQueue) { () throws(StoreError) in try await store.loadQueue(queue) }
+    }
+
+    public func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
+        try await measure(.entries) { () throws(StoreError) in try await store.entries(of: queue, after: seq, limit: limit) }
+    }
+
+    public func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>? {
+        try await measure(.logBounds) { () throws(StoreError) in try await store.logBounds(of: queue) }
+    }
+
+    public func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError) {
+        try await measure(.confirm) { () throws(StoreError) in try await store.confirm(consumer, seq, of: queue, tenant: tenant) }
+    }
+
+    public func prune(
+        _ queue: QueueID, before moment: Timestamp, unseenSince: Timestamp, limit: Int
+    ) async throws(StoreError) -> Int {
+        try await measure(.prune) { () throws(StoreError) in
+            try await store.prune(queue, before: moment, unseenSince: unseenSince, limit: limit)
+        }
+    }
+
+    public func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
+        try await measure(.renewEpoch) { () throws(StoreError) in try await store.renewEpoch(of: queue, from: old, to: new) }
+    }
+
+    public func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError) {
+        try await measure(.deleteQueue) { () throws(StoreError) in try await store.deleteQueue(queue, tenant: tenant) }
+    }
+
+    // MARK: Instances
+
+    public func beat(
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool
+    ) async throws(StoreError) -> Beat {
+        try await measure(.beat) { () throws(StoreError) in
+            try await store.beat(instance, lease: lease, capacity: capacity, isFirst: isFirst)
+        }
+    }
+
+    public func endLease(_ instance: InstanceID) async throws(StoreError) {
+        try await measure(.leases) { () throws(StoreError) in try await store.endLease(instance) }
+    }
+
+    public func removeLease(_ instance: InstanceID) async throws(StoreError) {
+        try await measure(.leases) { () throws(StoreError) in try await store.removeLease(instance) }
+    }
+
+    public func held(by instance: InstanceID, in queue: QueueID) async throws(StoreError) -> [Ticket] {
+        try await measure(.leases) { () throws(StoreError) in try await store.held(by: instance, in: queue) }
+    }
+
+    // MARK: Sessions
+
+    public func session(_ id: SessionID) async throws(StoreError) -> SessionRecord? {
+        try await measure(.session) { () throws(StoreError) in try await store.session(id) }
+    }
+
+    public func currentSession(user: String, queue: QueueID) async throws(StoreError) -> SessionRecord? {
+        try await measure(.session) { () throws(StoreError) in try await store.currentSession(user: user, queue: queue) }
+    }
+
+    public func sessions(
+        tenant: TenantID, queue: QueueID?, status: SessionStatus?, after cursor: String?, limit: Int
+    ) async throws(StoreError) -> Page<SessionRecord> {
+        try await measure(.sessions) { () throws(StoreError) in
+            try await store.sessions(tenant: tenant, queue: queue, status: status, after: cursor, limit: limit)
+        }
+    }
+
+    public func announcements(of queue: QueueID, at now: Timestamp, limit: Int) async throws(StoreError) -> [Announcement] {
+        try await measure(.announcements) { () throws(StoreError) in try await store.announcements(of: queue, at: now, limit: limit) }
+    }
+
+    public func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double? {
+        try await measure(.averageWait) { () throws(StoreError) in try await store.averageWait(of: queue, last: last) }
+    }
+
+    // MARK: Tenants, keys, receipts, secrets
+
+    public func tenants() async throws(StoreError) -> [Tenant] {
+        try await measure(.registry) { () throws(StoreError) in try await store.tenants() }
+    }
+
+    public func insert(_ tenant: Tenant) async throws(StoreError) {
+        try await measure(.registry) { () throws(StoreError) in try await store.insert(tenant) }
+    }
+
+    public func insertFirst(_ tenant: Tenant) async throws(StoreError) -> Bool {
+        try await measure(.registry) { () throws(StoreError) in try await store.insertFirst(tenant) }
+    }
+
+    public func keys() async throws(StoreError) -> [APIKey] {
+        try await measure(.registry) { () throws(StoreError) in try await store.keys() }
+    }
+
+    public func insert(_ key: APIKey) async throws(StoreError) {
+        try await measure(.registry) { () throws(StoreError) in try await store.insert(key) }
+    }
+
+    public func insertFirst(_ key: APIKey) async throws(StoreError) -> Bool {
+        try await measure(.registry) { () throws(StoreError) in try await store.insertFirst(key) }
+    }
+
+    public func deleteKey(_ id: KeyID, tenant: TenantID) async throws(StoreError) -> Bool {
+        try await measure(.registry) { () throws(StoreError) in try await store.deleteKey(id, tenant: tenant) }
+    }
+
+    public func receipt(tenant: TenantID, key: String) async throws(StoreError) -> Receipt? {
+        try await measure(.registry) { () throws(StoreError) in try await store.receipt(tenant: tenant, key: key) }
+    }
+
+    public func secrets(_ purpose: String) async throws(StoreError) -> [StoredSecret] {
+        try await measure(.registry) { () throws(StoreError) in try await store.secrets(purpose) }
+    }
+
+    public func insert(_ secret: StoredSecret) async throws(StoreError) {
+        try await measure(.registry) { () throws(StoreError) in try await store.insert(secret) }
+    }
+
+    public func insertFirst(_ secret: StoredSecret) async throws(StoreError) -> Bool {
+        try await measure(.registry) { () throws(StoreError) in try await store.insertFirst(secret) }
+    }
+}
+
+extension StoreFailure {
+    fileprivate init(_ error: StoreError) {
+        self =
+            switch error {
+            case .full: .full
+            case .unavailable: .unavailable
+            case .inDoubt: .inDoubt
+            case .corrupt: .corrupt
+            }
+    }
+}
+
+extension AppendResult {
+    fileprivate init(_ outcome: AppendOutcome) {
+        self =
+            switch outcome {
+            case .committed: .committed
+            case .behind: .behind
+            case .reserved: .reserved
+            case .lapsed: .lapsed
+            case .userConflict: .userConflict
+            case .receiptConflict: .receiptConflict
+            case .slugTaken: .slugTaken
+            case .failed: .failed
+            }
+    }
+}

@@ -1,0 +1,75 @@
+import Metrics
+
+/// What is measured of the store, whichever it is.
+public struct StoreMeasurements: Sendable {
+    private let seconds: [StoreOperation: Metrics.Timer]
+    private let failures: [StoreFailure: Counter]
+    private let appends: [AppendResult: Counter]
+    private let batchQueues: Recorder
+    private let batchEvents: Recorder
+
+    init(registry: PrometheusRegistry) {
+        seconds = Dictionary(
+            uniqueKeysWithValues: StoreOperation.allCases.map { operation in
+                (
+                    operation,
+                    registry.timer(
+                        "stanchion_store_operation_duration_seconds", "What the store was asked for, the wait for a connection included.",
+                        .latencies, [("operation", operation.rawValue)])
+                )
+            })
+        failures = registry.counters("stanchion_store_errors_total", "What the store did not do, or not for certain.", "kind")
+        appends = registry.counters("stanchion_store_appends_total", "Attempts to add to a queue's log, by what became of them.", "outcome")
+        batchQueues = registry.sizes("stanchion_store_batch_queues", "Queues that are written in one transaction.")
+        batchEvents = registry.sizes("stanchion_store_batch_events", "Events that are written in one transaction.")
+    }
+
+    public func took(_ nanoseconds: UInt64, _ operation: StoreOperation) { seconds[operation]!.recordNanoseconds(Int64(nanoseconds)) }
+    public func failed(_ kind: StoreFailure) { failures[kind]!.increment() }
+    public func batch(queues: Int, events: Int) {
+        batchQueues.record(queues)
+        batchEvents.record(events)
+    }
+    public func appended(_ result: AppendResult) { appends[result]!.increment() }
+}
+
+/// What a store is asked for.
+public enum StoreOperation: String, CaseIterable, Sendable {
+    case append
+    case loadQueues = "load_queues"
+    case loadQueue = "load_queue"
+    case entries
+    case logBounds = "log_bounds"
+    case confirm
+    case prune
+    case renewEpoch = "renew_epoch"
+    case deleteQueue = "delete_queue"
+    case beat
+    /// Ending a lease, removing another's, and finding whom it held.
+    case leases
+    /// One session, by its id or its user.
+    case session
+    case sessions
+    case announcements
+    case averageWait = "average_wait"
+    /// Tenants, keys, receipts, secrets.
+    case registry
+}
+
+public enum StoreFailure: String, CaseIterable, Sendable {
+    case full, unavailable
+    case inDoubt = "in_doubt"
+    case corrupt
+}
+
+/// What became of an append. All but the first two are decided anew or refused.
+public enum AppendResult: String, CaseIterable, Sendable {
+    case committed
+    case failed
+    /// Another instance was faster, or is next.
+    case behind, reserved
+    case lapsed
+    case userConflict = "user_conflict"
+    case receiptConflict = "receipt_conflict"
+    case slugTaken = "slug_taken"
+}

@@ -1,0 +1,49 @@
+"""What /metrics says, read by Prometheus' own tool: names, units, help texts, and that strangers cannot make series."""
+
+import re
+import subprocess
+
+from harness import Server
+
+
+def series(text):
+    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line and line[0] != "#"}
+
+
+with Server() as server:
+    def scrape():
+        return server.call("GET", "/metrics")[2].decode()
+
+    queue = server.queue()["id"]
+    for number in range(3):
+        server.good("POST", f"/v1/queues/{queue}/join", {"user": str(number)})
+    for path in ["/v1/queues/nonsense", f"/v1/queues/{queue[:-1]}0/nowhere", "/q/made-up", "/q/made-up-too", "/what?ever"]:
+        server.call("GET", path)
+    server.call("POST", f"/v1/queues/{queue}/join", b"{")
+    server.call("GET", "/v1/live")
+
+    text = scrape()
+    lint = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    assert lint.returncode == 0 and not lint.stderr, lint.stderr
+    families = re.findall(r"^# TYPE (\S+)", text, re.M)
+    assert families == re.findall(r"^# HELP (\S+) .", text, re.M), "some have no help"
+
+    seen = series(text)
+    requests = "stanchion_http_requests_total"
+    assert seen[f'{requests}{{route="/v1/queues/{{id}}/join",method="POST",class="2xx"}}'] == 3
+    assert seen[f'{requests}{{route="/v1/queues/{{id}}/join",method="POST",class="4xx"}}'] == 1
+    assert seen[f'{requests}{{route="/v1/queues/{{id}}",method="GET",class="4xx"}}'] == 1
+    assert seen[f'{requests}{{route="none",method="any",class="4xx"}}'] >= 2
+    assert seen['stanchion_http_request_duration_seconds_count{route="/v1/queues/{id}/join",method="POST"}'] == 4
+    assert seen.get('stanchion_http_problems_total{code="not_json"}') == 1, [one for one in seen if "problems" in one]
+    assert seen['stanchion_store_appends_total{outcome="committed"}'] >= 4
+    assert seen['stanchion_store_operation_duration_seconds_count{operation="append"}'] >= 4
+    assert seen["process_resident_memory_bytes"] > 1e6 and seen["process_cpu_seconds_total"] > 0
+
+    # Whatever strangers ask for, there is not one series more.
+    for number in range(50):
+        server.call("GET", f"/{number}")
+        server.call("GET", f"/v1/queues/{number}")
+        server.call("GET", f"/q/{number}")
+    assert series(scrape()).keys() == seen.keys()
+    assert "made-up" not in text and "nonsense" not in text
