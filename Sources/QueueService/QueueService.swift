@@ -115,6 +115,9 @@ public actor QueueService {
 
     // MARK: Observers
 
+    /// Every queue as it is now.
+    public var snapshots: [QueueSnapshot] { hosted.values.compactMap(\.snapshot) }
+
     /// Tells `observer` of every queue as it is now, and from then on of every change.
     public func observe(_ observer: any QueueObserver) {
         observers.append(observer)

@@ -23,7 +23,7 @@ final class ServerCore: Sendable {
     /// What TLS connections begin with from here on; nil: plain.
     private let certificates: Lock<TLSContext?>
     private let tickets: TLSTicketKeys
-    private let loops = Lock<[LiveHandle]>([])
+    let loops = Lock<[LiveHandle]>([])
     private let serials = Atomic<UInt32>(1)
 
     /// A loop's live connections, to be reached on that loop.
@@ -96,21 +96,6 @@ final class ServerCore: Sendable {
     func capacity(_ load: LoadMeter) -> Capacity {
         let room = memory.isShort ? 0 : max(0, settings.limits.connections - limits.connectionCount)
         return Capacity(room: room, arrivalsPerSecond: max(20, Int(Double(settings.limits.arrivalsPerSecond) * (1 - load.share))))
-    }
-
-    /// Brings up to date what is not counted as it happens.
-    func measure() async {
-        let load = store.takeLoad()
-        measurements.storeConnections.set(load.connections)
-        measurements.storeConnectionsBusy.set(load.busy)
-        measurements.storeRequestsWaiting.set(load.waiting)
-        measurements.storeWaitMaxSeconds.set(load.longestWaitSeconds)
-        measurements.instances.set(await service.instanceCount)
-        measurements.replicaLagEvents.set(await service.lags.values.max() ?? 0)
-        for (level, count) in await service.takeCacheReads() { measurements.read(count, from: level) }
-        measurements.openConnections.set(limits.connectionCount)
-        let turns = loops.withLock { $0.map { $0.loop.takeLongestTurn() } }
-        measurements.longestTurnSeconds.set(Double(turns.max() ?? 0) / 1e9)
     }
 
     func nextSerial() -> UInt32 { serials.wrappingAdd(1, ordering: .relaxed).newValue }

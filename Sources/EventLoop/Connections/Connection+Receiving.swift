@@ -33,6 +33,7 @@ extension Connection {
             case .failure: return close()
             case .end: return receiveEnd()
             case .bytes(let count):
+                loop.figures.bytesReceived.add(count)
                 deliver(UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]))
                 if count < room, !toTheEnd, tls == nil {
                     hasUnread = false

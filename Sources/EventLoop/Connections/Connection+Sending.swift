@@ -110,12 +110,15 @@ extension Connection {
                 break
             }
         }
+        loop.figures.bytesSent.add(taken)
         return taken
     }
 
     private func trySend(_ first: UnsafeRawBufferPointer, then second: UnsafeRawBufferPointer) -> Int {
         // What makes it fail is met by the next call.
-        max(0, clinux_send_two(number, first.baseAddress!, first.count, second.baseAddress!, second.count))
+        let taken = max(0, clinux_send_two(number, first.baseAddress!, first.count, second.baseAddress!, second.count))
+        loop.figures.bytesSent.add(taken)
+        return taken
     }
 
     func drain() {

@@ -29,6 +29,8 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private let inbox = Lock(Inbox())
     private let thread = Atomic<UInt>(0)
     private let longest = Atomic<UInt64>(0)
+    /// What this loop has done so far. May be read on any thread.
+    public let figures = LoopFigures()
 
     private var sources = SourceTable()
     private var timers = Timers()
@@ -209,6 +211,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private func noteTurn() {
         let turn = EventLoop.monotonicNow() - now
         if turn > longest.load(ordering: .relaxed) { longest.store(turn, ordering: .relaxed) }
+        figures.busyNanoseconds.add(turn)
     }
 
     private func timeout() -> Int32 {

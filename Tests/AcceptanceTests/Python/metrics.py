@@ -14,7 +14,7 @@ with Server() as server:
     def scrape():
         return server.call("GET", "/metrics")[2].decode()
 
-    queue = server.queue()["id"]
+    queue = server.queue(slug="test")["id"]
     for number in range(3):
         server.good("POST", f"/v1/queues/{queue}/join", {"user": str(number)})
     for path in ["/v1/queues/nonsense", f"/v1/queues/{queue[:-1]}0/nowhere", "/q/made-up", "/q/made-up-too", "/what?ever"]:
@@ -47,3 +47,25 @@ with Server() as server:
         server.call("GET", f"/q/{number}")
     assert series(scrape()).keys() == seen.keys()
     assert "made-up" not in text and "nonsense" not in text
+
+    # Each queue has its own figures.
+    assert seen['stanchion_queue_waiting{queue="test"}'] == 3 and seen['stanchion_queue_joins_total{queue="test"}'] == 3
+    assert seen['stanchion_queue_events_total{queue="test"}'] >= 4
+    assert seen['stanchion_loop_busy_seconds_total{loop="0"}'] > 0
+    counted = [value for name, value in seen.items() if name.startswith("stanchion_network_received_bytes_total")]
+    assert 1_000 < sum(counted) < 100_000, counted
+
+# As many of them as a setting allows, and the others together; a queue that is gone has none.
+with Server("--metrics-queues", "3") as server:
+    queues = [server.queue(slug=f"q{number}")["id"] for number in range(5)]
+    for number, queue in enumerate(queues):
+        for user in range(number + 1):
+            server.good("POST", f"/v1/queues/{queue}/join", {"user": str(user)})
+
+    def waiting():
+        return {name: value for name, value in series(server.call("GET", "/metrics")[2].decode()).items() if "queue_waiting" in name and "demo" not in name}
+
+    prefix = "stanchion_queue_waiting"
+    assert waiting() == {f'{prefix}{{queue="q0"}}': 1, f'{prefix}{{queue="q1"}}': 2, f'{prefix}{{queue=".others"}}': 12}, waiting()
+    server.good("DELETE", f"/v1/queues/{queues[0]}")
+    assert waiting() == {f'{prefix}{{queue="q1"}}': 2, f'{prefix}{{queue="q2"}}': 3, f'{prefix}{{queue=".others"}}': 9}, waiting()

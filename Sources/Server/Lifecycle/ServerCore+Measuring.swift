@@ -1,0 +1,66 @@
+import EventLoop
+import Metrics
+import QueueEngine
+import QueueService
+import Synchronization
+import Telemetry
+
+/// What is read off the server when somebody asks for it, rather than counted as it happens.
+extension ServerCore {
+    func measure() async {
+        let load = store.takeLoad()
+        measurements.storeConnections.set(load.connections)
+        measurements.storeConnectionsBusy.set(load.busy)
+        measurements.storeRequestsWaiting.set(load.waiting)
+        measurements.storeWaitMaxSeconds.set(load.longestWaitSeconds)
+        measurements.instances.set(await service.instanceCount)
+        measurements.replicaLagEvents.set(await service.lags.values.max() ?? 0)
+        for (level, count) in await service.takeCacheReads() { measurements.read(count, from: level) }
+        measurements.openConnections.set(limits.connectionCount)
+        measureLoops()
+        QueueFigures(await service.snapshots, limit: settings.metricsQueues).write(to: measurements.registry)
+    }
+
+    private func measureLoops() {
+        let loops = loops.withLock { $0.map(\.loop) }
+        measurements.longestTurnSeconds.set(Double(loops.map { $0.takeLongestTurn() }.max() ?? 0) / 1e9)
+        func set(_ name: String, _ help: String, _ value: (LoopFigures) -> Double) {
+            measurements.registry.set(name, .counter, help, loops.map { (labels: [("loop", "\($0.index)")], value: value($0.figures)) })
+        }
+        set("stanchion_loop_busy_seconds_total", "Time that a loop did not wait for something to do.") {
+            Double($0.busyNanoseconds.now) / 1e9
+        }
+        set("stanchion_network_received_bytes_total", "Bytes that came from clients, TLS not counted.") { Double($0.bytesReceived.now) }
+        set("stanchion_network_sent_bytes_total", "Bytes that went to clients, TLS not counted.") { Double($0.bytesSent.now) }
+    }
+}
+
+/// The queues' own figures: of so many queues, by their slugs, and of all others together.
+private struct QueueFigures {
+    private typealias Series = (labels: [(String, String)], value: Double)
+
+    /// By the label's value.
+    private let groups: [(name: String, queues: [QueueSnapshot])]
+
+    /// - Parameter limit: those that were made first, so that a queue does not move in and out of the others.
+    init(_ snapshots: [QueueSnapshot], limit: Int) {
+        let sorted = snapshots.sorted { $0.record.id < $1.record.id }
+        let others = Array(sorted.dropFirst(limit))
+        // No slug has a dot in it.
+        groups = sorted.prefix(limit).map { ($0.record.slug, [$0]) } + (others.isEmpty ? [] : [(".others", others)])
+    }
+
+    func write(to registry: PrometheusRegistry) {
+        func set(_ name: String, _ kind: PrometheusRegistry.Kind, _ help: String, _ value: (QueueState) -> Double) {
+            registry.set(
+                "stanchion_queue_\(name)", kind, help,
+                groups.map { group in
+                    (labels: [("queue", group.name)], value: group.queues.reduce(0) { $0 + value($1.state) })
+                })
+        }
+        set("waiting", .gauge, "Places in line, those of people out of sight among them.") { Double($0.waitingCount) }
+        set("admitted", .gauge, "People who are let in and have neither completed, left nor expired.") { Double($0.admitted.count) }
+        set("joins_total", .counter, "Places that were given out since the queue was made.") { Double($0.joinedCount) }
+        set("events_total", .counter, "Events in the queue's log since it was made.") { Double($0.head) }
+    }
+}
