@@ -43,9 +43,9 @@ extension QueueService {
                 pending.removeAll { $0.fail(outage.error) }
                 break
             }
+            scheduleWake(for: Set(batch.map(\.queue)))
         }
         isCommitting = false
-        scheduleWake()
     }
 
     /// All that may be decided now.
@@ -70,8 +70,7 @@ extension QueueService {
 
     /// Somebody else has written, or has had the time to.
     func goOn(in id: QueueID) {
-        guard givesWay.remove(id) != nil else { return }
-        if pending.isEmpty { scheduleWake() } else { beginCommitting() }
+        if givesWay.remove(id) != nil, !pending.isEmpty { beginCommitting() }
     }
 
     /// One queue's part of a batch. Each command with what it added, so that a conflict meets only its author.
@@ -133,6 +132,7 @@ extension QueueService {
                 for command in byQueue[id]! { _ = command.fail(.noSuchQueue) }
                 return nil
             }
+            hosted[id]!.isTicking = false
             var item = Undecided(decision: Decision(queue, now: now))
             for command in byQueue[id]! {
                 let (events, receipts) = (item.decision.events.count, item.decision.receipts.count)

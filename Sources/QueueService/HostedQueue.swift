@@ -19,6 +19,8 @@ struct HostedQueue {
     var catchUps = 0
     /// What was decided against the replica is in the store's hands.
     var isCommitting = false
+    /// What time brings is about to be decided.
+    var isTicking = false
     /// Somebody else was faster, and the store may keep the queue for this instance.
     var isKept = false
     /// What came meanwhile.

@@ -8,7 +8,7 @@ extension QueueService {
             await receive(message)
             goOn(in: message.queue)
         }
-        scheduleWake()
+        scheduleWake(for: Set(messages.map(\.queue)))
     }
 
     private func receive(_ message: BusMessage) async {

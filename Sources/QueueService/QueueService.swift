@@ -190,11 +190,14 @@ public actor QueueService {
     }
 
     /// Asks the clock to wake the service when time will next change something. During an outage the beat asks the store.
-    func scheduleWake() {
+    func scheduleWake() { scheduleWake(for: hosted.keys) }
+
+    /// The same where nothing has changed for others than these.
+    func scheduleWake(for ids: some Sequence<QueueID>) {
         guard !isStopped, outage == nil else { return }
         let now = clock.now()
-        let moments = hosted.keys.compactMap { nextWake(of: $0, after: now) }
-        guard let moment = moments.min(), nextWake.map({ moment < $0 || $0 < now }) ?? true else { return }
+        guard let moment = ids.compactMap({ nextWake(of: $0, after: now) }).min(), nextWake.map({ moment < $0 || $0 < now }) ?? true
+        else { return }
         nextWake = moment
         clock.wake(at: moment) { [weak self] in
             guard let self else { return }
@@ -205,13 +208,21 @@ public actor QueueService {
     private func wake(_ moment: Timestamp) async {
         if nextWake == moment { nextWake = nil }
         guard outage == nil else { return }
-        let due = hosted.keys.filter { isDue($0) }
-        for id in due {
-            // The one whose turn it was has perhaps done it, and the word of it was lost.
-            if peers.turn(of: instance, for: id) > 0 { await catchUp(id) }
-            if isDue(id) { enqueue(StandingCommand(id) { _ in }) }
-        }
+        for id in hosted.keys.filter({ isDue($0) }) { await tick(id) }
         scheduleWake()
+    }
+
+    /// Lets what is due happen.
+    private func tick(_ id: QueueID) async {
+        if peers.turn(of: instance, for: id) > 0 {
+            // The one whose turn it was has perhaps done it, and the word of it was lost.
+            hosted[id]?.isTicking = true
+            await catchUp(id)
+            hosted[id]?.isTicking = false
+        }
+        guard isDue(id) else { return }
+        hosted[id]?.isTicking = true
+        enqueue(StandingCommand(id) { _ in })
     }
 
     private func isDue(_ id: QueueID) -> Bool {
@@ -219,10 +230,10 @@ public actor QueueService {
         return nextWake(of: id, after: now).map { $0 <= now } ?? false
     }
 
-    /// Nil also while the queue is left to another instance: what time brings is asked for again when that is over.
+    /// Nil while it is being seen to: a store that takes its time is not asked for the same again and again.
     private func nextWake(of id: QueueID, after now: Timestamp) -> Timestamp? {
-        guard !givesWay.contains(id) else { return nil }
-        return hosted[id]?.nextWake(after: now, turn: peers.turn(of: instance, for: id))
+        guard let queue = hosted[id], !queue.isTicking, !queue.isCommitting else { return nil }
+        return queue.nextWake(after: now, turn: peers.turn(of: instance, for: id))
     }
 
     nonisolated func publish(_ messages: [BusMessage]) { bus.publish(messages, from: instance) }
