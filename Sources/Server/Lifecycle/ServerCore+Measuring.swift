@@ -1,4 +1,5 @@
 import EventLoop
+import Glibc
 import Metrics
 import QueueEngine
 import QueueService
@@ -17,8 +18,21 @@ extension ServerCore {
         measurements.replicaLagEvents.set(await service.lags.values.max() ?? 0)
         for (level, count) in await service.takeCacheReads() { measurements.read(count, from: level) }
         measurements.openConnections.set(limits.connectionCount)
+        measureState(isStoreAway: await service.outage != nil)
         measureLoops()
         QueueFigures(await service.snapshots, limit: settings.metricsQueues).write(to: measurements.registry)
+    }
+
+    private func measureState(isStoreAway: Bool) {
+        func set(_ name: String, _ help: String, _ value: Double) { measurements.registry.set("stanchion_\(name)", .gauge, help, value) }
+        set("store_down", "1 while the store cannot be written, and everybody is shown what was true before.", isStoreAway ? 1 : 0)
+        let isBusDown = if case .down = service.bus.health { true } else { false }
+        set("bus_down", "1 while a bus is set and carries nothing: events come by the second.", isBusDown ? 1 : 0)
+        set("processors", "Processors of the machine.", Double(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        if let (used, limit) = memory.figures() {
+            set("memory_used_bytes", "Memory in use, of the control group that has a limit or of the machine.", Double(used))
+            set("memory_limit_bytes", "Memory that there is, likewise.", Double(limit))
+        }
     }
 
     private func measureLoops() {

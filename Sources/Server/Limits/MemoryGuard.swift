@@ -14,6 +14,17 @@ final class MemoryGuard: Sendable {
 
     var isShort: Bool { short.load(ordering: .relaxed) }
 
+    /// Bytes that are used, and that there are: of the control group, or of the machine where no group has a limit.
+    func figures() -> (used: Int, limit: Int)? {
+        if let group, let used = group.used() { return (used, group.limit) }
+        let text = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
+        func kilobytes(_ name: String) -> Int? {
+            text.split(separator: "\n").first { $0.hasPrefix(name) }.flatMap { Int($0.split(separator: " ")[1]) }
+        }
+        guard let all = kilobytes("MemTotal:"), let free = kilobytes("MemAvailable:") else { return nil }
+        return (1_024 * (all - free), 1_024 * all)
+    }
+
     /// Looks once; to be called about once a second. Returns whether something has changed.
     func look() -> Bool {
         guard let group, let used = group.used() else { return false }

@@ -40,6 +40,9 @@ with Server() as server:
     assert seen['stanchion_store_operation_duration_seconds_count{operation="append"}'] >= 4
     assert seen["process_resident_memory_bytes"] > 1e6 and seen["process_cpu_seconds_total"] > 0
 
+    assert seen["stanchion_store_down"] == 0 and seen["stanchion_bus_down"] == 0 and seen["stanchion_processors"] >= 1
+    assert 0 < seen["stanchion_memory_used_bytes"] < seen["stanchion_memory_limit_bytes"]
+
     # Whatever strangers ask for, there is not one series more.
     for number in range(50):
         server.call("GET", f"/{number}")
