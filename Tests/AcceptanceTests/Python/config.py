@@ -1,0 +1,69 @@
+"""The files of Config/, each read by the program that it is for."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import urllib.parse
+import urllib.request
+
+from databases import free_port
+from harness import Server, wait_for
+
+CONFIG = f"{os.environ['PROJECT']}/Config"
+
+
+def accepts(*command):
+    result = subprocess.run(command, cwd=CONFIG, capture_output=True, text=True)
+    assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)["data"]
+
+
+accepts("promtool", "check", "config", "prometheus.yml")
+# Each alert fires where it must, and none where all is well.
+accepts("promtool", "test", "rules", "alerts_test.yml")
+
+# A Prometheus that runs with them finds everything that an alert looks for.
+with Server() as server, tempfile.TemporaryDirectory() as folder:
+    with open(f"{CONFIG}/prometheus.yml") as file:
+        text = file.read()
+    text = text.replace('"127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"', f'"127.0.0.1:{server.port}"').replace("15s", "1s").replace("10s", "1s")
+    with open(f"{folder}/prometheus.yml", "w") as file:
+        file.write(text)
+    shutil.copy(f"{CONFIG}/alerts.yml", folder)
+    base = f"http://127.0.0.1:{free_port()}"
+    prometheus = subprocess.Popen(
+        ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={base[7:]}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        def query(text):
+            try:
+                return get(f"{base}/api/v1/query?query={urllib.parse.quote(text)}")["result"]
+            except OSError:
+                return []
+
+        wait_for(lambda: query("up == 1"), 20, "the first look")
+        rules = [rule for group in get(f"{base}/api/v1/rules")["groups"] for rule in group["rules"]]
+        assert len([rule for rule in rules if rule["type"] == "alerting"]) > 15
+        names = {word for rule in rules for word in rule["query"].replace("{", " ").replace("[", " ").replace("(", " ").replace(")", " ").split()
+                 if word.startswith(("stanchion_", "process_"))}
+        assert len(names) > 12, names
+        for name in names:
+            assert query(name), f"an alert looks for {name}, and there is no such thing"
+
+        def health():
+            rules = [rule for group in get(f"{base}/api/v1/rules")["groups"] for rule in group["rules"]]
+            assert not [rule for rule in rules if rule["health"] == "err"], rules
+            return all(rule["health"] == "ok" for rule in rules)
+
+        wait_for(health, 20, "each rule has been looked at")
+        assert not [alert for alert in get(f"{base}/api/v1/alerts")["alerts"] if alert["state"] == "firing"]
+    finally:
+        prometheus.send_signal(signal.SIGTERM)
+        prometheus.wait(20)
