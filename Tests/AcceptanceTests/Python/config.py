@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,17 @@ def get(url):
 accepts("promtool", "check", "config", "prometheus.yml")
 # Each alert fires where it must, and none where all is well.
 accepts("promtool", "test", "rules", "alerts_test.yml")
+
+# The runbook has a section for each alert, and what it tells people to set can be set.
+with open(f"{CONFIG}/alerts.yml") as file:
+    alerts = set(re.findall(r"alert: (\w+)", file.read()))
+with open(f"{CONFIG}/../docs/runbook.md") as file:
+    runbook = file.read()
+sections = {name for line in re.findall(r"^## (Stanchion.*)$", runbook, re.M) for name in line.split(", ")}
+assert sections == alerts, sections ^ alerts
+flags = subprocess.run([os.environ["STANCHION"], "serve", "--help"], capture_output=True, text=True).stdout
+for flag in re.findall(r"`(--[a-z-]+)`", runbook):
+    assert flag in flags, flag
 
 # A Prometheus that runs with them finds everything that an alert looks for.
 with Server() as server, tempfile.TemporaryDirectory() as folder:
