@@ -27,6 +27,7 @@ def get(url):
 
 
 accepts("promtool", "check", "config", "prometheus.yml")
+accepts("haproxy", "-c", "-q", "-f", "haproxy.cfg")
 # Each alert fires where it must, and none where all is well.
 accepts("promtool", "test", "rules", "alerts_test.yml")
 
