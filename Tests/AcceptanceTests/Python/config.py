@@ -42,6 +42,17 @@ flags = subprocess.run([os.environ["STANCHION"], "serve", "--help"], capture_out
 for flag in re.findall(r"`(--[a-z-]+)`", runbook):
     assert flag in flags, flag
 
+# stanchion.yaml has every setting with its default, and the server takes it.
+with open(f"{CONFIG}/stanchion.yaml") as file:
+    settings = re.findall(r"^(# )?([a-z-]+):(?: \"?([^\"\n]+)\"?)?$", file.read(), re.M)
+assert {name for _, name, _ in settings} == set(re.findall(r"^  --([a-z-]+) <", flags, re.M)) - {"config"}
+told = " ".join(flags.split())
+for isComment, name, value in settings:
+    default = re.search(rf"--{name} <{name}> (?:(?! --).)*? Default ([^ ]+?)[.,]* ", told)
+    assert isComment or default and default[1] == value, (name, value, default)
+with Server("--config", f"{CONFIG}/stanchion.yaml") as server:
+    assert server.good("GET", "/ready")["status"] == "ok"
+
 # A Prometheus that runs with them finds everything that an alert looks for.
 with Server() as server, tempfile.TemporaryDirectory() as folder:
     with open(f"{CONFIG}/prometheus.yml") as file:
