@@ -49,17 +49,33 @@ public struct ShownPosition: Sendable, Hashable {
     /// Up to here every change is shown.
     public static let exactUpTo = 100
 
+    /// By how much it may be wrong without a frame.
+    private static func bound(_ truth: Float) -> Float { truth <= Float(exactUpTo) ? 0.5 : max(1, 0.01 * truth) }
+
+    /// The last frame came because what was shown was too low.
+    private var wasTooLow: Bool { position - ceiling > ShownPosition.bound(position) }
+
     /// Whether a frame is due: the truth has moved away from what is shown, and a frame would mend it.
     ///
-    /// What is shown too high is lowered. What is shown too low cannot be raised without a reason: it is stopped once,
-    /// and then waits for the truth.
+    /// What is shown too high is lowered. What is shown too low cannot be raised without a reason: it is stopped, and
+    /// waits for the truth.
     public func isFrameDue(truth: Int, at milliseconds: UInt32) -> Bool {
+        // Stopped for good: it moves again when the truth is there.
+        if rate == 0, wasTooLow { return truth <= value(at: milliseconds) }
         let error = exact(at: milliseconds) - Float(truth)
-        let isAway =
-            truth <= ShownPosition.exactUpTo
-            ? value(at: milliseconds) != truth
-            : abs(error) > max(1, 0.01 * Float(truth))
-        guard isAway else { return false }
+        guard isAway(error, truth, at: milliseconds) else { return false }
         return error > 0 || isFalling(at: milliseconds)
+    }
+
+    /// The rate to tell with a frame, which is the line's own but where the line does not keep to it: what is too low
+    /// once more, although it was stopped and the truth had as far to come as that was wrong, stands until the truth is
+    /// there. Or each frame would let it fall a little further.
+    public func rate(toTell rate: Double, truth: Int, at milliseconds: UInt32) -> Double {
+        let error = exact(at: milliseconds) - Float(truth)
+        return wasTooLow && error < 0 && isAway(error, truth, at: milliseconds) ? 0 : rate
+    }
+
+    private func isAway(_ error: Float, _ truth: Int, at milliseconds: UInt32) -> Bool {
+        truth <= ShownPosition.exactUpTo ? value(at: milliseconds) != truth : abs(error) > ShownPosition.bound(Float(truth))
     }
 }

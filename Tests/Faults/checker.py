@@ -191,7 +191,11 @@ def matches(view, line):
     demand(view["currentUsers"] == len(line.admitted), f"{view['currentUsers']} are let in for an instance, {len(line.admitted)} by the log")
 
 
-def in_place(shown, line, bound=lambda position: max(1, position // 100)):
+#: What the line drains between two looks at a display, at most, in a place of 2,400 a minute; and it is looked at twice.
+DRAINS = 2 * 4
+
+
+def in_place(shown, line, bound=lambda position: 1 if position <= 100 else position // 100 + DRAINS):
     """Whoever waits is shown a place that is true, but for what a display may be wrong by."""
     rank = {line.waiting[ticket]: index + 1 for index, ticket in enumerate(sorted(line.waiting))}
     for session, position in shown.items():

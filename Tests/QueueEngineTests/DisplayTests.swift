@@ -58,6 +58,33 @@ import TestSupport
         let exact = line.exactFrames
         #expect(line.frames * 5 < exact, "\(line.frames) frames, \(exact) in exact mode")
     }
+
+    /// The line stands still and then goes on, and its rate is the same all the while: what is shown does not run away from
+    /// the truth, and runs with it again as soon as that is there.
+    @Test(arguments: [(5, 1.0), (90, 20.0), (300, 5.0), (2_800, 40.0)])
+    func aLineThatStandsIsWaitedFor(_ place: Int, _ perSecond: Double) {
+        var shown = ShownPosition(position: place, rate: perSecond, at: 0)
+        var (frames, sinceBack) = (0, 0)
+        let bound = place <= ShownPosition.exactUpTo ? 1 : max(1, 0.01 * Double(place))
+        for tick in 1...1_200 as ClosedRange<UInt32> {
+            let milliseconds = tick * 100
+            let moved = tick <= 600 ? 0 : Double(tick - 600) / 10 * perSecond
+            let truth = max(1, place - Int(moved))
+            if shown.isFrameDue(truth: truth, at: milliseconds) {
+                let rate = shown.rate(toTell: perSecond, truth: truth, at: milliseconds)
+                shown.update(position: truth, rate: rate, at: milliseconds)
+                frames += 1
+            }
+            // It is seen to be wrong up to a tenth of a second late, twice.
+            #expect(abs(Double(shown.value(at: milliseconds) - truth)) <= bound + 0.2 * perSecond + 1, "\(tick)")
+            if tick == 600 { #expect(frames <= 2) }
+            if moved > bound + 0.2 * perSecond + 2, truth > 1 {
+                sinceBack += 1
+                #expect(abs(shown.value(at: milliseconds) - truth) <= Int(0.1 * perSecond) + 1, "\(tick)")
+            }
+        }
+        #expect(sinceBack > 0)
+    }
 }
 
 private struct Line {
@@ -88,7 +115,8 @@ private struct Line {
             let position = state.position(ticket)!
             if number % 10 == 0 { exactFrames += 1 }
             guard shown[ticket]!.isFrameDue(truth: position, at: milliseconds) else { continue }
-            shown[ticket]!.update(position: position, rate: drain.rate(at: position), at: milliseconds)
+            let rate = shown[ticket]!.rate(toTell: drain.rate(at: position), truth: position, at: milliseconds)
+            shown[ticket]!.update(position: position, rate: rate, at: milliseconds)
             frames += 1
         }
     }

@@ -17,16 +17,19 @@ enum LiveFrames {
     /// What everybody in it is told alike is written once; for each in a sweep what is left are three numbers.
     struct Line {
         private let drain: DrainRate
+        private let hasOneRate: Bool
         private let beforeRate: Prepared
         private let at: Prepared
 
-        init(waiting: Int, drain: DrainRate, at: Timestamp) {
+        /// - Parameter isStopped: what is shown shall not fall by itself, whatever the line does.
+        init(waiting: Int, drain: DrainRate, at: Timestamp, isStopped: Bool = false) {
             self.drain = drain
+            hasOneRate = isStopped || drain.isUniform
             var (before, after): ([UInt8], [UInt8]) = ([], [])
             before.append(literal: #","waiting":"#)
             waiting.write(to: &before)
             before.append(literal: #","rate":"#)
-            if drain.isUniform { drain.rate(at: 1).write(to: &before) }
+            if hasOneRate { (isStopped ? 0 : drain.rate(at: 1)).write(to: &before) }
             after.append(literal: #","at":"#)
             at.write(to: &after)
             (beforeRate, self.at) = (Prepared(before), Prepared(after))
@@ -40,7 +43,7 @@ enum LiveFrames {
                 bytes.append(literal: #","position":"#)
                 bytes.append(integer: position)
                 beforeRate.append(to: &bytes)
-                if !drain.isUniform { bytes.append(number: drain.rate(at: position)) }
+                if !hasOneRate { bytes.append(number: drain.rate(at: position)) }
                 if let wait = drain.wait(at: position) {
                     bytes.append(literal: #","wait":{"p50Seconds":"#)
                     bytes.append(number: wait.p50Seconds, places: 1)

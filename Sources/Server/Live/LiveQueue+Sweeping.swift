@@ -47,6 +47,8 @@ struct SweepContext {
     let began: UInt32
     let drain: DrainRate
     let line: LiveFrames.Line
+    /// For whom is shown a place that the line has not come to, again.
+    let stopped: LiveFrames.Line
     /// The queue was set anew, or somebody asked: told, due or not.
     let isForced: Bool
 
@@ -57,6 +59,7 @@ struct SweepContext {
         self.began = began ?? milliseconds
         drain = state.drain(at: now)
         line = LiveFrames.Line(waiting: state.waitingCount, drain: drain, at: now)
+        stopped = LiveFrames.Line(waiting: state.waitingCount, drain: drain, at: now, isStopped: true)
         self.isForced = isForced
     }
 }

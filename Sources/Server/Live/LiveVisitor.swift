@@ -163,8 +163,9 @@ final class LiveVisitor: ConnectionHandler {
     }
 
     func show(_ position: Int, _ sweep: SweepContext, reason: String?, _ frames: inout PositionFrames) {
-        let rate = sweep.drain.rate(at: position)
+        var rate = sweep.drain.rate(at: position)
         if reason == nil {
+            if !isExact { rate = shown.rate(toTell: rate, truth: position, at: sweep.milliseconds) }
             // Changed in a copy: where it lies each change would be checked for being the only access to it.
             var next = shown
             next.update(position: position, rate: rate, at: sweep.milliseconds)
@@ -174,7 +175,7 @@ final class LiveVisitor: ConnectionHandler {
         }
         lastPosition = Int32(clamping: position)
         lastSent = sweep.began
-        frames.append(position, sweep.line, reason: reason, to: self)
+        frames.append(position, rate == 0 ? sweep.stopped : sweep.line, reason: reason, to: self)
     }
 
     // MARK: What becomes of a session
