@@ -10,7 +10,7 @@ import tempfile
 import urllib.parse
 import urllib.request
 
-from databases import free_port
+from databases import Postgres, Redis, free_port, psql
 from harness import Server, wait_for
 
 CONFIG = f"{os.environ['PROJECT']}/Config"
@@ -24,6 +24,12 @@ def accepts(*command):
 def get(url):
     with urllib.request.urlopen(url, timeout=10) as answer:
         return json.load(answer)["data"]
+
+
+def redis_lines(name):
+    """But for where it listens."""
+    with open(f"{CONFIG}/{name}") as file:
+        return [line for line in file.read().splitlines() if not line.startswith(("port ", "bind "))]
 
 
 accepts("promtool", "check", "config", "prometheus.yml")
@@ -52,6 +58,25 @@ for isComment, name, value in settings:
     assert isComment or default and default[1] == value, (name, value, default)
 with Server("--config", f"{CONFIG}/stanchion.yaml") as server:
     assert server.good("GET", "/ready")["status"] == "ok"
+
+# Postgres and Redis start with their files, and instances find all that they need in them.
+with tempfile.TemporaryDirectory() as folder:
+    os.chmod(folder, 0o755)
+    shutil.copy(f"{CONFIG}/postgresql.conf", folder)
+    with open(f"{folder}/postgresql.conf", "a") as file:
+        file.write("shared_buffers = 32MB\n")  # This machine does other things, too.
+    with Postgres(f"config_file={folder}/postgresql.conf") as postgres, Redis(*redis_lines("redis.conf")) as redis:
+        assert psql(postgres.uri(), "SHOW synchronous_commit").strip() == "on"
+        assert psql(postgres.uri(), "SHOW max_wal_size").strip() == "4GB"
+        psql(postgres.uri(), "CREATE EXTENSION pg_stat_statements")
+        assert "allkeys-lru" in redis.cli("CONFIG", "GET", "maxmemory-policy")
+        with Server("--redis", redis.uri, database=postgres.uri()) as server:
+            wait_for(lambda: server.metric("stanchion_bus_live") == 1, 10, "the bus carries messages")
+            server.good("POST", f"/v1/queues/{server.queue()['id']}/join", {"user": "a"})
+        seen = psql(postgres.uri(), "SELECT count(*) FROM pg_stat_statements WHERE query LIKE 'WITH asked AS%'")
+        assert int(seen) == 1, seen
+    with Redis(*redis_lines("redis.conf"), *redis_lines("redis-cluster.conf"), f"cluster-port {free_port()}") as node:
+        assert "cluster_enabled:1" in node.cli("INFO", "cluster")
 
 # A Prometheus that runs with them finds everything that an alert looks for.
 with Server() as server, tempfile.TemporaryDirectory() as folder:
