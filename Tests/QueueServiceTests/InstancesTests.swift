@@ -1,3 +1,4 @@
+import Foundation
 import Locks
 import QueueEngine
 import Testing
@@ -88,21 +89,20 @@ import TestSupport
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 60))
         let service = instances.services[0]
         for _ in 0..<2 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
-        let home = instances.home
+        let (home, folder) = (instances.home, TemporaryFolder())
+        let (locked, done) = (folder.file("locked"), folder.file("done"))
         let locking = Task.detached {
-            try TestStore.psql("BEGIN; LOCK TABLE log IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(2); COMMIT", in: home.uri)
+            try TestStore.psql(
+                "BEGIN", "LOCK TABLE log IN ACCESS EXCLUSIVE MODE", "\\! touch \(locked)",
+                "\\! until [ -e \(done) ] || [ ! -e \(locked) ]; do sleep 0.05; done", "COMMIT", in: home.uri)
         }
-        #expect(
-            await eventually {
-                (try? TestStore.psql(
-                    "DO $$ BEGIN ASSERT (SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock') > 0; END $$", in: home.uri))
-                    != nil
-            })
+        #expect(await eventually { FileManager.default.fileExists(atPath: locked) })
         for _ in 0..<50 {
             instances.clock.advance(.milliseconds(100))
             try await Task.sleep(for: .milliseconds(1))
         }
         #expect(await service.pendingCount <= 1)
+        #expect(FileManager.default.createFile(atPath: folder.file("done"), contents: nil))
         try await locking.value
         #expect(await eventually { (try? await service.queue(queue))?.state.admitted.count == 2 })
     }

@@ -42,14 +42,14 @@ public final class TestStore: Sendable {
     }
 
     /// Runs a statement as somebody else would.
-    public static func psql(_ sql: String, in uri: String = TestStore.server) throws {
+    public static func psql(_ commands: String..., in uri: String = TestStore.server) throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/psql")
-        process.arguments = ["-qX", "-v", "ON_ERROR_STOP=1", uri, "-c", sql]
+        process.arguments = ["-qX", "-v", "ON_ERROR_STOP=1", uri] + commands.flatMap { ["-c", $0] }
         process.standardOutput = FileHandle.nullDevice
         try process.run()
         process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw StoreError.unavailable(sql) }
+        guard process.terminationStatus == 0 else { throw StoreError.unavailable(commands.joined(separator: "; ")) }
     }
 
     deinit {
