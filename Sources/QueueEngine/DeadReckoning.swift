@@ -52,7 +52,7 @@ public struct ShownPosition: Sendable, Hashable {
     /// By how much it may be wrong without a frame.
     private static func bound(_ truth: Float) -> Float { truth <= Float(exactUpTo) ? 0.5 : max(1, 0.01 * truth) }
 
-    /// The last frame came because what was shown was too low.
+    /// What was shown when the last frame came was too low by more than that.
     private var wasTooLow: Bool { position - ceiling > ShownPosition.bound(position) }
 
     /// Whether a frame is due: the truth has moved away from what is shown, and a frame would mend it.

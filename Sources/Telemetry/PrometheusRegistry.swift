@@ -29,11 +29,16 @@ public final class PrometheusRegistry: MetricsFactory {
         return Counter(label: name, dimensions: labels, factory: self)
     }
 
-    /// One counter for each of a closed set, so that all of them are there from the start.
-    public func counters<Case: RawRepresentable<String> & CaseIterable & Hashable>(
-        _ name: String, _ help: String, _ label: String
-    ) -> [Case: Counter] {
+    /// A closed set that a label's values come from.
+    public typealias Label = RawRepresentable<String> & CaseIterable & Hashable
+
+    /// One for each of a closed set, so that all of them are there from the start.
+    public func counters<Case: Label>(_ name: String, _ help: String, _ label: String) -> [Case: Counter] {
         Dictionary(uniqueKeysWithValues: Case.allCases.map { ($0, counter(name, help, [(label, $0.rawValue)])) })
+    }
+
+    public func timers<Case: Label>(_ name: String, _ help: String, _ label: String) -> [Case: Metrics.Timer] {
+        Dictionary(uniqueKeysWithValues: Case.allCases.map { ($0, timer(name, help, .latencies, [(label, $0.rawValue)])) })
     }
 
     /// Something that rises and falls.
@@ -107,10 +112,12 @@ public final class PrometheusRegistry: MetricsFactory {
 
     // MARK: Reading
 
-    /// The whole registry and what the process uses of its machine, sorted by name. A family of which nothing has been
-    /// measured yet is left out.
+    /// Reads off what the process uses of its machine. Where descriptors must be counted (Linux before 6.2) that takes as
+    /// long as there are many: not for an event loop.
+    public func readProcess() { ProcessFigures.write(to: self) }
+
+    /// The whole registry, sorted by name. A family of which nothing has been measured yet is left out.
     public func text() -> String {
-        ProcessFigures.write(to: self)
         let families = families.withLock { $0 }
         var text = ""
         for (name, family) in families.sorted(by: { $0.key < $1.key }) where !family.cells.isEmpty {

@@ -9,15 +9,8 @@ public struct StoreMeasurements: Sendable {
     private let batchEvents: Recorder
 
     init(registry: PrometheusRegistry) {
-        seconds = Dictionary(
-            uniqueKeysWithValues: StoreOperation.allCases.map { operation in
-                (
-                    operation,
-                    registry.timer(
-                        "stanchion_store_operation_duration_seconds", "What the store was asked for, the wait for a connection included.",
-                        .latencies, [("operation", operation.rawValue)])
-                )
-            })
+        seconds = registry.timers(
+            "stanchion_store_operation_duration_seconds", "What the store was asked for, the wait for a connection included.", "operation")
         failures = registry.counters("stanchion_store_errors_total", "What the store did not do, or not for certain.", "kind")
         appends = registry.counters("stanchion_store_appends_total", "Attempts to add to a queue's log, by what became of them.", "outcome")
         batchQueues = registry.sizes("stanchion_store_batch_queues", "Queues that are written in one transaction.")

@@ -66,7 +66,9 @@ import Testing
     }
 
     @Test func theProcessIsThere() throws {
-        let lines = lines(PrometheusRegistry())
+        let registry = PrometheusRegistry()
+        registry.readProcess()
+        let lines = lines(registry)
         func value(_ name: String) throws -> Double {
             try #require(lines.first { $0.hasPrefix(name + " ") }.flatMap { Double($0.split(separator: " ")[1]) })
         }

@@ -41,7 +41,7 @@ public final class TestStore: Sendable {
         return server
     }
 
-    /// Runs a statement as somebody else would.
+    /// Runs statements, one after the other in one session, as somebody else would.
     public static func psql(_ commands: String..., in uri: String = TestStore.server) throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/psql")

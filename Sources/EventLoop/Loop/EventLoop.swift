@@ -28,7 +28,6 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private let wakeup: Descriptor
     private let inbox = Lock(Inbox())
     private let thread = Atomic<UInt>(0)
-    private let longest = Atomic<UInt64>(0)
     /// What this loop has done so far. May be read on any thread.
     public let figures = LoopFigures()
 
@@ -186,7 +185,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     /// Jobs come before sockets: what another thread told this loop before a peer could have heard of it is known when
     /// that peer's bytes are read.
     private func iterate(_ reports: UnsafeMutablePointer<clinux_event>) -> Bool {
-        noteTurn()
+        figures.note(turn: EventLoop.monotonicNow() - now)
         let count = clinux_epoll_wait(epoll.number, reports, 256, timeout())
         precondition(count >= 0, "epoll_wait failed: \(-count)")
         now = EventLoop.monotonicNow()
@@ -202,16 +201,6 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         for action in again { action() }
         sweepWhenDue()
         return goOn
-    }
-
-    /// The longest turn since this was last asked, in nanoseconds: what each connection may have waited for the others.
-    /// May be called from any thread.
-    public func takeLongestTurn() -> UInt64 { longest.exchange(0, ordering: .relaxed) }
-
-    private func noteTurn() {
-        let turn = EventLoop.monotonicNow() - now
-        if turn > longest.load(ordering: .relaxed) { longest.store(turn, ordering: .relaxed) }
-        figures.busyNanoseconds.add(turn)
     }
 
     private func timeout() -> Int32 {

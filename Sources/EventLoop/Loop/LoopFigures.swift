@@ -7,6 +7,15 @@ public final class LoopFigures: Sendable {
     /// Bytes from sockets and to them, as what is above the sockets sees them: of TLS what is within.
     public let bytesReceived = Figure()
     public let bytesSent = Figure()
+    private let longest = Atomic<UInt64>(0)
+
+    /// The longest turn since this was last asked, in nanoseconds: what each connection may have waited for the others.
+    public func takeLongestTurn() -> UInt64 { longest.exchange(0, ordering: .relaxed) }
+
+    func note(turn: UInt64) {
+        if turn > longest.load(ordering: .relaxed) { longest.store(turn, ordering: .relaxed) }
+        busyNanoseconds.add(turn)
+    }
 
     public final class Figure: Sendable {
         private let value = Atomic<UInt64>(0)

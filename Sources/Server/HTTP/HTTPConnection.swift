@@ -86,8 +86,9 @@ final class HTTPConnection: ConnectionHandler {
 
     private func answer(_ request: Request, _ bound: LoopBound<(HTTPConnection, Connection)>) {
         let router = live.router
+        let began = EventLoop.monotonicNow()
         Task(executorPreference: live.loop) {
-            let response = await router.respond(to: request)
+            let response = await router.respond(to: request, since: began)
             let (http, connection) = bound.onLoop
             http.send(response, to: connection, head: request.method == .head)
         }

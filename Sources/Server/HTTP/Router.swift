@@ -77,8 +77,9 @@ struct Router: Sendable {
     }
 
     /// The answer, whatever happens.
-    func respond(to request: Request) async -> Response {
-        let began = EventLoop.monotonicNow()
+    ///
+    /// - Parameter began: when the request was whole, on the monotonic clock: the loop may have had others to serve since.
+    func respond(to request: Request, since began: UInt64) async -> Response {
         var measured = unmatched
         var response: Response
         do {

@@ -8,7 +8,21 @@ import Telemetry
 
 /// What is read off the server when somebody asks for it, rather than counted as it happens.
 extension ServerCore {
-    func measure() async {
+    /// All that is measured, as Prometheus reads it.
+    ///
+    /// - Parameter tenant: whose queues have their own figures in it; nil: nobody's.
+    func measured(queuesOf tenant: TenantID?) async -> String {
+        // Files are read for it, so not on the loop that was asked.
+        await Task.detached { [self] in
+            await measure()
+            let own = await service.snapshots.filter { $0.record.tenant == tenant }
+            let queues = PrometheusRegistry()
+            QueueFigures(own, limit: settings.metricsQueues).write(to: queues)
+            return measurements.registry.text() + queues.text()
+        }.value
+    }
+
+    private func measure() async {
         let load = store.takeLoad()
         measurements.storeConnections.set(load.connections)
         measurements.storeConnectionsBusy.set(load.busy)
@@ -20,14 +34,13 @@ extension ServerCore {
         measurements.openConnections.set(limits.connectionCount)
         measureState(isStoreAway: await service.outage != nil)
         measureLoops()
-        QueueFigures(await service.snapshots, limit: settings.metricsQueues).write(to: measurements.registry)
+        measurements.registry.readProcess()
     }
 
     private func measureState(isStoreAway: Bool) {
         func set(_ name: String, _ help: String, _ value: Double) { measurements.registry.set("stanchion_\(name)", .gauge, help, value) }
         set("store_down", "1 while the store cannot be written, and everybody is shown what was true before.", isStoreAway ? 1 : 0)
-        let isBusDown = if case .down = service.bus.health { true } else { false }
-        set("bus_down", "1 while a bus is set and carries nothing: events come by the second.", isBusDown ? 1 : 0)
+        set("bus_down", "1 while a bus is set and carries nothing: events come by the second.", service.bus.health.isDown ? 1 : 0)
         set("processors", "Processors of the machine.", Double(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         if let (used, limit) = memory.figures() {
             set("memory_used_bytes", "Memory in use, of the control group that has a limit or of the machine.", Double(used))
@@ -37,7 +50,7 @@ extension ServerCore {
 
     private func measureLoops() {
         let loops = loops.withLock { $0.map(\.loop) }
-        measurements.longestTurnSeconds.set(Double(loops.map { $0.takeLongestTurn() }.max() ?? 0) / 1e9)
+        measurements.longestTurnSeconds.set(Double(loops.map { $0.figures.takeLongestTurn() }.max() ?? 0) / 1e9)
         func set(_ name: String, _ help: String, _ value: (LoopFigures) -> Double) {
             measurements.registry.set(name, .counter, help, loops.map { (labels: [("loop", "\($0.index)")], value: value($0.figures)) })
         }

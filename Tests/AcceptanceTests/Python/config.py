@@ -69,10 +69,20 @@ with tempfile.TemporaryDirectory() as folder:
         assert psql(postgres.uri(), "SHOW synchronous_commit").strip() == "on"
         assert psql(postgres.uri(), "SHOW max_wal_size").strip() == "4GB"
         psql(postgres.uri(), "CREATE EXTENSION pg_stat_statements")
+        # Who it lets in, with the rights that it names, is enough.
+        for line in re.findall(r"^# (user stanchion .*)$", open(f"{CONFIG}/redis.conf").read(), re.M):
+            assert redis.cli("ACL", "SETUSER", *line.split()[1:]) == "OK"
+        uri = redis.uri.replace("://", "://stanchion:SECRET@")
         assert "allkeys-lru" in redis.cli("CONFIG", "GET", "maxmemory-policy")
-        with Server("--redis", redis.uri, database=postgres.uri()) as server:
+        with Server("--redis", uri, database=postgres.uri()) as server:
             wait_for(lambda: server.metric("stanchion_bus_live") == 1, 10, "the bus carries messages")
-            server.good("POST", f"/v1/queues/{server.queue()['id']}/join", {"user": "a"})
+            queue = server.queue()["id"]
+            for number in range(600):
+                server.good("POST", f"/v1/queues/{queue}/join", {"user": str(number)})
+            assert len(server.events(queue)) > 600
+            # A whole page of the log is kept there.
+            wait_for(lambda: int(redis.cli("DBSIZE")) > 0, 10, "a page is kept in Redis")
+        assert not redis.cli("ACL", "LOG"), redis.cli("ACL", "LOG")
         seen = psql(postgres.uri(), "SELECT count(*) FROM pg_stat_statements WHERE query LIKE 'WITH asked AS%'")
         assert int(seen) == 1, seen
     with Redis(*redis_lines("redis.conf"), *redis_lines("redis-cluster.conf"), f"cluster-port {free_port()}") as node:
@@ -100,8 +110,7 @@ with Server() as server, tempfile.TemporaryDirectory() as folder:
         wait_for(lambda: query("up == 1"), 20, "the first look")
         rules = [rule for group in get(f"{base}/api/v1/rules")["groups"] for rule in group["rules"]]
         assert len([rule for rule in rules if rule["type"] == "alerting"]) > 15
-        names = {word for rule in rules for word in rule["query"].replace("{", " ").replace("[", " ").replace("(", " ").replace(")", " ").split()
-                 if word.startswith(("stanchion_", "process_"))}
+        names = {name for rule in rules for name in re.findall(r"\b(?:stanchion|process)_\w+", rule["query"])}
         assert len(names) > 12, names
         for name in names:
             assert query(name), f"an alert looks for {name}, and there is no such thing"

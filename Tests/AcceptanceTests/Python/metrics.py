@@ -51,6 +51,13 @@ with Server() as server:
     assert series(scrape()).keys() == seen.keys()
     assert "made-up" not in text and "nonsense" not in text
 
+    # Figures of single queues are for those who may see the queues.
+    status, _, anybody = server.call("GET", "/metrics", key=None)
+    assert status == 200 and b"stanchion_connections_open" in anybody and b"stanchion_queue_" not in anybody
+    assert server.call("GET", "/metrics", key="wrong" * 8)[0] == 401
+    integrator = server.good("POST", "/v1/keys", {"role": "integrator"})["key"]
+    assert b"stanchion_queue_waiting" in server.call("GET", "/metrics", key=integrator)[2]
+
     # Each queue has its own figures.
     assert seen['stanchion_queue_waiting{queue="test"}'] == 3 and seen['stanchion_queue_joins_total{queue="test"}'] == 3
     assert seen['stanchion_queue_events_total{queue="test"}'] >= 4

@@ -63,10 +63,18 @@ class Visitor:
                 await asyncio.sleep(0.1)
 
 
-def get(url):
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {KEY}", "X-Forwarded-For": "192.0.2.1"})
+def open_url(request):
+    request.add_header("X-Forwarded-For", "192.0.2.1")
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)
+
+
+def get(url):
+    return open_url(urllib.request.Request(url, headers={"Authorization": f"Bearer {KEY}"}))
+
+
+def join(url):
+    return open_url(urllib.request.Request(url, data=b"{}", headers={"Content-Type": "application/json"}))
 
 
 async def until(condition, what, seconds=20):
@@ -102,6 +110,10 @@ async def through(address, servers, queue):
     assert sorted(visitor.position for visitor in visitors) == list(range(1, 21))
     await until(lambda: servers[1].metric("stanchion_visitors_connected") == 20, "all are with the other")
 
+    # Whoever claims to be somebody else is not believed: a second join from that address would be refused.
+    for _ in range(3):
+        assert (await asyncio.to_thread(join, f"http://{address}/v1/queues/{queue}/join"))["status"] == "waiting"
+
     # And is back, and gets its share.
     await asyncio.to_thread(servers[0].start)
     before = servers[0].metric("stanchion_connections_accepted_total")
@@ -120,7 +132,7 @@ async def through(address, servers, queue):
 
 for proxy in (nginx, haproxy):
     with Postgres() as postgres, tempfile.TemporaryDirectory() as folder:
-        trusted = ("--trusted-proxies", "127.0.0.1/32")
+        trusted = ("--trusted-proxies", "127.0.0.1/32", "--joins-per-address", "0.01:1")
         with Server(*trusted, database=postgres.uri()) as one, Server(*trusted, database=postgres.uri()) as two:
             port = free_port()
             process = subprocess.Popen(proxy(folder, port, [f"127.0.0.1:{server.port}" for server in (one, two)]))
