@@ -89,21 +89,15 @@ import TestSupport
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 60))
         let service = instances.services[0]
         for _ in 0..<2 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
-        let (home, folder) = (instances.home, TemporaryFolder())
-        let (locked, done) = (folder.file("locked"), folder.file("done"))
-        let locking = Task.detached {
-            try TestStore.psql(
-                "BEGIN", "LOCK TABLE log IN ACCESS EXCLUSIVE MODE", "\\! touch \(locked)",
-                "\\! until [ -e \(done) ] || [ ! -e \(locked) ]; do sleep 0.05; done", "COMMIT", in: home.uri)
-        }
-        #expect(await eventually { FileManager.default.fileExists(atPath: locked) })
+        let folder = TemporaryFolder()
+        try instances.home.lock("log", while: folder.file("locked"))
+        #expect(await eventually { FileManager.default.fileExists(atPath: folder.file("locked")) })
         for _ in 0..<50 {
             instances.clock.advance(.milliseconds(100))
             try await Task.sleep(for: .milliseconds(1))
         }
         #expect(await service.pendingCount <= 1)
-        #expect(FileManager.default.createFile(atPath: folder.file("done"), contents: nil))
-        try await locking.value
+        try FileManager.default.removeItem(atPath: folder.file("locked"))
         #expect(await eventually { (try? await service.queue(queue))?.state.admitted.count == 2 })
     }
 

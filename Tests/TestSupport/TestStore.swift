@@ -41,15 +41,30 @@ public final class TestStore: Sendable {
         return server
     }
 
-    /// Runs statements, one after the other in one session, as somebody else would.
-    public static func psql(_ commands: String..., in uri: String = TestStore.server) throws {
+    /// Runs a statement as somebody else would.
+    public static func psql(_ sql: String, in uri: String = TestStore.server) throws {
+        let process = try begin([sql], in: uri)
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else { throw StoreError.unavailable(sql) }
+    }
+
+    /// Keeps `table` locked as long as `file` is there, which is made when the lock is held. Nobody is kept waiting for it:
+    /// a thread of the tests that stood still until a test had gone on would keep that from going on.
+    public func lock(_ table: String, while file: String) throws {
+        let commands = [
+            "BEGIN", "LOCK TABLE \(table) IN ACCESS EXCLUSIVE MODE", "\\! touch \(file)",
+            "\\! while [ -e \(file) ]; do sleep 0.05; done", "COMMIT",
+        ]
+        _ = try TestStore.begin(commands, in: uri)
+    }
+
+    private static func begin(_ commands: [String], in uri: String) throws -> Process {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/psql")
         process.arguments = ["-qX", "-v", "ON_ERROR_STOP=1", uri] + commands.flatMap { ["-c", $0] }
         process.standardOutput = FileHandle.nullDevice
         try process.run()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw StoreError.unavailable(commands.joined(separator: "; ")) }
+        return process
     }
 
     deinit {
