@@ -52,8 +52,11 @@ class Visitor:
             assert self.session in (None, frame["session"]), "another session"
             self.token, self.session = frame["token"], frame["session"]
             self.joined.set()
-        if kind in ("joined", "position"):
-            assert self.position is None or frame["position"] <= self.position, (self.session, self.position, frame)
+        if kind == "joined":
+            # An instance that is a moment behind may say an older number: a client shows the smaller (docs/consistency.md).
+            self.position = min(self.position or frame["position"], frame["position"])
+        if kind == "position":
+            assert frame["position"] <= self.position, (self.session, self.position, frame)
             self.position = frame["position"]
         if kind in ("admitted", "ended"):
             self.ended = kind if kind == "admitted" else frame["reason"]
