@@ -18,8 +18,9 @@ struct Bench {
         case "engine": EngineBench.run()
         case "protocol": ProtocolBench.run()
         case "crowd": Crowd(options).run()
-        case "joins": JoinLoad(options).run()
-        default: print("engine | protocol | crowd | joins, with name=value")
+        case "joins": RequestLoad(.join, options).run()
+        case "reads": RequestLoad(.read, options).run()
+        default: print("engine | protocol | crowd | joins | reads, with name=value")
         }
     }
 

@@ -3,11 +3,12 @@ import Foundation
 import HTTPProtocol
 import HTTPTypes
 
-/// Joins over REST on some connections, one after the other on each, for a while or up to a number.
-final class JoinLoad: @unchecked Sendable {
+/// Joins a queue, or reads it, over REST on some connections: one after the other on each, for a while or up to a number.
+final class RequestLoad: @unchecked Sendable {
     // Unchecked: all but the waiting is on the loop.
     private let address: SocketAddress
     private let request: [UInt8]
+    private let expected: Int
     private let connections: Int
     private let seconds: Double
     private let limit: Int
@@ -17,16 +18,29 @@ final class JoinLoad: @unchecked Sendable {
     private var failed = 0
     private var isOver = false
 
-    init(_ options: [String: String]) {
+    enum Kind { case join, read }
+
+    init(_ kind: Kind, _ options: [String: String]) {
         address = SocketAddress(options["address"]!)!
         connections = Int(options["connections"] ?? "64")!
         seconds = Double(options["seconds"] ?? "1000")!
         limit = Int(options["count"] ?? "1000000000")!
         loop = try! EventLoopGroup(count: 1).loops[0]
         var bytes: [UInt8] = []
-        var head = HTTPRequest(method: .post, scheme: nil, authority: "\(address)", path: "/v1/queues/\(options["queue"]!)/join")
-        head.headerFields[.contentType] = "application/json"
-        MessageEncoder.encode(head, body: Array(#"{"displayName":"A visitor"}"#.utf8), into: &bytes)
+        let path = "/v1/queues/\(options["queue"]!)"
+        var head = HTTPRequest(method: .get, scheme: nil, authority: "\(address)", path: path)
+        switch kind {
+        case .read:
+            head.headerFields[.authorization] = "Bearer \(options["key"]!)"
+            MessageEncoder.encode(head, into: &bytes)
+            expected = 200
+        case .join:
+            head.method = .post
+            head.path = path + "/join"
+            head.headerFields[.contentType] = "application/json"
+            MessageEncoder.encode(head, body: Array(#"{"displayName":"A visitor"}"#.utf8), into: &bytes)
+            expected = 201
+        }
         request = bytes
     }
 
@@ -39,7 +53,7 @@ final class JoinLoad: @unchecked Sendable {
         }
         done.wait()
         let took = Double(EventLoop.monotonicNow() - began) / 1e9
-        Bench.report(["joins": Double(answered), "failed": Double(failed), "seconds": took, "perSecond": Double(answered) / took])
+        Bench.report(["answered": Double(answered), "failed": Double(failed), "seconds": took, "perSecond": Double(answered) / took])
     }
 
     private func end(_ done: DispatchSemaphore) {
@@ -51,8 +65,8 @@ final class JoinLoad: @unchecked Sendable {
     private func connect(_ done: DispatchSemaphore) {
         _ = try! Connector(loop: loop, to: address) { [self] result in
             let connection = try! result.get()
-            connection.handler = Joiner { [self] status in
-                if status == 201 { answered += 1 } else { failed += 1 }
+            connection.handler = Asker { [self] status in
+                if status == expected { answered += 1 } else { failed += 1 }
                 if answered + failed >= limit { end(done) }
                 next(connection)
             }
@@ -68,8 +82,8 @@ final class JoinLoad: @unchecked Sendable {
     }
 }
 
-private final class Joiner: ConnectionHandler {
-    private var parser = ResponseParser(answering: .post)
+private final class Asker: ConnectionHandler {
+    private var parser = ResponseParser(answering: .get)
     private let answered: (Int) -> Void
 
     init(_ answered: @escaping (Int) -> Void) { self.answered = answered }
