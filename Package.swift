@@ -41,6 +41,7 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         // Without pkg-config: its flags for this library are such as the package manager does not take.
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
+        .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
         .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
 
         // The lock that everybody uses, and the thread sanitizer's.
@@ -94,12 +95,13 @@ let package = Package(
             name: "Server",
             dependencies: [
                 "WebSocketProtocol", "HTTPProtocol", "QueueEngine", "Telemetry", "QueueService", "EventLoop",
-                "Storage", "Fanout", "WebClient", "Locks", httpTypes, logging,
+                "Storage", "Fanout", "WebClient", "Locks", "CJansson", httpTypes, logging,
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),
             ],
-            swiftSettings: strict),
+            // A request stays on its connection's loop: a function that waits does not leave the thread that called it.
+            swiftSettings: strict + [.enableUpcomingFeature("NonisolatedNonsendingByDefault")]),
         .target(
             name: "Operations",
             dependencies: ["WebSocketProtocol", "HTTPProtocol", "QueueEngine", "EventLoop", httpTypes, logging],

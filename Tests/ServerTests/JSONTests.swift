@@ -72,6 +72,41 @@ import TestSupport
         }
     }
 
+    static func read(_ text: String) -> JSONValue? { Array(text.utf8).withUnsafeBytes { JSONValue($0) } }
+
+    /// What is written is read again as what it was.
+    @Test func readsWhatIsWritten() throws {
+        let tree = JSONValue.object([
+            "a": .array([.null, .bool(true), .bool(false), .number(-1.5), .number(9_007_199_254_740_992)]), "": .string("é\n\"\\🎟\u{1}"),
+            "o": .object([:]), "l": .array([]),
+        ])
+        var bytes: [UInt8] = []
+        tree.write(to: &bytes)
+        #expect(bytes.withUnsafeBytes { JSONValue($0) } == tree)
+        #expect(JSONTests.read(#"{"a":1,"a":2}"#) == .object(["a": .number(2)]))
+        #expect(JSONTests.read(#"" \u0000\ud83c\udf9f""#) == .string(" \u{0}🎟"))
+        #expect(JSONTests.read("-0e0") == .number(0))
+    }
+
+    /// RFC 8259 and nothing beside it; no depth ends the process.
+    @Test(arguments: [
+        "", " ", "{", "[1,]", "{\"a\":1,}", "{'a':1}", "{a:1}", "01", "+1", "1.", ".5", "0x10", "NaN", "Infinity", "1e999", "tru", "nul",
+        "\"\n\"", "\"\\x\"", "\"\\ud83c\"", "\"\\udf9f\"", "{} {}", "[1] //", "/**/1", "\u{FEFF}{}", "\"", "[\u{0}]",
+        String(repeating: "[", count: 100_000), String(repeating: "{\"a\":", count: 100_000),
+        String(repeating: "[", count: 5_000) + String(repeating: "]", count: 5_000),
+    ])
+    func refusesWhatIsNoJSON(_ text: String) { #expect(JSONTests.read(text) == nil) }
+
+    @Test func refusesWhatIsNoText() {
+        for bytes: [UInt8] in [
+            [0x22, 0xFF, 0x22], [0x22, 0xC0, 0x80, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22], Array("{}".utf16.flatMap { [UInt8($0), 0] }),
+        ] {
+            #expect(bytes.withUnsafeBytes { JSONValue($0) } == nil, "\(bytes)")
+        }
+        let deep = String(repeating: "[", count: 2_000) + String(repeating: "]", count: 2_000)
+        #expect(JSONTests.read(deep) != nil)
+    }
+
     @Test func fieldsNameWhatIsWrong() throws {
         var fields = try Fields(Array(#"{"a":1,"b":"x","c":[{"d":2}],"e":null}"#.utf8))
         let (number, isNull) = (try fields.integer("a", in: 0...5), fields.takeNull("e"))

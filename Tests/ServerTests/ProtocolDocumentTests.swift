@@ -13,14 +13,14 @@ import Testing
 
     static func examples(_ kind: String) throws -> [JSONValue] {
         try text.matches(of: try Regex("```json \(kind)\n((?s:.*?))```")).map {
-            try JSONDecoder().decode(JSONValue.self, from: Data(String($0[1].substring!).utf8))
+            try #require(Array($0[1].substring!.utf8).withUnsafeBytes { JSONValue($0) })
         }
     }
 
     static func json(_ write: (inout [UInt8]) -> Void) throws -> JSONValue {
         var bytes: [UInt8] = []
         write(&bytes)
-        return try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
+        return try #require(bytes.withUnsafeBytes { JSONValue($0) })
     }
 
     static let at = Timestamp(rfc3339: "2026-11-24T18:50:49.315Z")!

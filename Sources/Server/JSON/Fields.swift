@@ -11,19 +11,20 @@ struct Fields {
     private let path: String
 
     /// Reads an object from bytes; an empty body is an empty object.
-    init(_ bytes: some Collection<UInt8>) throws(Problem) {
+    init(_ bytes: [UInt8]) throws(Problem) {
+        let read = bytes.withUnsafeBytes { bytes in Result { () throws(Problem) in try Fields(bytes) } }
+        self = try read.get()
+    }
+
+    init(_ bytes: UnsafeRawBufferPointer) throws(Problem) {
         path = ""
         if bytes.isEmpty {
             members = [:]
             return
         }
-        do {
-            members = try JSONDecoder().decode([String: JSONValue].self, from: Data(bytes))
-        } catch DecodingError.typeMismatch {
-            throw Problem(.badRequest, "not_an_object", "the body must be a JSON object")
-        } catch {
-            throw Problem(.badRequest, "not_json", "the body is not JSON")
-        }
+        guard let value = JSONValue(bytes) else { throw Problem(.badRequest, "not_json", "the body is not JSON") }
+        guard case .object(let members) = value else { throw Problem(.badRequest, "not_an_object", "the body must be a JSON object") }
+        self.members = members
     }
 
     private init(_ members: [String: JSONValue], path: String) {

@@ -98,6 +98,9 @@ extension Double: JSONWritable {
 extension String: JSONWritable {
     func write(to bytes: inout [UInt8]) {
         bytes.append(0x22)
+        defer { bytes.append(0x22) }
+        // Most text is as it is.
+        guard utf8.contains(where: { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C }) else { return bytes.append(contentsOf: utf8) }
         for byte in utf8 {
             switch byte {
             case 0x22, 0x5C: bytes.append(contentsOf: [0x5C, byte])
@@ -108,7 +111,6 @@ extension String: JSONWritable {
             default: bytes.append(byte)
             }
         }
-        bytes.append(0x22)
     }
 }
 
