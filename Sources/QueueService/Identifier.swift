@@ -23,13 +23,13 @@ public struct Identifier<Subject>: Sendable, Hashable, CustomStringConvertible {
     public var madeAt: Timestamp { Timestamp(microseconds: Int64(high >> 16) * 1_000) }
 
     /// Reads the 36 characters of a UUID; nil for anything else.
-    public init?(_ text: some StringProtocol) {
-        let bytes = Array(text.utf8)
-        guard bytes.count == 36 else { return nil }
+    public init?(_ text: String) {
+        guard text.utf8.count == 36 else { return nil }
         var words: (UInt64, UInt64) = (0, 0)
-        var digits = 0
-        for (index, byte) in bytes.enumerated() {
-            if [8, 13, 18, 23].contains(index) {
+        var index = 0
+        for byte in text.utf8 {
+            defer { index += 1 }
+            if Identifier.hyphens & 1 << index != 0 {
                 guard byte == 0x2D else { return nil }
                 continue
             }
@@ -40,11 +40,13 @@ public struct Identifier<Subject>: Sendable, Hashable, CustomStringConvertible {
             case 0x41...0x46: value = UInt64(byte - 0x37)
             default: return nil
             }
-            if digits < 16 { words.0 = words.0 << 4 | value } else { words.1 = words.1 << 4 | value }
-            digits += 1
+            words = (words.0 << 4 | words.1 >> 60, words.1 << 4 | value)
         }
         (high, low) = words
     }
+
+    /// Where the text has a hyphen (RFC 9562 §4), a bit each.
+    private static var hyphens: UInt64 { 1 << 8 | 1 << 13 | 1 << 18 | 1 << 23 }
 
     /// 16 bytes, the most significant first: as a store keeps it.
     public init?(bytes: some Collection<UInt8>) {
@@ -53,21 +55,22 @@ public struct Identifier<Subject>: Sendable, Hashable, CustomStringConvertible {
         low = bytes.dropFirst(8).reduce(0) { $0 << 8 | UInt64($1) }
     }
 
-    public var bytes: [UInt8] {
-        (0..<8).map { UInt8(truncatingIfNeeded: high >> UInt64(56 - 8 * $0)) }
-            + (0..<8).map { UInt8(truncatingIfNeeded: low >> UInt64(56 - 8 * $0)) }
-    }
+    public var bytes: [UInt8] { withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) { Array($0) } }
 
     public var description: String {
-        let digits = Array("0123456789abcdef".utf8)
-        var text: [UInt8] = []
-        text.reserveCapacity(36)
-        for (index, byte) in bytes.enumerated() {
-            if [4, 6, 8, 10].contains(index) { text.append(0x2D) }
-            text.append(digits[Int(byte >> 4)])
-            text.append(digits[Int(byte & 15)])
+        String(unsafeUninitializedCapacity: 36) { text in
+            var (first, rest) = (high, low)
+            for index in 0..<36 {
+                if Identifier.hyphens & 1 << index != 0 {
+                    text[index] = 0x2D
+                    continue
+                }
+                let digit = UInt8(truncatingIfNeeded: first >> 60)
+                text[index] = digit < 10 ? 0x30 + digit : 0x57 + digit
+                (first, rest) = (first << 4 | rest >> 60, rest << 4)
+            }
+            return 36
         }
-        return String(decoding: text, as: UTF8.self)
     }
 }
 

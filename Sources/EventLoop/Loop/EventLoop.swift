@@ -27,6 +27,8 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private let epoll: Descriptor
     private let wakeup: Descriptor
     private let inbox = Lock(Inbox())
+    /// What of the inbox is being done.
+    private var taken: [Work] = []
     private let thread = Atomic<UInt>(0)
     /// What this loop has done so far. May be read on any thread.
     public let figures = LoopFigures()
@@ -211,13 +213,14 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     }
 
     private func runInbox() -> Bool {
-        let (work, stopping) = inbox.withLock { inbox in
-            let taken = inbox.work
-            inbox.work = []
+        let stopping = inbox.withLock { inbox in
+            swap(&inbox.work, &taken)
             inbox.isAwake = false
-            return (taken, inbox.isStopping)
+            return inbox.isStopping
         }
-        for item in work {
+        // Two arrays change places: neither is made anew each turn.
+        defer { taken.removeAll(keepingCapacity: taken.capacity <= 4_096) }
+        for item in taken {
             switch item {
             case .job(let job): job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
             case .call(let body): body()

@@ -106,7 +106,7 @@ extension ServerCore {
 extension Request {
     /// The write's `Idempotency-Key`, with a digest of what was asked.
     func once(_ key: APIKey) throws -> WriteOnce? {
-        guard let text = fields[HTTPField.Name("Idempotency-Key")!] else { return nil }
+        guard let text = fields[.idempotencyKey] else { return nil }
         guard (1...128).contains(text.utf8.count) else {
             throw Problem(.badRequest, "invalid_idempotency_key", "Idempotency-Key must be 1 to 128 bytes")
         }

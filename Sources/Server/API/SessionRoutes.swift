@@ -59,7 +59,7 @@ extension ServerCore {
         guard let id = if let id = QueueID(name) { id } else { await service.queue(slug: name) } else { throw Problem.noSuchQueue }
         let snapshot = try await service.queue(id, tenant: key.tenant)
         var seq = snapshot.state.head
-        if let text = request.fields[HTTPField.Name("Last-Event-ID")!] ?? request.query["after"] {
+        if let text = request.fields[.lastEventID] ?? request.query["after"] {
             guard let after = UInt64(text), after < UInt64(Int64.max) else {
                 throw Problem(.badRequest, "invalid_parameter", "after must be a whole number", field: "after")
             }

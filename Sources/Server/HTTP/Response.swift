@@ -18,6 +18,7 @@ struct Response {
     /// JSON, never cached.
     static func json(_ status: HTTPResponse.Status = .ok, _ members: (inout [UInt8]) -> Void) -> Response {
         var body: [UInt8] = []
+        body.reserveCapacity(512)  // Most answers fit, and nothing is copied as they grow.
         body.object(members)
         var response = Response(status, body: body, type: "application/json")
         response.fields[.cacheControl] = "no-store"

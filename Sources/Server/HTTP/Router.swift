@@ -10,16 +10,17 @@ struct Router: Sendable {
 
     /// What stood in the path's places.
     struct Parameters: Sendable {
-        fileprivate var values: [String: String] = [:]
+        fileprivate let segments: [String]
+        fileprivate let named: [(index: Int, name: String)]
 
         /// The queue that the path names; an id that is none names nothing.
         func queue() throws -> QueueID { try identifier("id", .noSuchQueue) }
         func session() throws -> SessionID { try identifier("id", Problem(.notFound, "no_such_session", "there is no such session")) }
         func key() throws -> KeyID { try identifier("id", .notFound) }
-        func text(_ name: String) -> String { values[name] ?? "" }
+        func text(_ name: String) -> String { named.first { $0.name == name }.map { segments[$0.index] } ?? "" }
 
         private func identifier<S>(_ name: String, _ problem: Problem) throws -> Identifier<S> {
-            guard let id = Identifier<S>(values[name] ?? "") else { throw problem }
+            guard let id = Identifier<S>(text(name)) else { throw problem }
             return id
         }
     }
@@ -31,7 +32,7 @@ struct Router: Sendable {
         private let count: Int
         /// What must stand where, and what is named by its place.
         private let fixed: [(index: Int, text: String)]
-        private let named: [(index: Int, name: String)]
+        fileprivate let named: [(index: Int, name: String)]
 
         /// - Parameter path: `/v1/queues/{id}`.
         init(_ method: HTTPRequest.Method, _ path: String, _ measured: HTTPMeasurements.Route, _ handler: @escaping Handler) {
@@ -44,11 +45,8 @@ struct Router: Sendable {
             named = parts.filter { $0.element.hasPrefix("{") }.map { ($0.offset, String($0.element.dropFirst().dropLast())) }
         }
 
-        func match(_ segments: [String]) -> Parameters? {
-            guard segments.count == count, fixed.allSatisfy({ segments[$0.index] == $0.text }) else { return nil }
-            var parameters = Parameters()
-            for (index, name) in named { parameters.values[name] = segments[index] }
-            return parameters
+        func matches(_ segments: [String]) -> Bool {
+            segments.count == count && fixed.allSatisfy { segments[$0.index] == $0.text }
         }
     }
 
@@ -115,14 +113,13 @@ struct Router: Sendable {
     }
 
     private func find(_ request: Request, _ measured: inout HTTPMeasurements.Route) async throws -> Response {
-        let matches = routes.compactMap { route in route.match(request.segments).map { (route, $0) } }
-        guard !matches.isEmpty else { throw Problem.notFound }
         let method: HTTPRequest.Method = request.method == .head ? .get : request.method
-        if let (route, parameters) = matches.first(where: { $0.0.method == method }) {
-            measured = route.measured
-            return try await route.handler(request, parameters)
+        if let index = routes.firstIndex(where: { $0.method == method && $0.matches(request.segments) }) {
+            measured = routes[index].measured
+            return try await routes[index].handler(request, Parameters(segments: request.segments, named: routes[index].named))
         }
-        var allowed = matches.map(\.0.method.rawValue)
+        var allowed = routes.filter { $0.matches(request.segments) }.map(\.method.rawValue)
+        guard !allowed.isEmpty else { throw Problem.notFound }
         if allowed.contains("GET") { allowed.append("HEAD") }
         let allow = (allowed + ["OPTIONS"]).joined(separator: ", ")
         if request.method == .options {

@@ -24,7 +24,7 @@ struct StaticPage: Sendable {
         response.fields[.eTag] = tag
         response.fields[.cacheControl] = "no-cache"
         response.fields[.contentSecurityPolicy] = StaticPage.policy
-        response.fields[HTTPField.Name("Referrer-Policy")!] = "no-referrer"
+        response.fields[.referrerPolicy] = "no-referrer"
         let known = request.fields[values: .ifNoneMatch].flatMap { $0.split(separator: ",") }
         if known.contains(where: { $0.trimmingCharacters(in: .whitespaces) == tag }) {
             response.status = .notModified

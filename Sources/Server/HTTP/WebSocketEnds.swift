@@ -29,10 +29,6 @@ extension Handshake.Fields {
     }
 }
 
-extension HTTPField.Name {
-    static let secWebSocketVersion = HTTPField.Name("Sec-WebSocket-Version")!
-}
-
 extension Connection {
     /// Ends with the last event of a WebSocket: the server closes first (RFC 6455 §7.1.1). Behind its close frame a
     /// peer sends nothing; one that broke a rule may still be sending.

@@ -47,8 +47,3 @@ enum ClientAddress {
     /// `SocketAddress` reads names for this machine too, which are none here.
     private static func numeric(_ text: String) -> SocketAddress? { text.first?.isNumber == true ? SocketAddress(text) : nil }
 }
-
-extension HTTPField.Name {
-    static let forwarded = HTTPField.Name("Forwarded")!
-    static let xForwardedFor = HTTPField.Name("X-Forwarded-For")!
-}
