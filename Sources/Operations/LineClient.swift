@@ -38,6 +38,7 @@ public final class LineClient: ConnectionHandler {
         connector = try Connector(loop: loop, to: address, from: source, receiveBuffer: receiveBuffer) { [self] result in
             connector = nil
             switch result {
+            case .success(let connection) where stage == .closed: connection.close()
             case .success(let connection): begin(connection, host: address)
             case .failure: ended()
             }
@@ -71,6 +72,13 @@ public final class LineClient: ConnectionHandler {
     public func close() {
         guard stage == .open, let frame = webSocket.close(.normal, mask: UInt32.random(in: 1...UInt32.max)) else { return }
         connection?.sendLast(frame)
+    }
+
+    /// Is gone without a word.
+    public func abort() {
+        // Nobody is told of what they did themselves.
+        stage = .closed
+        connection?.close()
     }
 
     private func ended() {

@@ -7,7 +7,7 @@ struct Stanchion: AsyncParsableCommand {
         commandName: "stanchion",
         abstract: "A real-time position server for virtual queues.",
         version: "0.1.0",
-        subcommands: [Serve.self, Migrate.self, Token.self, Echo.self],
+        subcommands: [Serve.self, Migrate.self, Token.self, LoadTestCommand.self, Echo.self],
         defaultSubcommand: Serve.self)
 
     static func main() async {
@@ -29,6 +29,8 @@ struct Failure: Error {
     let sentence: String
     let code: Int32
 
+    /// The command line is wrong.
+    static func usage(_ sentence: String) -> Failure { Failure(sentence: sentence, code: 64) }
     /// A setting is wrong.
     static func setting(_ sentence: String) -> Failure { Failure(sentence: sentence, code: 78) }
     /// Something that is needed cannot be had.

@@ -1,0 +1,23 @@
+/// What the server says that its process has used, read off its metrics.
+struct ServerUse {
+    let cpuSeconds: Double
+    let residentBytes: Double
+    /// When it was asked, in seconds of the monotonic clock.
+    let at: Double
+
+    /// nil where these are not the metrics of a server.
+    init?(metrics: [UInt8], at nanoseconds: UInt64) {
+        guard let cpu = ServerUse.value("process_cpu_seconds_total", in: metrics),
+            let resident = ServerUse.value("process_resident_memory_bytes", in: metrics)
+        else { return nil }
+        cpuSeconds = cpu
+        residentBytes = resident
+        at = Double(nanoseconds) / 1e9
+    }
+
+    /// Of a series without labels, in Prometheus' text.
+    private static func value(_ name: String, in metrics: [UInt8]) -> Double? {
+        guard let start = metrics.firstRange(of: Array("\n\(name) ".utf8))?.upperBound else { return nil }
+        return Double(String(decoding: metrics[start...].prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self))
+    }
+}
