@@ -1,4 +1,4 @@
-import EventLoop
+public import EventLoop
 public import QueueEngine
 public import QueueService
 import Locks
@@ -19,7 +19,7 @@ public final class SystemClock: ServiceClock {
     /// What took longer to ask tells too little.
     private static let longestRoundTrip = Timestamp.Span.milliseconds(250)
 
-    init(loop: EventLoop) {
+    public init(loop: EventLoop) {
         self.loop = loop
         state = Lock(State(time: SteadyTime(wall: EventLoop.realtimeMicroseconds(), elapsed: SystemClock.elapsed())))
     }
