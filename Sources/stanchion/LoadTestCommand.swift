@@ -33,8 +33,9 @@ struct LoadTestCommand: AsyncParsableCommand {
             throw Failure.usage("an admin key is needed: give --admin-key or set STANCHION_ADMIN_KEY")
         }
         let files = try files()
-        // A connection each, and those that are closing; the rest is for requests.
-        let (needed, there) = (Int(scaled.users * 1.25) + 200, EventLoopGroup.raiseDescriptorLimit())
+        // A connection for each who holds one, some that are closing, and those of requests.
+        let holding = scaled.users * (1 - scaled.pollingPercent / 100)
+        let (needed, there) = (Int(holding * 1.1) + 500, EventLoopGroup.raiseDescriptorLimit())
         guard there >= needed else {
             throw Failure.unavailable(
                 "\(Int(scaled.users)) people need \(needed) descriptors and \(there) may be open: raise `ulimit -n`, or --scale down")
