@@ -11,7 +11,7 @@ import urllib.parse
 import urllib.request
 
 from databases import Postgres, Redis, free_port, psql
-from harness import Server, wait_for
+from harness import KEY, Server, wait_for
 
 CONFIG = f"{os.environ['PROJECT']}/Config"
 
@@ -47,6 +47,14 @@ assert sections == alerts, sections ^ alerts
 flags = subprocess.run([os.environ["STANCHION"], "serve", "--help"], capture_output=True, text=True).stdout
 for flag in re.findall(r"`(--[a-z-]+)`", runbook):
     assert flag in flags, flag
+
+# What containers are given exists: files, and settings.
+with open(f"{CONFIG}/../compose.yaml") as compose, open(f"{CONFIG}/../Dockerfile") as dockerfile:
+    composed = compose.read()
+    variables = set(re.findall(r"\bSTANCHION_\w+", composed + dockerfile.read()))
+for path in re.findall(r"\./(Config/[^:]+):", composed):
+    assert os.path.isfile(f"{CONFIG}/../{path}"), path
+assert len(variables) > 5 and all(f"[{name}]" in "".join(flags.split()) for name in variables), variables
 
 # stanchion.yaml has every setting with its default, and the server takes it.
 with open(f"{CONFIG}/stanchion.yaml") as file:
@@ -88,11 +96,14 @@ with tempfile.TemporaryDirectory() as folder:
     with Redis(*redis_lines("redis.conf"), *redis_lines("redis-cluster.conf"), f"cluster-port {free_port()}") as node:
         assert "cluster_enabled:1" in node.cli("INFO", "cluster")
 
-# A Prometheus that runs with them finds everything that an alert looks for.
+# A Prometheus that runs with them finds everything that an alert or a chart of Grafana's looks for.
 with Server() as server, tempfile.TemporaryDirectory() as folder:
     with open(f"{CONFIG}/prometheus.yml") as file:
         text = file.read()
     text = text.replace('"127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"', f'"127.0.0.1:{server.port}"').replace("15s", "1s").replace("10s", "1s")
+    text = text.replace("# authorization: {credentials_file: /etc/prometheus/stanchion.key}", f"authorization: {{credentials: {KEY}}}")
+    queue = server.queue()["id"]
+    server.good("POST", f"/v1/queues/{queue}/join", {})
     with open(f"{folder}/prometheus.yml", "w") as file:
         file.write(text)
     shutil.copy(f"{CONFIG}/alerts.yml", folder)
@@ -107,13 +118,17 @@ with Server() as server, tempfile.TemporaryDirectory() as folder:
             except OSError:
                 return []
 
+        def finds(expression):
+            """Each series that is named is there, and Prometheus can reckon with it."""
+            for name in re.findall(r"\b(?:stanchion|process)_\w+", expression):
+                assert query(name), f"{expression} looks for {name}, and there is no such thing"
+            assert not expression.count("$__") and get(f"{base}/api/v1/query?query={urllib.parse.quote(expression)}") is not None
+
         wait_for(lambda: query("up == 1"), 20, "the first look")
         rules = [rule for group in get(f"{base}/api/v1/rules")["groups"] for rule in group["rules"]]
         assert len([rule for rule in rules if rule["type"] == "alerting"]) > 15
-        names = {name for rule in rules for name in re.findall(r"\b(?:stanchion|process)_\w+", rule["query"])}
-        assert len(names) > 12, names
-        for name in names:
-            assert query(name), f"an alert looks for {name}, and there is no such thing"
+        for rule in rules:
+            finds(rule["query"])
 
         def health():
             rules = [rule for group in get(f"{base}/api/v1/rules")["groups"] for rule in group["rules"]]
@@ -122,6 +137,23 @@ with Server() as server, tempfile.TemporaryDirectory() as folder:
 
         wait_for(health, 20, "each rule has been looked at")
         assert not [alert for alert in get(f"{base}/api/v1/alerts")["alerts"] if alert["state"] == "firing"]
+
+        with open(f"{CONFIG}/grafana/stanchion.json") as file:
+            dashboard = json.load(file)
+        charts = [panel for panel in dashboard["panels"] if panel["type"] == "timeseries"]
+        expressions = {target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*"): panel["title"]
+                       for panel in charts for target in panel["targets"]}
+        assert len(charts) > 20 and len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+        for expression in expressions:
+            finds(expression)
+        # Where there is something to see it is seen: one person waits, and asks.
+        shown = ["People in line", "Connected", "Joins a second", "Response time", "Requests a second", "Failed", "Processors in use",
+                 "Memory in use", "Network", "Disk", "Descriptors in use", "What the store was asked for, p95", "Commits a second"]
+        for expression, title in expressions.items():
+            if title in shown:
+                wait_for(lambda: query(expression), 20, f"the chart “{title}” has something to show: {expression}")
+        finds(dashboard["annotations"]["list"][0]["expr"])
+        assert query(dashboard["templating"]["list"][1]["query"].split("(")[1].split(",")[0])
     finally:
         prometheus.send_signal(signal.SIGTERM)
         prometheus.wait(20)
