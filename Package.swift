@@ -106,7 +106,7 @@ let package = Package(
         .target(
             name: "Operations",
             dependencies: [
-                "WebSocketProtocol", "HTTPProtocol", "QueueEngine", "EventLoop", httpTypes, logging,
+                "WebSocketProtocol", "HTTPProtocol", "QueueEngine", "EventLoop", "Storage", "Fanout", httpTypes, logging,
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: strict),

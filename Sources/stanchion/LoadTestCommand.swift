@@ -73,9 +73,7 @@ struct LoadTestCommand: AsyncParsableCommand {
     }
 
     private func address() throws -> SocketAddress {
-        guard let parts = URLComponents(string: url), parts.scheme == "http", let host = parts.host, !host.isEmpty,
-            ["", "/"].contains(parts.path), let address = SocketAddress("\(host):\(parts.port ?? 80)")
-        else { throw Failure.usage("--url is \(url), and must be like http://127.0.0.1:8080, with an address and without TLS") }
+        let address = try ServerURL.address(url)
         guard address.isLoopback || remote else {
             throw Failure.usage("\(address) is another machine: --remote says that you may send load there")
         }

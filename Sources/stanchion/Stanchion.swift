@@ -7,7 +7,10 @@ struct Stanchion: AsyncParsableCommand {
         commandName: "stanchion",
         abstract: "A real-time position server for virtual queues.",
         version: "0.1.0",
-        subcommands: [Serve.self, Migrate.self, Token.self, LoadTestCommand.self, CapacityCommand.self, BenchCommand.self, Echo.self],
+        subcommands: [
+            Serve.self, Migrate.self, Token.self, DoctorCommand.self, LoadTestCommand.self, CapacityCommand.self, BenchCommand.self,
+            Echo.self,
+        ],
         defaultSubcommand: Serve.self)
 
     static func main() async {

@@ -10,7 +10,7 @@ import TestSupport
     static let scripts =
         [
             "startup", "tls", "limits", "hostile", "conformance", "second_opinion", "bad_input", "events", "http_clients", "protocol",
-            "sizes", "metrics", "config", "loadtest", "bench_api", "capacity", "proxies", "postgres", "instances", "bus",
+            "sizes", "metrics", "config", "loadtest", "bench_api", "capacity", "doctor", "proxies", "postgres", "instances", "bus",
         ] + (isPlain ? plainOnly : [])
     static var isPlain: Bool { ProcessInfo.processInfo.environment["SANITIZED"] == nil }
 

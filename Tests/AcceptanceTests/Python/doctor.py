@@ -1,0 +1,142 @@
+"""`stanchion doctor`: nothing is wrong where all is well, and what is really broken is found."""
+
+import json
+import resource
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+from databases import Postgres, Redis, free_port, psql
+from harness import KEY, PROGRAM, Server, clean_environment, wait_for
+
+
+def doctor(*flags):
+    """Status, and the findings by their ids."""
+    result = subprocess.run([PROGRAM, "doctor", "--json", "--seconds", "1.5", *flags], capture_output=True, text=True, timeout=60,
+                            env=clean_environment())
+    assert result.returncode in (0, 1), result
+    findings = {one["id"]: one for one in json.loads(result.stdout)["diagnoses"]}
+    assert (result.returncode == 1) == any(one["severity"] == "critical" for one in findings.values()), result
+    return findings
+
+
+def refused(status, words, *flags):
+    result = subprocess.run([PROGRAM, "doctor", *flags], capture_output=True, text=True, timeout=60, env=clean_environment())
+    assert result.returncode == status and words in result.stderr and result.stderr.count("\n") == 1, result
+
+
+# What cannot be looked at is said in a sentence.
+refused(64, "--url", "--url", "ftp://127.0.0.1")
+refused(64, "--seconds", "--seconds", "0")
+refused(69, "does not answer", "--url", f"http://127.0.0.1:{free_port()}")
+refused(69, "", "--database", f"postgresql://127.0.0.1:{free_port()}/none")
+refused(69, "cannot be asked", "--redis", f"redis://127.0.0.1:{free_port()}")
+
+with Postgres("shared_preload_libraries=pg_stat_statements", "max_connections=40") as postgres, Redis() as redis:
+    uri, where = postgres.uri(), ("--database", postgres.uri(), "--redis", redis.uri)
+    psql(uri, "CREATE EXTENSION pg_stat_statements")
+    with Server("--redis", redis.uri, "--database-connections", "1", "--database-seconds", "30", database=uri) as server:
+        all_of_it = ("--url", server.url, "--admin-key", KEY, *where)
+        queue = server.queue()["id"]
+        for number in range(20):
+            server.good("POST", f"/v1/queues/{queue}/join", {"user": str(number)})
+        assert doctor(*all_of_it) == {}
+        text = subprocess.run([PROGRAM, "doctor", "--seconds", "1", *all_of_it], capture_output=True, text=True, env=clean_environment())
+        assert text.returncode == 0 and "Nothing is wrong there." in text.stdout, text
+
+        # An index is gone.
+        definition = psql(uri, "SELECT indexdef FROM pg_indexes WHERE indexname = 'idx_user_sessions_id'").strip()
+        psql(uri, "DROP INDEX idx_user_sessions_id")
+        found = doctor(*where)
+        assert set(found) == {"index_missing"} and "idx_user_sessions_id" in found["index_missing"]["evidence"][0], found
+        psql(uri, definition)
+        assert doctor(*where) == {}
+
+        # A table is locked: those who wait are seen in the database, and in the server, which has one connection.
+        with subprocess.Popen(["psql", "-q", uri], stdin=subprocess.PIPE, text=True) as holder:
+            holder.stdin.write("BEGIN; LOCK TABLE log;\n")
+            holder.stdin.flush()
+            wait_for(lambda: psql(uri, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted").strip() != "0", 10, "the lock")
+            joining = threading.Thread(target=lambda: server.call("POST", f"/v1/queues/{queue}/join", {"user": "late"}, timeout=60))
+            joining.start()
+            wait_for(lambda: psql(uri, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND clock_timestamp() - query_start > interval '6 s'").strip() != "0", 20, "a wait")
+            found = doctor(*all_of_it)
+            assert {"lock_wait", "idle_transaction", "pool_exhausted"} <= set(found), found
+            assert found["lock_wait"]["severity"] == "critical" and "LOCK TABLE log" in found["lock_wait"]["evidence"][0], found
+            holder.stdin.write("ROLLBACK;\n")
+            holder.stdin.close()
+        joining.join(60)
+        # What it took is in the next window still.
+        wait_for(lambda: doctor(*all_of_it) == {}, 30, "all is well again")
+
+        # A slow statement, by somebody else.
+        psql(uri, "SELECT pg_sleep(1.2)")
+        assert set(doctor(*where)) == {"slow_statements"}
+        psql(uri, "SELECT pg_stat_statements_reset()")
+
+        # Commits that are not safe.
+        psql(uri, "ALTER SYSTEM SET synchronous_commit = off")
+        psql(uri, "SELECT pg_reload_conf()")
+        wait_for(lambda: "commits_unsafe" in doctor(*where), 10, "the setting")
+        psql(uri, "ALTER SYSTEM RESET synchronous_commit")
+        psql(uri, "SELECT pg_reload_conf()")
+
+        # Redis is kept busy.
+        busy = "for number = 1, 20000000 do end return 1"
+        redis.cli("EVAL", busy, "0")
+        found = doctor(*where)
+        assert set(found) == {"redis_slow_commands"} and "EVAL" in found["redis_slow_commands"]["evidence"][1], found
+        redis.cli("SLOWLOG", "RESET")
+
+        # The process is stopped again and again, sometimes in the midst of what its loops do for those who ask all the time.
+        isOver = threading.Event()
+
+        def stop():
+            while not isOver.is_set():
+                server.process.send_signal(signal.SIGSTOP)
+                time.sleep(0.35)
+                server.process.send_signal(signal.SIGCONT)
+                time.sleep(0.05)
+
+        def ask():
+            while not isOver.is_set():
+                server.good("GET", "/v1/queues")
+
+        threads = [threading.Thread(target=work) for work in (stop, ask, ask, ask)]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_for(lambda: "loop_starved" in doctor("--url", server.url), 60, "a loop that stands still")
+        finally:
+            isOver.set()
+            for thread in threads:
+                thread.join()
+
+        # Connections to Postgres run short.
+        others = [subprocess.Popen(["psql", "-q", uri], stdin=subprocess.PIPE) for _ in range(33)]
+        wait_for(lambda: int(psql(uri, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")) > 33, 20, "many clients")
+        found = doctor("--database", uri)
+        assert set(found) == {"connections_short"}, found
+        for one in others:
+            one.stdin.close()
+            one.wait(20)
+
+        # Redis goes.
+        redis.kill()
+        wait_for(lambda: "bus_down" in doctor("--url", server.url), 20, "the bus is down")
+        # And Postgres.
+        postgres.stop("immediate")
+        wait_for(lambda: "store_down" in doctor("--url", server.url), 30, "the store is down")
+
+# Descriptors are few.
+with Server() as server:
+    open_now = int(server.metric("process_open_fds"))
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (open_now * 5 // 4, open_now * 2))
+    assert doctor("--url", server.url)["descriptors_short"]["severity"] == "warning"
+    # One that it holds for each who says nothing.
+    clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(open_now // 8)]
+    assert doctor("--url", server.url)["descriptors_short"]["severity"] == "critical"
+    for client in clients:
+        client.close()
