@@ -47,9 +47,7 @@ struct CapacityCommand: AsyncParsableCommand {
         if let chart, (try? Data(plan.chart.utf8).write(to: URL(fileURLWithPath: chart))) == nil {
             throw Failure.usage("the chart cannot be written to \(chart): check --chart")
         }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        print(json ? String(decoding: try encoder.encode(plan), as: UTF8.self) : plan.table)
+        print(json ? try plan.printed() : plan.table)
     }
 
     private func checked(_ name: String, _ value: Double, _ range: ClosedRange<Double>) throws -> Double {

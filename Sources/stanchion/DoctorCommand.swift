@@ -9,7 +9,11 @@ struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
         abstract: "Say what is wrong with a server, its database and its Redis, why, and what to do.",
-        discussion: "Ends with 1 where something is critical, and with 69 where what it is shown does not answer. Changes nothing.")
+        discussion: """
+            Ends with 1 where something is critical, and with 69 where what it is shown does not answer. To see how long a commit \
+            takes it writes some bytes into Postgres' write-ahead log, or a file beside SQLite's, which it removes. The longest \
+            turns and waits that it reads off a server are those since the last reading: Prometheus' next one begins anew.
+            """)
 
     @Option(help: "Where a server is; may be given several times. Default http://127.0.0.1:8080, where nothing else is given.")
     var url: [String] = []
@@ -48,9 +52,7 @@ struct DoctorCommand: AsyncParsableCommand {
         } catch let error as StoreOpenError {
             throw Failure(error)
         }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        print(json ? String(decoding: try encoder.encode(findings), as: UTF8.self) : findings.text)
+        print(json ? try findings.printed() : findings.text)
         if findings.hasCritical { throw ExitCode(1) }
     }
 

@@ -1,6 +1,6 @@
-import Fanout
 import Testing
 
+@testable import Fanout
 @testable import Operations
 @testable import Storage
 
@@ -128,12 +128,12 @@ import Testing
     }
 
     static func table(live: Int64, dead: Int64, isAnalyzed: Bool = true) -> PostgresFacts.Table {
-        .init(name: "log", liveRows: live, deadRows: dead, sequentialScans: 0, isAnalyzed: isAnalyzed)
+        .init(name: "log", liveRows: live, deadRows: dead, isAnalyzed: isAnalyzed)
     }
 
     static let sickDatabases: [(id: String, severity: Diagnosis.Severity, facts: PostgresFacts)] = [
         ("index_missing", .critical, facts(missingIndexes: ["log_pkey"])),
-        ("index_missing", .critical, facts(indexes: [.init(table: "log", name: "log_pkey", scans: 0, isValid: false)])),
+        ("index_missing", .critical, facts(indexes: [.init(name: "log_pkey", isValid: false)])),
         ("commits_unsafe", .critical, facts(synchronousCommit: "off")),
         ("commits_unsafe", .critical, facts(fsync: "off")),
         ("lock_wait", .warning, facts(lockWaits: [wait(2)])),

@@ -193,6 +193,18 @@ import TestSupport
                 "idx_queues_tenant_active"))
     }
 
+    /// The names that a database is examined for are those that the migrations leave behind.
+    @Test func anIndexThatIsMissingIsNamed() async throws {
+        let home = try await TestStore(.postgres)
+        let loop = try EventLoopGroup(count: 1).loops[0]
+        try await PostgresStore.open(uri: home.uri, loop: loop).close()
+        let facts = try await PostgresStore.examine(uri: home.uri, loop: loop)
+        #expect(facts.indexes.map(\.name).sorted() == PostgresSchema.indexes.sorted())
+        #expect(facts.missingIndexes.isEmpty && facts.indexes.allSatisfy(\.isValid))
+        try TestStore.psql("DROP INDEX idx_user_sessions_queue_status", in: home.uri)
+        #expect(try await PostgresStore.examine(uri: home.uri, loop: loop).missingIndexes == ["idx_user_sessions_queue_status"])
+    }
+
     /// A connection plans its statements when it first needs them, perhaps in an empty database. Whatever is written and
     /// read afterwards touches the rows that it is about, and not the whole line for each of them.
     @Test func plansThatWereMadeOnEmptyTablesAreGoodForLargeOnes() async throws {

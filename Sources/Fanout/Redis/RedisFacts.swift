@@ -7,12 +7,6 @@ public struct RedisFacts: Sendable {
         public let at: Int64
         public let seconds: Double
         public let command: String
-
-        public init(at: Int64, seconds: Double, command: String) {
-            self.at = at
-            self.seconds = seconds
-            self.command = command
-        }
     }
 
     /// `INFO`, by name; nil where the user may not ask.
@@ -23,13 +17,6 @@ public struct RedisFacts: Sendable {
     public let pingSeconds: [Double]
     /// `TIME` of the server, in seconds since 1970; nil where the user may not ask.
     public let now: Int64?
-
-    public init(info: [String: String]?, slow: [SlowCommand]?, pingSeconds: [Double], now: Int64?) {
-        self.info = info
-        self.slow = slow
-        self.pingSeconds = pingSeconds
-        self.now = now
-    }
 
     /// Asks the server that a bus at this address would speak to. Takes ten seconds at most.
     public static func examine(_ address: RedisAddress, on loop: EventLoop) async -> Result<RedisFacts, BusRefused> {

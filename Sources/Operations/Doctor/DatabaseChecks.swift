@@ -32,9 +32,11 @@ enum DatabaseChecks {
 
     private static func lockWaits(_ facts: PostgresFacts) -> Diagnosis? {
         let waits = facts.lockWaits.filter { $0.seconds > 1 }
-        guard let longest = waits.map(\.seconds).max() else { return nil }
+        guard let longest = waits.map(\.seconds).max(), let severity = Diagnosis.Severity(longest, over: 1, criticalOver: 5) else {
+            return nil
+        }
         return Diagnosis(
-            "lock_wait", longest > 5 ? .critical : .warning, .database, symptom: "Statements wait for a lock that somebody holds.",
+            "lock_wait", severity, .database, symptom: "Statements wait for a lock that somebody holds.",
             evidence: waits.prefix(3).map {
                 "process \($0.process) has waited \(Words.time($0.seconds)) for \($0.holder), which is \($0.holderState): "
                     + "\($0.statement.oneLine) ← \($0.holderStatement.oneLine)"
@@ -58,9 +60,10 @@ enum DatabaseChecks {
 
     private static func connections(_ facts: PostgresFacts) -> Diagnosis? {
         let open = facts.connections.values.reduce(0, +)
-        guard Double(open) > 0.8 * Double(facts.maximumConnections) else { return nil }
+        let share = Double(open) / Double(facts.maximumConnections)
+        guard let severity = Diagnosis.Severity(share, over: 0.8, criticalOver: 0.95) else { return nil }
         return Diagnosis(
-            "connections_short", Double(open) > 0.95 * Double(facts.maximumConnections) ? .critical : .warning, .database,
+            "connections_short", severity, .database,
             symptom: "Postgres has hardly a connection left.",
             evidence: ["\(open) of max_connections = \(facts.maximumConnections)"]
                 + Words.largest(facts.connections.mapValues { Double($0) }).map { "in state \($0)" },
@@ -70,9 +73,11 @@ enum DatabaseChecks {
     }
 
     private static func slowStatements(_ facts: PostgresFacts) -> Diagnosis? {
-        guard let statements = facts.slowStatements, let worst = statements.first else { return nil }
+        guard let statements = facts.slowStatements, let worst = statements.first,
+            let severity = Diagnosis.Severity(worst.meanMilliseconds, over: 1_000, criticalOver: 5_000)
+        else { return nil }
         return Diagnosis(
-            "slow_statements", worst.meanMilliseconds > 5_000 ? .critical : .warning, .database,
+            "slow_statements", severity, .database,
             symptom: "Statements take longer than a second on the average.",
             evidence: statements.prefix(3).map {
                 "\(Words.time($0.meanMilliseconds / 1_000)) each, \($0.calls) times, \($0.rows) rows: \($0.text.oneLine)"
@@ -125,9 +130,11 @@ enum DatabaseChecks {
     }
 
     private static func slowCommits(_ facts: PostgresFacts) -> Diagnosis? {
-        guard let commit = facts.commitSeconds, commit - facts.roundTripSeconds > 0.05 else { return nil }
+        guard let commit = facts.commitSeconds, let severity = Diagnosis.Severity(syncSeconds: commit - facts.roundTripSeconds) else {
+            return nil
+        }
         return Diagnosis(
-            "slow_sync", commit - facts.roundTripSeconds > 0.25 ? .critical : .warning, .disk,
+            "slow_sync", severity, .disk,
             symptom: "A commit waits for the disk.",
             evidence: ["a commit of some bytes takes \(Words.time(commit)), of which the way \(Words.time(facts.roundTripSeconds))"],
             cause: "The disk of the write-ahead log is slow to sync, or busy with something else (a checkpoint, a backup, a neighbour); "
@@ -137,9 +144,9 @@ enum DatabaseChecks {
     }
 
     private static func distance(_ facts: PostgresFacts) -> Diagnosis? {
-        guard facts.roundTripSeconds > 0.02 else { return nil }
+        guard let severity = Diagnosis.Severity(facts.roundTripSeconds, over: 0.02, criticalOver: 0.25) else { return nil }
         return Diagnosis(
-            "database_far", facts.roundTripSeconds > 0.25 ? .critical : .warning, .network, symptom: "The way to the database is long.",
+            "database_far", severity, .network, symptom: "The way to the database is long.",
             evidence: ["SELECT 1 takes \(Words.time(facts.roundTripSeconds)) there and back"],
             cause: "It is in another region, the network is congested, or its machine has no processor left.",
             remedy: "Put the instances beside their database.", check: "below 5 ms.")

@@ -1,10 +1,21 @@
 /// Something that is wrong, in words: what is seen, by which numbers, why it is likely so, what to do, and how to know that
 /// it worked.
 public struct Diagnosis: Sendable, Encodable, Equatable {
-    public enum Severity: String, Sendable, Encodable { case critical, warning }
+    public enum Severity: String, Sendable, Encodable {
+        case critical, warning
+
+        /// nil where the value is not over the lower of its two limits.
+        init?(_ value: Double, over warning: Double, criticalOver critical: Double) {
+            guard value > warning else { return nil }
+            self = value > critical ? .critical : .warning
+        }
+
+        /// Of what a commit waits for its disk.
+        init?(syncSeconds: Double) { self.init(syncSeconds, over: 0.05, criticalOver: 0.25) }
+    }
 
     /// What runs short or is slow.
-    public enum Chapter: String, Sendable, Encodable, CaseIterable { case database, api, memory, processor, network, disk, redis, cache }
+    public enum Chapter: String, Sendable, Encodable { case database, api, memory, processor, network, disk, redis, cache }
 
     /// Stable: for scripts.
     public let id: String
@@ -38,7 +49,7 @@ public struct Findings: Sendable, Encodable {
     public let looked: [String]
     public let notLooked: [String]
 
-    public init(diagnoses: [Diagnosis], looked: [String], notLooked: [String]) {
+    init(diagnoses: [Diagnosis], looked: [String], notLooked: [String]) {
         let (critical, others) = (diagnoses.filter { $0.severity == .critical }, diagnoses.filter { $0.severity != .critical })
         self.diagnoses = critical + others
         self.looked = looked

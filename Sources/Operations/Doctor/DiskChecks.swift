@@ -3,14 +3,14 @@ import Foundation
 import Glibc
 
 /// The disk that a SQLite file is on.
-public struct DiskFacts: Sendable {
-    public let freeBytes: Double
-    public let wholeBytes: Double
+struct DiskFacts: Sendable {
+    let freeBytes: Double
+    let wholeBytes: Double
     /// What it takes to write some bytes and be sure of them, the median of five.
-    public let syncSeconds: Double
+    let syncSeconds: Double
 
     /// - Parameter folder: a file is made in it, and removed. nil where that cannot be done.
-    public init?(folder: String) {
+    init?(folder: String) {
         var system = statvfs()
         guard statvfs(folder, &system) == 0 else { return nil }
         freeBytes = Double(system.f_bavail) * Double(system.f_frsize)
@@ -42,9 +42,9 @@ enum DiskChecks {
     static func diagnose(_ facts: DiskFacts) -> [Diagnosis] { [slowSync, full].compactMap { $0(facts) } }
 
     private static func slowSync(_ facts: DiskFacts) -> Diagnosis? {
-        guard facts.syncSeconds > 0.05 else { return nil }
+        guard let severity = Diagnosis.Severity(syncSeconds: facts.syncSeconds) else { return nil }
         return Diagnosis(
-            "slow_sync", facts.syncSeconds > 0.25 ? .critical : .warning, .disk, symptom: "A commit waits for the disk.",
+            "slow_sync", severity, .disk, symptom: "A commit waits for the disk.",
             evidence: ["some bytes are safe after \(Words.time(facts.syncSeconds))"],
             cause: "The disk is slow to sync, is on a network, or busy with something else.",
             remedy: "Put the file on a local solid-state disk; look at `iostat -x`.", check: "this again.")
@@ -52,9 +52,9 @@ enum DiskChecks {
 
     private static func full(_ facts: DiskFacts) -> Diagnosis? {
         let share = facts.freeBytes / max(1, facts.wholeBytes)
-        guard share < 0.15 else { return nil }
+        guard let severity = Diagnosis.Severity(1 - share, over: 0.85, criticalOver: 0.95) else { return nil }
         return Diagnosis(
-            "disk_short", share < 0.05 ? .critical : .warning, .disk, symptom: "The disk is nearly full.",
+            "disk_short", severity, .disk, symptom: "The disk is nearly full.",
             evidence: [
                 "\(Words.rounded(facts.freeBytes / 1e9)) of \(Words.rounded(facts.wholeBytes / 1e9)) GB are free (\(Words.percent(share)))"
             ],

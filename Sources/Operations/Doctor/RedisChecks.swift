@@ -6,9 +6,11 @@ enum RedisChecks {
 
     private static func slowAnswers(_ facts: RedisFacts) -> Diagnosis? {
         // One that is slow may be chance; the second slowest of five is not.
-        guard let ping = facts.pingSeconds.sorted().dropLast().last, ping > 0.01 else { return nil }
+        guard let ping = facts.pingSeconds.sorted().dropLast().last,
+            let severity = Diagnosis.Severity(ping, over: 0.01, criticalOver: 0.25)
+        else { return nil }
         return Diagnosis(
-            "redis_slow", ping > 0.25 ? .critical : .warning, .redis, symptom: "Redis answers slowly.",
+            "redis_slow", severity, .redis, symptom: "Redis answers slowly.",
             evidence: ["of five PINGs the second slowest took \(Words.time(ping)); 10 ms is much"],
             cause: "One command at a time: a long one keeps all others waiting. Or the way there is long.",
             remedy: "SLOWLOG GET names the commands. Give Stanchion a Redis of its own.", check: "`redis-cli --latency`.")

@@ -55,9 +55,9 @@ enum ServerChecks {
         let slow = operations.compactMap { name -> (name: String, p95: Double)? in
             window.quantile(0.95, "stanchion_store_operation_duration_seconds", ["operation": name]).map { (name, $0) }
         }.filter { $0.p95 > 0.5 }
-        guard let worst = slow.max(by: { $0.p95 < $1.p95 }) else { return nil }
+        guard let worst = slow.map(\.p95).max(), let severity = Diagnosis.Severity(worst, over: 0.5, criticalOver: 2) else { return nil }
         return Diagnosis(
-            "slow_store", worst.p95 > 2 ? .critical : .warning, .database, symptom: "The database takes long to answer.",
+            "slow_store", severity, .database, symptom: "The database takes long to answer.",
             evidence: slow.map { "\($0.name): 95 of 100 within \(Words.time($0.p95)); 500 ms is the target" },
             cause: "A lock that somebody holds, a disk that is slow to sync, a missing index, or a machine that has too much to do.",
             remedy: "`stanchion doctor --database …` tells these apart.",
@@ -80,10 +80,12 @@ enum ServerChecks {
 
     private static func slowResponses(_ window: MetricsWindow) -> Diagnosis? {
         let name = "stanchion_http_request_duration_seconds"
-        guard let p95 = window.quantile(0.95, name, least: 10), p95 > 1.5 else { return nil }
+        guard let p95 = window.quantile(0.95, name, least: 10), let severity = Diagnosis.Severity(p95, over: 1.5, criticalOver: 2) else {
+            return nil
+        }
         let routes = window.increases(name + "_sum", by: "route")
         return Diagnosis(
-            "slow_responses", p95 > 2 ? .critical : .warning, .api, symptom: "Requests are answered slowly.",
+            "slow_responses", severity, .api, symptom: "Requests are answered slowly.",
             evidence: ["95 of 100 within \(Words.time(p95)); a warning from 1.5 s, critical from 2 s"]
                 + Words.largest(routes).map { "most time went into \($0) s" },
             cause: "Joins and writes wait for the database; reads do not, and are slow where the processors are full.",
@@ -95,9 +97,9 @@ enum ServerChecks {
         let (all, failed) = (
             window.increase("stanchion_http_requests_total"), window.increase("stanchion_http_requests_total", ["class": "5xx"])
         )
-        guard failed >= 5, failed > 0.005 * all else { return nil }
+        guard failed >= 5, let severity = Diagnosis.Severity(failed / all, over: 0.005, criticalOver: 0.01) else { return nil }
         return Diagnosis(
-            "errors", failed > 0.01 * all ? .critical : .warning, .api, symptom: "Requests fail.",
+            "errors", severity, .api, symptom: "Requests fail.",
             evidence: [
                 "\(Words.rounded(failed)) of \(Words.rounded(all)) within \(Words.time(window.seconds)) were answered with 5xx "
                     + "(\(Words.percent(failed / all))); a warning from 0.5 %, critical from 1 %"
@@ -131,9 +133,9 @@ enum ServerChecks {
     private static func processor(_ window: MetricsWindow) -> Diagnosis? {
         guard let processors = window.after.value("stanchion_processors"), processors > 0, window.seconds > 0 else { return nil }
         let share = window.increase("process_cpu_seconds_total") / window.seconds / processors
-        guard share > 0.7 else { return nil }
+        guard let severity = Diagnosis.Severity(share, over: 0.7, criticalOver: 0.8) else { return nil }
         return Diagnosis(
-            "processor_full", share > 0.8 ? .critical : .warning, .processor, symptom: "The processors are nearly full.",
+            "processor_full", severity, .processor, symptom: "The processors are nearly full.",
             evidence: ["\(Words.percent(share)) of \(Words.rounded(processors)) processors; a warning from 70 %, critical from 80 %"],
             cause: "More people than this machine is for (`stanchion capacity`), or many who come at once.",
             remedy: "One instance more; visitors are spread by the balancer. `perf record -g` shows what the time goes into.",
@@ -142,10 +144,10 @@ enum ServerChecks {
 
     private static func memory(_ window: MetricsWindow) -> Diagnosis? {
         guard let used = window.after.value("stanchion_memory_used_bytes"), let limit = window.after.value("stanchion_memory_limit_bytes"),
-            limit > 0, used / limit > 0.75
+            limit > 0, let severity = Diagnosis.Severity(used / limit, over: 0.75, criticalOver: 0.85)
         else { return nil }
         return Diagnosis(
-            "memory_short", used / limit > 0.85 ? .critical : .warning, .memory, symptom: "Memory runs short.",
+            "memory_short", severity, .memory, symptom: "Memory runs short.",
             evidence: [
                 "\(Words.rounded(used / 1e6)) of \(Words.rounded(limit / 1e6)) MB (\(Words.percent(used / limit))); "
                     + "at 90 % newcomers are refused",
@@ -158,9 +160,11 @@ enum ServerChecks {
     }
 
     private static func starvedLoop(_ window: MetricsWindow) -> Diagnosis? {
-        guard let turn = window.after.value("stanchion_loop_turn_max_seconds"), turn > 0.25 else { return nil }
+        guard let turn = window.after.value("stanchion_loop_turn_max_seconds"),
+            let severity = Diagnosis.Severity(turn, over: 0.25, criticalOver: 1)
+        else { return nil }
         return Diagnosis(
-            "loop_starved", turn > 1 ? .critical : .warning, .processor, symptom: "Connections wait for each other.",
+            "loop_starved", severity, .processor, symptom: "Connections wait for each other.",
             evidence: ["one turn of an event loop took \(Words.time(turn)) within the last \(Words.time(window.seconds))"],
             cause: "The process was stopped or had no processor (others use it, or a limit throttles it), or a turn had too much to do.",
             remedy: "Look at what else runs here and at the cgroup's cpu.stat; `perf record -g` shows what a turn does.",

@@ -29,9 +29,7 @@ public struct PostgresFacts: Sendable {
     }
 
     public struct Index: Sendable {
-        public let table: String
         public let name: String
-        public let scans: Int64
         public let isValid: Bool
     }
 
@@ -39,7 +37,6 @@ public struct PostgresFacts: Sendable {
         public let name: String
         public let liveRows: Int64
         public let deadRows: Int64
-        public let sequentialScans: Int64
         public let isAnalyzed: Bool
     }
 
@@ -82,7 +79,7 @@ extension PostgresStore {
     private func facts() async throws(StoreError) -> PostgresFacts {
         let about = try await rows(PostgresCall(Examination.about))[0]
         let indexes = try await rows(PostgresCall(Examination.indexes)).map { row throws(StoreError) in
-            PostgresFacts.Index(table: try row.get(0), name: try row.get(1), scans: try row.get(2), isValid: try row.get(3))
+            PostgresFacts.Index(name: try row.get(0), isValid: try row.get(1))
         }
         return PostgresFacts(
             version: try about.get(0), maximumConnections: try about.get(1), synchronousCommit: try about.get(2),
@@ -93,8 +90,7 @@ extension PostgresStore {
             missingIndexes: PostgresSchema.indexes.filter { name in !indexes.contains { $0.name == name } },
             tables: try await rows(PostgresCall(Examination.tables)).map { row throws(StoreError) in
                 PostgresFacts.Table(
-                    name: try row.get(0), liveRows: try row.get(1), deadRows: try row.get(2), sequentialScans: try row.get(3),
-                    isAnalyzed: try row.get(4))
+                    name: try row.get(0), liveRows: try row.get(1), deadRows: try row.get(2), isAnalyzed: try row.get(3))
             },
             roundTripSeconds: await median(of: PostgresCall("SELECT 1::bigint")) ?? .infinity,
             commitSeconds: await median(of: PostgresCall("SELECT pg_logical_emit_message(true, 'stanchion', 'doctor')::text")))
@@ -172,12 +168,11 @@ private enum Examination {
         ORDER BY mean_exec_time DESC LIMIT 10
         """
     static let indexes: StaticString = """
-        SELECT s.relname::text, s.indexrelname::text, s.idx_scan::bigint, i.indisvalid
-        FROM pg_stat_user_indexes s JOIN pg_index i ON i.indexrelid = s.indexrelid WHERE s.schemaname = current_schema() ORDER BY 3 DESC
+        SELECT s.indexrelname::text, i.indisvalid
+        FROM pg_stat_user_indexes s JOIN pg_index i ON i.indexrelid = s.indexrelid WHERE s.schemaname = current_schema()
         """
     static let tables: StaticString = """
-        SELECT relname::text, n_live_tup::bigint, n_dead_tup::bigint, seq_scan::bigint,
-            coalesce(last_analyze, last_autoanalyze) IS NOT NULL
+        SELECT relname::text, n_live_tup::bigint, n_dead_tup::bigint, coalesce(last_analyze, last_autoanalyze) IS NOT NULL
         FROM pg_stat_user_tables WHERE schemaname = current_schema()
         """
 }

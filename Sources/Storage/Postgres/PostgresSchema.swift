@@ -11,11 +11,11 @@ enum PostgresSchema {
     ]
     static var newest: Int64 { migrations.last!.version }
 
-    /// Without one of these something is slow, or not refused that must be.
+    /// All that the migrations leave behind. Without one of these something is slow, or not refused that must be.
     static let indexes = [
         "queues_pkey", "idx_queues_slug", "idx_queues_tenant_active", "user_sessions_pkey", "idx_user_sessions_id",
         "idx_user_sessions_queue_status", "idx_user_sessions_user", "log_pkey", "announcements_pkey", "receipts_pkey", "consumers_pkey",
-        "instances_pkey", "keys_pkey", "keys_hash_key",
+        "instances_pkey", "keys_pkey", "keys_hash_key", "tenants_pkey", "secrets_pkey", "schema_migrations_pkey",
     ]
 
     private static let first: [StaticString] = [
