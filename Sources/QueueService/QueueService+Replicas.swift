@@ -26,9 +26,15 @@ extension QueueService {
         }
     }
 
+    /// Whether `queue` is known here, by now at least: word of it may come between two questions for it.
+    public func knows(_ queue: QueueID) async -> Bool {
+        if hosted[queue] != nil { return true }
+        return await meet(queue)
+    }
+
     /// Whether `queue` is one that another instance has made so lately that nobody has told of it here yet: then it is
     /// known from here on. Of any older id a beat has told, or there is no such queue.
-    public func meet(_ queue: QueueID) async -> Bool {
+    func meet(_ queue: QueueID) async -> Bool {
         let age = clock.now() - queue.madeAt
         guard hosted[queue] == nil, outage == nil, meetings < 16, age < .seconds(5), age > .seconds(-5) else { return false }
         meetings += 1

@@ -69,7 +69,7 @@ final class ServerCore: Sendable {
 
     func makeRouter() -> Router {
         var router = Router(allowedOrigins: settings.allowedOrigins, measurements: measurements.http, log: log) { [service] in
-            await service.meet($0)
+            await service.knows($0)
         }
         addVisitorRoutes(&router)
         addQueueRoutes(&router)

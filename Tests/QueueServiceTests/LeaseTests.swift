@@ -40,7 +40,7 @@ import TestSupport
         _ = try await join(others[1], queue, count: 3)
         for ticket in moved { _ = try await others[2].resume(queue, ticket, of: SessionID(high: 0, low: 0)) }
         instances.bus.lose(percent: 100)
-        let isMarked = try await eventually(within: 60) {
+        let isMarked = try await eventually {
             for service in others { await service.beat() }
             return try await others[1].queue(queue).state.absentCount == lost.count
         }
@@ -60,20 +60,20 @@ import TestSupport
         let tickets = try await join(frozen, queue, count: 4)
         instances.bus.lose(percent: 100)
         #expect(
-            try await eventually(within: 60) {
+            try await eventually {
                 await other.beat()
                 return try await other.queue(queue).state.absentCount == 4
             })
         // It knows of nothing, and somebody joins there: first it takes a lease again.
         _ = try await join(frozen, queue, count: 1)
         #expect(
-            try await eventually(within: 60) {
+            try await eventually {
                 await other.beat()
                 return try await other.queue(queue).state.absentCount == 0
             })
         await frozen.closed(queue, tickets)
         #expect(
-            try await eventually(within: 60) {
+            try await eventually {
                 await other.beat()
                 let state = try await other.queue(queue).state
                 return tickets.allSatisfy { state.isAbsent($0) }
@@ -143,6 +143,9 @@ import TestSupport
         #expect(try await other.queue(queue).record.name == "new")
         // Known, so there is nothing to look for.
         #expect(await !other.meet(queue))
+        // But whoever has just asked in vain, and meanwhile it has come by itself, is to ask again.
+        #expect(await other.knows(queue))
+        #expect(await !other.knows(SeededSource(seed: 8).identifier(at: instances.clock.now())))
         #expect(await !other.meet(SeededSource(seed: 7).identifier(at: instances.clock.now())))
         // Of one that is older a beat would have told.
         let early = try await make()

@@ -53,17 +53,17 @@ struct Router: Sendable {
     private var routes: [Route] = []
     private let allowedOrigins: Set<String>
     /// Looks once more for a queue that is not known; true: now it is.
-    private let meet: @Sendable (QueueID) async -> Bool
+    private let knows: @Sendable (QueueID) async -> Bool
     private let measurements: HTTPMeasurements
     /// Those that no route is for.
     private let unmatched: HTTPMeasurements.Route
     private let log: Logger
 
     init(
-        allowedOrigins: Set<String>, measurements: HTTPMeasurements, log: Logger, meet: @escaping @Sendable (QueueID) async -> Bool
+        allowedOrigins: Set<String>, measurements: HTTPMeasurements, log: Logger, knows: @escaping @Sendable (QueueID) async -> Bool
     ) {
         self.allowedOrigins = allowedOrigins
-        self.meet = meet
+        self.knows = knows
         self.measurements = measurements
         unmatched = measurements.route("none", method: "any")
         self.log = log
@@ -107,7 +107,7 @@ struct Router: Sendable {
     /// Where the queue is not known it is looked for, and asked for once more.
     private func answer(_ request: Request, _ measured: inout HTTPMeasurements.Route) async throws -> Response {
         do { return try await find(request, &measured) } catch {
-            guard Problem(known: error) == .noSuchQueue, let queue = request.queue, await meet(queue) else { throw error }
+            guard Problem(known: error) == .noSuchQueue, let queue = request.queue, await knows(queue) else { throw error }
             return try await find(request, &measured)
         }
     }

@@ -84,7 +84,7 @@ extension LiveVisitor {
         let (bound, person) = (LoopBound(self, to: live.loop), visitor)
         Task(executorPreference: live.loop) {
             // Another instance may have made it just now.
-            _ = await service.meet(id)
+            _ = await service.knows(id)
             let visitor = bound.onLoop
             guard visitor.phase == .entering else { return }
             do throws(Problem) { try visitor.join(name, person) } catch { visitor.refuse(error, .noSuchQueue) }
