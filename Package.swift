@@ -80,7 +80,8 @@ let package = Package(
             name: "Storage",
             dependencies: [
                 "QueueService", "EventLoop", "Telemetry", "CPostgres", "Locks", .product(name: "GRDB", package: "GRDB.swift"),
-                .product(name: "DequeModule", package: "swift-collections"), logging,
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"), logging,
             ],
             swiftSettings: strict),
         .target(

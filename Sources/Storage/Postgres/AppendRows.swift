@@ -21,65 +21,76 @@ struct AppendRows {
         var admittedAt: Timestamp?
         var expiresAt: Timestamp?
         var endedAt: Timestamp?
-
-        /// Nothing has changed but whether it is in sight.
-        var isPresenceOnly: Bool { made == nil && status == nil }
+        /// The last event that set it.
+        fileprivate var turn = 0
     }
 
+    /// Those that were made, or of which more has changed than whether they are in sight.
     private(set) var sessions: [Ticket: Session] = [:]
     /// Everyone who waited before and is not in `sessions` was sent away at this moment.
     private(set) var closedAt: Timestamp?
+    /// All others who went out of sight or came back.
+    private(set) var absences: [(range: TicketRange, since: Timestamp?)] = []
+    private var moves = Moves()
 
     init(_ append: LogAppend) {
         for (index, entry) in append.events.enumerated() { apply(entry.event, entry.detail, index) }
+        settle()
     }
 
     private mutating func apply(_ event: QueueEvent, _ detail: LogAppend.Detail, _ index: Int) {
         switch event.change {
         case .configured, .opened, .paused, .resumed, .announced: break
-        case .closed: close(at: event.at)
+        case .closed: close(at: event.at, index)
         case .joined(let ticket):
             guard case .session(let id, let visitor) = detail else { return }
             let made = NewSession(id: id, visitor: visitor, createdAt: event.at, eventIndex: index)
-            sessions[ticket] = Session(made: made, status: .waiting)
-        case .connected(let ranges): setAbsence(ranges, nil)
-        case .disconnected(let ranges): setAbsence(ranges, event.at)
+            sessions[ticket] = Session(made: made, status: .waiting, turn: index)
+        case .connected(let ranges): moves.add(ranges, since: nil, turn: index)
+        case .disconnected(let ranges): moves.add(ranges, since: event.at, turn: index)
         case .admitted(let ticket, let until):
-            change(ticket) { ($0.status, $0.admittedAt, $0.expiresAt) = (.admitted, event.at, until) }
-        case .completed(let ticket): change(ticket) { ($0.status, $0.endedAt) = (.completed, event.at) }
-        case .left(let ticket): change(ticket) { ($0.status, $0.endedAt) = (.left, event.at) }
+            change(ticket, index) { ($0.status, $0.admittedAt, $0.expiresAt) = (.admitted, event.at, until) }
+        case .completed(let ticket): change(ticket, index) { ($0.status, $0.endedAt) = (.completed, event.at) }
+        case .left(let ticket): change(ticket, index) { ($0.status, $0.endedAt) = (.left, event.at) }
         case .expired(let ticket, let reason):
-            change(ticket) { ($0.status, $0.endReason, $0.endedAt) = (.expired, reason.rawValue, event.at) }
+            change(ticket, index) { ($0.status, $0.endReason, $0.endedAt) = (.expired, reason.rawValue, event.at) }
         }
     }
 
-    private mutating func change(_ ticket: Ticket, _ body: (inout Session) -> Void) {
+    private mutating func change(_ ticket: Ticket, _ index: Int, _ body: (inout Session) -> Void) {
         var session = sessions[ticket] ?? Session()
-        session.absentSince = nil
+        (session.absentSince, session.turn) = (nil, index)
         body(&session)
         sessions[ticket] = session
     }
 
-    private mutating func setAbsence(_ ranges: [TicketRange], _ since: Timestamp?) {
-        for range in ranges {
-            for ticket in range.tickets { sessions[ticket, default: Session()].absentSince = since }
-        }
-    }
-
-    private mutating func close(at moment: Timestamp) {
+    private mutating func close(at moment: Timestamp, _ index: Int) {
         closedAt = moment
-        for (ticket, session) in sessions {
-            if session.isPresenceOnly {
-                sessions[ticket] = nil
-            } else if session.status == .waiting {
-                change(ticket) { ($0.status, $0.endReason, $0.endedAt) = (.expired, "closed", moment) }
-            }
+        moves.removeAll()
+        for (ticket, session) in sessions where session.status == .waiting {
+            change(ticket, index) { ($0.status, $0.endReason, $0.endedAt) = (.expired, "closed", moment) }
         }
     }
 
-    /// Sessions that only went out of sight or came back, as ranges: an instance that ends takes thousands with it.
-    var absences: [(range: TicketRange, since: Timestamp?)] {
-        let byMoment = Dictionary(grouping: sessions.filter { $0.value.isPresenceOnly }, by: \.value.absentSince)
-        return byMoment.flatMap { since, sessions in TicketRange.covering(sessions.map(\.key)).map { ($0, since) } }
+    /// Gives each row that is written anyway its own part of the moves, and leaves the others as ranges.
+    private mutating func settle() {
+        let settled = moves.settled
+        guard !settled.isEmpty else { return }
+        var own = sessions.keys.sorted()[...]
+        for move in settled {
+            own = own.drop { $0.rawValue < move.first }
+            var start = move.first
+            while let ticket = own.first, ticket.rawValue <= move.last {
+                own.removeFirst()
+                if sessions[ticket]!.turn < move.turn { sessions[ticket]!.absentSince = move.since }
+                addAbsence(start, until: ticket.rawValue, move.since)
+                start = ticket.rawValue + 1
+            }
+            addAbsence(start, until: move.last + 1, move.since)
+        }
+    }
+
+    private mutating func addAbsence(_ first: UInt64, until end: UInt64, _ since: Timestamp?) {
+        if first < end { absences.append((TicketRange(first: Ticket(rawValue: first), count: end - first), since)) }
     }
 }

@@ -37,7 +37,7 @@ struct AppendStatement {
         for (ticket, session) in rows.sessions {
             if let made = session.made {
                 joined.add(queue, ticket, session, made)
-            } else if !session.isPresenceOnly {
+            } else {
                 changed.add(queue, ticket, session)
             }
         }
