@@ -68,7 +68,7 @@ let package = Package(
         .target(
             name: "QueueService",
             dependencies: [
-                "QueueEngine", "Telemetry", logging,
+                "QueueEngine", "Telemetry", logging, .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "HashTreeCollections", package: "swift-collections"),
                 .product(name: "DequeModule", package: "swift-collections"),
             ],
@@ -135,7 +135,8 @@ let package = Package(
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: tests),
         .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"], swiftSettings: tests),
         .testTarget(
-            name: "QueueServiceTests", dependencies: ["QueueService", "Storage", "Fanout", "EventLoop", "TestSupport", "Locks", logging],
+            name: "QueueServiceTests",
+            dependencies: ["QueueService", "Storage", "Fanout", "EventLoop", "Telemetry", "TestSupport", "Locks", logging],
             swiftSettings: tests),
         .testTarget(name: "StorageTests", dependencies: ["Storage", "Telemetry", "TestSupport"], swiftSettings: tests),
         .testTarget(

@@ -1,5 +1,7 @@
 import Logging
+import Metrics
 import QueueEngine
+import Telemetry
 
 /// What waits together is committed together.
 extension QueueService {
@@ -7,6 +9,19 @@ extension QueueService {
     ///
     /// `body` may run more than once, and must change nothing where it throws.
     func perform<R: Sendable>(
+        on queue: QueueID, _ body: @escaping (inout Decision) throws(ServiceError) -> R
+    ) async throws(ServiceError) -> R {
+        do throws(ServiceError) {
+            let result = try await performUncounted(on: queue, body)
+            measurements.became(.done)
+            return result
+        } catch {
+            measurements.became(error.isOfTheStore ? .failed : .refused)
+            throw error
+        }
+    }
+
+    private func performUncounted<R: Sendable>(
         on queue: QueueID, _ body: @escaping (inout Decision) throws(ServiceError) -> R
     ) async throws(ServiceError) -> R {
         guard hosted[queue] != nil else { throw .noSuchQueue }
@@ -190,7 +205,16 @@ extension QueueService {
         hosted[id]?.presence = decision.presence
         hosted[id]?.state = decision.state
         hosted[id]?.isKept = false
-        for (event, _) in decision.events { hosted[id]?.note(event) }
+        for (event, _) in decision.events {
+            hosted[id]?.note(event)
+            measurements.committed(EventKind(event.change))
+        }
+        if let due = queue.due {
+            hosted[id]?.due = nil
+            if decision.events.contains(where: { $0.event.change.isAdmission }) {
+                measurements.releaseLagSeconds.recordNanoseconds(1_000 * max(0, (clock.now() - due).microseconds))
+            }
+        }
         rename(queue.record, to: decision.record)
         let announcements = decision.events.compactMap { event, detail -> Announcement? in
             guard case .announcement(let text, let severity, let expiresAt) = detail, case .announced = event.change else { return nil }
@@ -198,5 +222,28 @@ extension QueueService {
         }
         if !announcements.isEmpty { hosted[id]?.announcements.prepend(announcements) }
         notify(id, events: decision.events.map(\.event), announcements: announcements)
+    }
+}
+
+extension EventKind {
+    fileprivate init(_ change: QueueEvent.Change) {
+        self =
+            switch change {
+            case .configured: .configured
+            case .opened: .opened
+            case .paused: .paused
+            case .resumed: .resumed
+            case .closed: .closed
+            case .announced: .announced
+            case .joined: .joined
+            case .connected: .connected
+            case .disconnected: .disconnected
+            case .admitted: .admitted
+            case .completed: .completed
+            case .left: .left
+            case .expired(_, .grace): .lost
+            case .expired(_, .admission): .noShow
+            case .expired(_, .removed): .removed
+            }
     }
 }

@@ -21,6 +21,8 @@ struct HostedQueue {
     var isCommitting = false
     /// What time brings is about to be decided.
     var isTicking = false
+    /// Since when what time brings was due, until that is committed.
+    var due: Timestamp?
     /// Somebody else was faster, and the store may keep the queue for this instance.
     var isKept = false
     /// What came meanwhile.

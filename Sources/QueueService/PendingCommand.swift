@@ -45,10 +45,5 @@ final class StandingCommand: PendingCommand {
 
     func decide(_ decision: inout Decision) throws(ServiceError) { try body(&decision) }
     func succeed() {}
-    func fail(_ error: ServiceError) -> Bool {
-        switch error {
-        case .unavailable, .storeFull: false
-        default: true
-        }
-    }
+    func fail(_ error: ServiceError) -> Bool { !error.isOfTheStore }
 }

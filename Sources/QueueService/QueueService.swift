@@ -1,6 +1,6 @@
 public import Logging
 public import QueueEngine
-import Telemetry
+public import Telemetry
 
 /// Everything that can be done with queues, each as one function.
 ///
@@ -35,7 +35,7 @@ public actor QueueService {
     let shared: (any SharedCache)?
     /// Those who wait for somebody who looks for the same.
     var loading: [CacheKey: [CheckedContinuation<Void, Never>]] = [:]
-    var cacheReads: [CacheLevel: Int] = [:]
+    let measurements: QueueMeasurements
     var pending: [any PendingCommand] = []
     var isCommitting = false
     /// Queues that are kept for another instance just now.
@@ -62,13 +62,15 @@ public actor QueueService {
     public init(
         instance: InstanceID? = nil, executor: any SerialExecutor, store: any QueueStore, bus: any EventBus, clock: any ServiceClock,
         random: any RandomSource, lease: LeaseSettings = LeaseSettings(), shared: (any SharedCache)? = nil,
-        logAge: Timestamp.Span? = nil, cacheCapacity: Int = 100_000, log: Logger
+        logAge: Timestamp.Span? = nil, cacheCapacity: Int = 100_000, measurements: QueueMeasurements = QueueMeasurements(),
+        log: Logger
     ) {
         self.instance = instance ?? random.identifier(at: clock.now())
         self.lease = lease
         self.shared = shared
         self.logAge = logAge
         memory = MemoryCache(capacity: cacheCapacity)
+        self.measurements = measurements
         self.executor = executor
         self.store = store
         self.bus = bus
@@ -208,7 +210,7 @@ public actor QueueService {
     private func wake(_ moment: Timestamp) async {
         if nextWake == moment { nextWake = nil }
         guard outage == nil else { return }
-        for id in hosted.keys.filter({ isDue($0) }) { await tick(id) }
+        for id in hosted.keys.filter({ due($0) != nil }) { await tick(id) }
         scheduleWake()
     }
 
@@ -220,14 +222,16 @@ public actor QueueService {
             await catchUp(id)
             hosted[id]?.isTicking = false
         }
-        guard isDue(id) else { return }
+        guard let due = due(id) else { return }
         hosted[id]?.isTicking = true
+        hosted[id]?.due = due
         enqueue(StandingCommand(id) { _ in })
     }
 
-    private func isDue(_ id: QueueID) -> Bool {
+    /// Since when something is due; nil: nothing is.
+    private func due(_ id: QueueID) -> Timestamp? {
         let now = clock.now()
-        return nextWake(of: id, after: now).map { $0 <= now } ?? false
+        return nextWake(of: id, after: now).flatMap { $0 <= now ? $0 : nil }
     }
 
     /// Nil while it is being seen to: a store that takes its time is not asked for the same again and again.
@@ -260,4 +264,5 @@ extension HostedQueue {
 
 extension QueueEvent.Change {
     var isConfigured: Bool { if case .configured = self { true } else { false } }
+    var isAdmission: Bool { if case .admitted = self { true } else { false } }
 }

@@ -88,6 +88,8 @@ public protocol QueueStore: Sendable {
     var isShared: Bool { get }
     /// What it is asked for just now, and the longest wait since this was last asked.
     func takeLoad() -> StoreLoad
+    /// Where its file is; nil: elsewhere.
+    var folder: String? { get }
 
     // The line.
 
@@ -162,6 +164,18 @@ public protocol QueueStore: Sendable {
     /// Inserts it where there is none of its purpose yet.
     func insertFirst(_ secret: StoredSecret) async throws(StoreError) -> Bool
 
+    // What instances did, by the hour, and what was changed meanwhile.
+
+    /// Keeps hours of an instance in place of what was kept of them, and forgets those before `horizon`, of all.
+    func keep(_ hours: [StoredHour], of instance: InstanceID, since horizon: Int) async throws(StoreError)
+    /// All instances' hours from `first` on, the oldest first; where they are more than `limit`, the newest.
+    func hours(since first: Int, limit: Int) async throws(StoreError) -> [StoredHour]
+    /// Requests of all instances from that hour on, and those of them that failed.
+    func requests(since first: Int) async throws(StoreError) -> (all: Int64, failed: Int64)
+    func insert(_ mark: Mark) async throws(StoreError)
+    /// The oldest first; where they are more than `limit`, the newest.
+    func marks(tenant: TenantID, since moment: Timestamp, limit: Int) async throws(StoreError) -> [Mark]
+
     /// Lets go of it. What is asked from here on fails.
     func close()
 }
@@ -169,15 +183,20 @@ public protocol QueueStore: Sendable {
 /// A store's connections, and who waits for one.
 public struct StoreLoad: Sendable, Hashable {
     public var connections = 0
+    /// Connections that there may be; 0: it has none.
+    public var limit = 0
     public var busy = 0
     public var waiting = 0
     public var longestWaitSeconds = 0.0
+    /// Transactions that stood in each other's way and were ended for it, since the start.
+    public var deadlocks = 0
     public init() {}
 }
 
 extension QueueStore {
     /// One that is asked without connections.
     public func takeLoad() -> StoreLoad { StoreLoad() }
+    public var folder: String? { nil }
 }
 
 /// Key material, by what it is for.

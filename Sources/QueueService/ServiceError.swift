@@ -27,6 +27,16 @@ public enum ServiceError: Error, Sendable, Hashable {
     }
 }
 
+extension ServiceError {
+    /// Nobody has asked for anything wrong.
+    var isOfTheStore: Bool {
+        switch self {
+        case .unavailable, .storeFull: true
+        default: false
+        }
+    }
+}
+
 extension QueueService {
     /// A question to the store, with its errors as the service's.
     nonisolated(nonsending) func asking<R>(

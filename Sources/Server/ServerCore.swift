@@ -24,6 +24,7 @@ final class ServerCore: Sendable {
     private let certificates: Lock<TLSContext?>
     private let tickets: TLSTicketKeys
     let loops = Lock<[LiveHandle]>([])
+    let record = Lock(Record())
     private let serials = Atomic<UInt32>(1)
 
     /// A loop's live connections, to be reached on that loop.
@@ -76,6 +77,7 @@ final class ServerCore: Sendable {
         addSessionRoutes(&router)
         addKeyRoutes(&router)
         addStatusRoutes(&router)
+        addSystemRoutes(&router)
         return router
     }
 

@@ -15,6 +15,7 @@ public struct MeasuredStore: QueueStore {
 
     public var isShared: Bool { store.isShared }
     public func takeLoad() -> StoreLoad { store.takeLoad() }
+    public var folder: String? { store.folder }
     public func close() { store.close() }
 
     private func measure<Answer: Sendable>(
@@ -165,6 +166,28 @@ public struct MeasuredStore: QueueStore {
 
     public func insertFirst(_ secret: StoredSecret) async throws(StoreError) -> Bool {
         try await measure(.registry) { () throws(StoreError) in try await store.insertFirst(secret) }
+    }
+
+    // MARK: Trends
+
+    public func keep(_ hours: [StoredHour], of instance: InstanceID, since horizon: Int) async throws(StoreError) {
+        try await measure(.trends) { () throws(StoreError) in try await store.keep(hours, of: instance, since: horizon) }
+    }
+
+    public func hours(since first: Int, limit: Int) async throws(StoreError) -> [StoredHour] {
+        try await measure(.trends) { () throws(StoreError) in try await store.hours(since: first, limit: limit) }
+    }
+
+    public func requests(since first: Int) async throws(StoreError) -> (all: Int64, failed: Int64) {
+        try await measure(.trends) { () throws(StoreError) in try await store.requests(since: first) }
+    }
+
+    public func insert(_ mark: Mark) async throws(StoreError) {
+        try await measure(.trends) { () throws(StoreError) in try await store.insert(mark) }
+    }
+
+    public func marks(tenant: TenantID, since moment: Timestamp, limit: Int) async throws(StoreError) -> [Mark] {
+        try await measure(.trends) { () throws(StoreError) in try await store.marks(tenant: tenant, since: moment, limit: limit) }
     }
 }
 

@@ -10,6 +10,7 @@ final class CounterCell: CounterHandler, Cell {
     private let count = Atomic<Int64>(0)
     func increment(by amount: Int64) { count.wrappingAdd(amount, ordering: .relaxed) }
     func reset() { count.store(0, ordering: .relaxed) }
+    var value: Int64 { count.load(ordering: .relaxed) }
     func write(_ name: String, _ labels: String, into text: inout String) {
         text += "\(name)\(braced(labels)) \(count.load(ordering: .relaxed))\n"
     }
@@ -73,6 +74,12 @@ final class HistogramCell: TimerHandler, RecorderHandler, Cell, @unchecked Senda
     private func record(billionths value: Int64) {
         counts[buckets.index(of: value)].wrappingAdd(1, ordering: .relaxed)
         sum.wrappingAdd(value, ordering: .relaxed)
+    }
+
+    var distribution: Distribution {
+        Distribution(
+            counts: (0...buckets.bounds.count).map { counts[$0].load(ordering: .relaxed) },
+            seconds: Double(sum.load(ordering: .relaxed)) / 1e9)
     }
 
     func write(_ name: String, _ labels: String, into text: inout String) {

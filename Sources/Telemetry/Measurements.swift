@@ -24,9 +24,9 @@ public struct Measurements: Sendable {
     /// From the release's place in the log to its frame's place in the socket.
     public let admissionDelaySeconds: Metrics.Timer
     public let sweepSeconds: Metrics.Timer
-    /// The longest turn of any loop since the metrics were last read: what its connections wait for each other at most.
+    /// The longest turn of any loop in the last half minute: what its connections wait for each other at most.
     public let longestTurnSeconds: Meter
-    /// The store's connections: open, in use, waited for, and the longest wait since the metrics were last read.
+    /// The store's connections: open, in use, waited for, and the longest wait in the last half minute.
     public let storeConnections: Meter
     public let storeConnectionsBusy: Meter
     public let storeRequestsWaiting: Meter
@@ -35,8 +35,11 @@ public struct Measurements: Sendable {
     public let instances: Meter
     /// Of the queue that is furthest behind the store.
     public let replicaLagEvents: Meter
-    /// Pages of logs and mean waits that were asked for, by where they were found.
-    private let cacheReads: [CacheLevel: Counter]
+    /// From joining to the admission's place in the socket, of those who were connected.
+    public let visitorWaitSeconds: Metrics.Timer
+    public let secureHandshakes: Counter
+    public let queues: QueueMeasurements
+    public let closes: CloseMeasurements
     public let http: HTTPMeasurements
     public let store: StoreMeasurements
     public let bus: BusMeasurements
@@ -64,21 +67,24 @@ public struct Measurements: Sendable {
         refusals = registry.counters("stanchion_refused_total", "What was refused because a limit was reached.", "reason")
         admissionDelaySeconds = timer("admission_delay", "From a release's place in the log to its frame's place in the socket.")
         sweepSeconds = timer("sweep", "Time that a loop took to tell those of a queue their positions.")
-        longestTurnSeconds = gauge("loop_turn_max_seconds", "The longest turn of any loop since the last reading.")
+        longestTurnSeconds = gauge("loop_turn_max_seconds", "The longest turn of any loop in the last half minute.")
         storeConnections = gauge("store_connections", "Connections to the store that are open.")
         storeConnectionsBusy = gauge("store_connections_busy", "Connections to the store that are in use.")
         storeRequestsWaiting = gauge("store_requests_waiting", "Requests that wait for a connection to the store.")
-        storeWaitMaxSeconds = gauge("store_wait_max_seconds", "The longest wait for a connection to the store since the last reading.")
+        storeWaitMaxSeconds = gauge("store_wait_max_seconds", "The longest wait for a connection to the store in the last half minute.")
         instances = gauge("instances", "Instances that have a lease, this one among them.")
         replicaLagEvents = gauge("replica_lag_events_max", "Events by which the queue that is furthest behind the store is behind.")
-        cacheReads = registry.counters("stanchion_cache_reads_total", "Pages of logs and mean waits, by where they were found.", "level")
+        visitorWaitSeconds = registry.timer(
+            "stanchion_visitor_wait_seconds", "From joining to being let in, of those who were connected.", .waits)
+        secureHandshakes = counter("tls_handshakes", "TLS handshakes that were done.")
+        queues = QueueMeasurements(registry: registry)
+        closes = CloseMeasurements(registry: registry)
         http = HTTPMeasurements(registry: registry)
         store = StoreMeasurements(registry: registry)
         bus = BusMeasurements(registry: registry)
     }
 
     public func slow(_ kind: SlowClient) { slowClients[kind]!.increment() }
-    public func read(_ count: Int, from level: CacheLevel) { cacheReads[level]!.increment(by: count) }
     public func refused(_ reason: Refusal) { refusals[reason]!.increment() }
 }
 
@@ -110,6 +116,3 @@ public enum Refusal: String, CaseIterable, Sendable {
     /// A visitor was closed with 4008.
     case messages
 }
-
-/// Where something was found that is looked for in a cache first.
-public enum CacheLevel: String, CaseIterable, Sendable { case memory, shared, store }

@@ -112,6 +112,29 @@ public final class PrometheusRegistry: MetricsFactory {
 
     // MARK: Reading
 
+    /// A histogram's series taken together, where it is one of `Buckets.latencies`.
+    public func distribution(of name: String) -> Distribution {
+        histograms(name).map(\.distribution).reduce(Distribution(), +)
+    }
+
+    /// How many were recorded in a histogram's series, and all of them together.
+    public func totals(of name: String) -> (count: Int64, sum: Double) {
+        histograms(name).map(\.distribution).reduce((0, 0)) { ($0.0 + $1.total, $0.1 + $1.seconds) }
+    }
+
+    /// A counter's series taken together, or those of them with a label of that value.
+    public func count(of name: String, where label: (name: String, value: String)? = nil) -> Int64 {
+        let wanted = label.map { PrometheusRegistry.text([($0.name, $0.value)]) }
+        return cells(name).filter { series in wanted.map { series.labels.contains($0) } ?? true }
+            .reduce(0) { $0 + (($1.cell as? CounterCell)?.value ?? 0) }
+    }
+
+    private func histograms(_ name: String) -> [HistogramCell] { cells(name).compactMap { $0.cell as? HistogramCell } }
+
+    private func cells(_ name: String) -> [(labels: String, cell: any Cell)] {
+        families.withLock { $0[name].map { family in family.cells.map { ($0.key, $0.value) } } ?? [] }
+    }
+
     /// Reads off what the process uses of its machine. Where descriptors must be counted (Linux before 6.2) that takes as
     /// long as there are many: not for an event loop.
     public func readProcess() { ProcessFigures.write(to: self) }

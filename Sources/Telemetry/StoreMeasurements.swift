@@ -47,6 +47,8 @@ public enum StoreOperation: String, CaseIterable, Sendable {
     case averageWait = "average_wait"
     /// Tenants, keys, receipts, secrets.
     case registry
+    /// Hours of the instances' doing, and marks.
+    case trends
 }
 
 public enum StoreFailure: String, CaseIterable, Sendable {

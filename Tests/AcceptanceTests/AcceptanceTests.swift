@@ -10,7 +10,8 @@ import TestSupport
     static let scripts =
         [
             "startup", "tls", "limits", "hostile", "conformance", "second_opinion", "bad_input", "events", "http_clients", "protocol",
-            "sizes", "metrics", "config", "loadtest", "bench_api", "capacity", "doctor", "proxies", "postgres", "instances", "bus",
+            "sizes", "metrics", "system", "config", "loadtest", "bench_api", "capacity", "doctor", "proxies", "postgres", "instances",
+            "bus",
         ] + (isPlain ? plainOnly : [])
     static var isPlain: Bool { ProcessInfo.processInfo.environment["SANITIZED"] == nil }
 
@@ -21,7 +22,7 @@ import TestSupport
     }
 
     /// What is told of queues and kept of them, once more with the other store.
-    @Test(arguments: ["bad_input", "events", "protocol"] + (isPlain ? ["kill9", "line"] : []))
+    @Test(arguments: ["bad_input", "events", "protocol", "system"] + (isPlain ? ["kill9", "line"] : []))
     func scriptOnPostgres(_ name: String) throws {
         let result = try Script.run(name, store: "postgres")
         #expect(result.status == 0, "\(name).py:\n\(result.output)")

@@ -1,4 +1,5 @@
 import QueueEngine
+import Telemetry
 import Testing
 import TestSupport
 
@@ -29,22 +30,21 @@ import TestSupport
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
         try await join(service, queue, count: 800)
         let truth = try await instances.store.entries(of: queue, after: 0, limit: 10_000)
-        _ = await service.takeCacheReads()
+        var reads = CacheReads(instances)
         try await withThrowingTaskGroup { group in
             for _ in 0..<50 {
                 group.addTask { try await #require(self.readAll(service, queue, instances.tenant) == truth) }
             }
             try await group.waitForAll()
         }
-        let reads = await service.takeCacheReads()
-        #expect(reads == [.store: 2, .memory: 98])
+        #expect(reads.take() == [.store: 2, .memory: 98])
         // What is new is read, once.
         try await join(service, queue, count: 1)
         for _ in 0..<3 {
             let last = try await service.entries(of: queue, tenant: instances.tenant, after: UInt64(truth.count), epoch: nil)
             #expect(last.map(\.event.seq) == [UInt64(truth.count) + 1])
         }
-        #expect(await service.takeCacheReads() == [.store: 1, .memory: 2])
+        #expect(reads.take() == [.store: 1, .memory: 2])
     }
 
     /// Readers follow a queue that two instances write, across the ends of pages.
@@ -74,10 +74,10 @@ import TestSupport
         for expected in 1...3 {
             if expected > 1 { instances.clock.advance(.seconds(1)) }
             #expect(try await eventually { try await service.queue(queue).state.admitted.count == expected })
-            _ = await service.takeCacheReads()
+            var reads = CacheReads(instances)
             let truth = try await instances.store.averageWait(of: queue, last: 1_000)
             for _ in 0..<5 { #expect(try await service.averageWait(of: queue) == truth) }
-            #expect(await service.takeCacheReads() == [.store: 1, .memory: 4])
+            #expect(reads.take() == [.store: 1, .memory: 4])
         }
     }
 
@@ -93,5 +93,23 @@ import TestSupport
         #expect((0...8).filter { cache.value(for: key($0)) != nil } == [0, 3, 4, 5, 6, 7, 8])
         cache.keep(.page((1...81).map { LogEntry(event: QueueEvent(seq: $0, at: Timestamp(seconds: 1), change: .opened)) }), for: key(9))
         #expect(cache.value(for: key(9)) == nil && cache.value(for: key(0)) == page)
+    }
+}
+
+/// How often something was found at which level, since this was last asked.
+private struct CacheReads {
+    private let instances: Instances
+    private var before: [CacheLevel: Int] = [:]
+
+    init(_ instances: Instances) {
+        self.instances = instances
+        _ = take()
+    }
+
+    mutating func take() -> [CacheLevel: Int] {
+        let levels = CacheLevel.allCases.map { ($0, instances.counted("stanchion_cache_reads_total{level=\"\($0.rawValue)\"}")) }
+        let now = Dictionary(uniqueKeysWithValues: levels)
+        defer { before = now }
+        return now.map { ($0.key, $0.value - before[$0.key, default: 0]) }.reduce(into: [:]) { if $1.1 != 0 { $0[$1.0] = $1.1 } }
     }
 }

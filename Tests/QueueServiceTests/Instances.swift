@@ -3,6 +3,7 @@ import Fanout
 import Logging
 import QueueEngine
 import Locks
+import Telemetry
 import TestSupport
 
 @testable import QueueService
@@ -59,8 +60,15 @@ final class Instances: Sendable {
     let tenant = TenantID(high: 1, low: 1)
     let home: TestStore
     private let group: EventLoopGroup
+    private let registry = PrometheusRegistry()
 
     var store: any QueueStore { stores[0] }
+
+    /// What the services have counted together: a series with its labels, as Prometheus is told.
+    func counted(_ series: String) -> Int {
+        let line = registry.text().split(separator: "\n").first { $0.hasPrefix(series + " ") }
+        return line.flatMap { Double($0.dropFirst(series.count + 1)) }.map { Int($0) } ?? 0
+    }
 
     /// - Parameter lease: by the store's clock, which no test moves.
     init(_ kind: StoreKind = .sqlite, count: Int, lease: Timestamp.Span = .seconds(60), logAge: Timestamp.Span? = nil) async throws {
@@ -69,8 +77,8 @@ final class Instances: Sendable {
         var stores: [any QueueStore] = []
         for loop in group.loops { stores.append(try await kind == .sqlite && !stores.isEmpty ? stores[0] : home.open(on: loop)) }
         try await stores[0].insert(Tenant(id: tenant, name: "test"))
-        services = zip(group.loops, stores).map { [clock, bus] loop, store in
-            Instances.service(loop, store, bus, clock, lease, logAge, seed: TestSeed.value &+ UInt64(loop.index))
+        services = zip(group.loops, stores).map { [clock, bus, registry] loop, store in
+            Instances.service(loop, store, bus, clock, lease, logAge, registry, seed: TestSeed.value &+ UInt64(loop.index))
         }
         self.stores = stores
         for service in services { try await service.start() }
@@ -78,11 +86,12 @@ final class Instances: Sendable {
 
     private static func service(
         _ loop: EventLoop, _ store: any QueueStore, _ bus: LossyBus, _ clock: ManualClock, _ lease: Timestamp.Span,
-        _ logAge: Timestamp.Span? = nil, seed: UInt64
+        _ logAge: Timestamp.Span? = nil, _ registry: PrometheusRegistry = PrometheusRegistry(), seed: UInt64
     ) -> QueueService {
         QueueService(
             executor: loop, store: store, bus: bus, clock: clock, random: SeededSource(seed: seed),
-            lease: LeaseSettings(duration: lease), logAge: logAge, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            lease: LeaseSettings(duration: lease), logAge: logAge, measurements: QueueMeasurements(registry: registry),
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
     /// A new service on the same store, as after the death of all others.

@@ -1,5 +1,6 @@
 import QueueEngine
 import QueueService
+import Telemetry
 import Testing
 import TestSupport
 
@@ -92,6 +93,39 @@ import TestSupport
         #expect(try await store.append([third]) == [.receiptConflict(index: 0)])
         var other = Written(tenant.id, id: 9)
         #expect(try await store.append([other.append { $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.slugTaken])
+    }
+
+    /// An hour is told again and again as it goes on; the last time counts.
+    @Test(arguments: StoreKind.allCases) func hoursAndMarks(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let store = try await open(home)
+        let (one, other) = (InstanceID(high: 1, low: 1), InstanceID(high: 2, low: 2))
+        func hour(_ number: Int, joins: Int64, failed: Int64 = 0) -> StoredHour {
+            var (counts, levels) = (Counts(), Levels())
+            (counts.joins, counts.failedRequests, levels.memory) = (joins, failed, 0.1)
+            return StoredHour(number: number, period: Period(seconds: 10.5, counts: counts, levels: levels))
+        }
+        try await store.keep([hour(10, joins: 1)], of: one, since: 0)
+        try await store.keep([hour(10, joins: 5, failed: 2), hour(11, joins: 6)], of: one, since: 0)
+        try await store.keep([hour(11, joins: 7, failed: 1)], of: other, since: 0)
+        try await store.keep([], of: other, since: 0)
+        let all = try await store.hours(since: 0, limit: 10)
+        #expect(all.map(\.number) == [10, 11, 11] && all[0] == hour(10, joins: 5, failed: 2))
+        #expect(Set(all.map(\.period.counts.joins)) == [5, 6, 7])
+        #expect(try await store.hours(since: 11, limit: 1).map(\.number) == [11])
+        #expect(try await store.requests(since: 10) == (0, 3))
+        #expect(try await store.requests(since: 12) == (0, 0))
+        try await store.keep([hour(12, joins: 1)], of: other, since: 11)
+        #expect(try await store.hours(since: 0, limit: 10).map(\.number) == [11, 11, 12])
+
+        let stranger = TenantID(high: 9, low: 9)
+        func mark(_ second: Double, _ text: String, _ tenant: TenantID) -> Mark {
+            Mark(id: Identifier(high: UInt64(second), low: tenant.high), tenant: tenant, at: Timestamp(seconds: second), text: text)
+        }
+        let marks = [mark(1, "a", tenant.id), mark(2, "b", tenant.id), mark(3, "c", tenant.id)]
+        for mark in marks.reversed() + [mark(2, "theirs", stranger)] { try await store.insert(mark) }
+        #expect(try await store.marks(tenant: tenant.id, since: Timestamp(seconds: 2), limit: 10) == Array(marks[1...]))
+        #expect(try await store.marks(tenant: tenant.id, since: Timestamp(seconds: 0), limit: 1) == [marks[2]])
     }
 
     @Test(arguments: StoreKind.allCases) func everythingIsThereAfterItIsOpenedAgain(_ kind: StoreKind) async throws {

@@ -1,16 +1,10 @@
 import QueueEngine
-public import Telemetry
+import Telemetry
 
 /// Reading through two levels of cache. Never the line itself: that is the replicas'.
 extension QueueService {
     /// Entries of a page of the log.
     static let pageEntries: UInt64 = 512
-
-    /// How often something was found at which level, since this was last asked.
-    public func takeCacheReads() -> [CacheLevel: Int] {
-        defer { cacheReads = [:] }
-        return cacheReads
-    }
 
     /// From memory, else from what the instances share, else from `load`. Of any number who ask for it at once one looks.
     private func cached(_ key: CacheKey, _ load: () async throws(StoreError) -> CacheValue) async throws(StoreError) -> CacheValue {
@@ -30,7 +24,7 @@ extension QueueService {
     }
 
     private func found<Value>(_ value: Value, at level: CacheLevel) -> Value {
-        cacheReads[level, default: 0] += 1
+        measurements.read(from: level)
         return value
     }
 

@@ -55,7 +55,9 @@ final class Intake {
             [self] outcome in
             secureHandshakes -= 1
             switch outcome {
-            case .secured(let connection): begin(connection, peer)
+            case .secured(let connection):
+                server.measurements.secureHandshakes.increment()
+                begin(connection, peer)
             case .plain(let connection): refuse(connection, .needsTLS, isCounted: true)
             case .failed:
                 server.measurements.secureHandshakesFailed.increment()

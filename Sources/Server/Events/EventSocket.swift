@@ -1,5 +1,6 @@
 import EventLoop
 import QueueService
+import Telemetry
 import WebSocketProtocol
 
 /// A queue's log over a WebSocket: one event a message.
@@ -43,6 +44,7 @@ final class EventSocket: ConnectionHandler {
     private func end(_ close: LiveClose) {
         guard !isOver else { return }
         isOver = true
+        live.server.measurements.closes.closed(close.rawValue)
         feed?.stop()
         connection.deadline = live.loop.second + live.server.settings.closeSeconds
         if let frame = webSocket.close(close.code, close.reason) { connection.sendLast(frame) }
@@ -72,7 +74,8 @@ final class EventSocket: ConnectionHandler {
             case .ping, .pong:
                 guard controls.take(at: live.milliseconds, limits.controls) else { return refuseFlood("pings") }
                 if case .ping(let pong) = event { connection.send(pong) }
-            case .ended(_, let reply, let error):
+            case .ended(let code, let reply, let error):
+                if !isOver { live.server.measurements.closes.closed(code.rawValue) }
                 isOver = true
                 feed?.stop()
                 connection.end(reply, error)
@@ -90,6 +93,7 @@ final class EventSocket: ConnectionHandler {
     }
 
     func connectionClosed(_ connection: Connection) {
+        if !isOver { live.server.measurements.closes.closed(CloseCode.abnormal.rawValue) }
         isOver = true
         feed?.stop()
         feed = nil

@@ -17,6 +17,7 @@ public final class Server: Sendable {
     private let group: EventLoopGroup
     private let listeners: ListenerRegistry
     private let handles: [ServerCore.LiveHandle]
+    private let recording: Task<Void, Never>
 
     /// Rebuilds what the store holds and begins to serve.
     ///
@@ -43,7 +44,8 @@ public final class Server: Sendable {
         let service = QueueService(
             instance: instance, executor: serviceLoop, store: store, bus: redis ?? InProcessBus(), clock: clock, random: random,
             lease: lease, shared: redis,
-            logAge: settings.logDays > 0 ? .seconds(86_400 * settings.logDays) : nil, cacheCapacity: settings.cacheEntries, log: log)
+            logAge: settings.logDays > 0 ? .seconds(86_400 * settings.logDays) : nil, cacheCapacity: settings.cacheEntries,
+            measurements: measurements.queues, log: log)
         try await redis?.start()
         let core = try ServerCore(
             settings: settings, store: store, service: service, clock: clock, measurements: measurements,
@@ -77,6 +79,7 @@ public final class Server: Sendable {
         let load = LoadMeter(loops: group.loops.count)
         await core.service.report { core.capacity(load) }
         Server.watchMemory(core, on: serviceLoop)
+        recording = Task.detached { await core.keepRecord() }
         let log = core.log
         let measurements = core.measurements
         address = try group.listen(on: core.settings.listen) { event in
@@ -126,11 +129,13 @@ public final class Server: Sendable {
     /// Takes at most `drainSeconds`.
     public func drain() async {
         listeners.closeAll()
+        recording.cancel()
         let plan = DrainPlan(
             visitors: core.limits.connectionCount, others: await core.service.othersCapacity, longest: Double(core.settings.drainSeconds))
         for handle in handles { handle.loop.execute { handle.live.onLoop.drain(plan) } }
         let deadline = ContinuousClock.now + .seconds(core.settings.drainSeconds)
         while await connectionCount() > 0, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(20)) }
+        await recording.value
         await core.service.stop()
         group.stop()
     }

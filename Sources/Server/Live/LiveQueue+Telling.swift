@@ -83,7 +83,7 @@ extension LiveQueue {
 
     private func tell(_ news: Telling.News, _ serial: UInt32) {
         switch news {
-        case .event(let event): tell(event.change, serial)
+        case .event(let event): tell(event, serial)
         case .announcement(let announcement):
             live.server.measurements.announcementFrames.increment(by: members.count)
             broadcast(serial) { LiveFrames.announcement(announcement, into: &$0) }
@@ -91,10 +91,10 @@ extension LiveQueue {
         }
     }
 
-    private func tell(_ change: QueueEvent.Change, _ serial: UInt32) {
-        switch change {
+    private func tell(_ event: QueueEvent, _ serial: UInt32) {
+        switch event.change {
         case .admitted(let ticket, let until):
-            for visitor in find(ticket) { visitor.admit(until: until) }
+            for visitor in find(ticket) { visitor.admit(until: until, at: event.at) }
         case .completed(let ticket): for visitor in find(ticket) { visitor.finish("completed") }
         case .left(let ticket): for visitor in find(ticket) { visitor.finish("left") }
         case .expired(let ticket, _): for visitor in find(ticket) { visitor.finish("expired") }

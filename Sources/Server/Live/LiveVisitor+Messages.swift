@@ -16,7 +16,7 @@ extension LiveVisitor {
                 guard takesControl() else { continue }
                 connection.sendLast(pong)
             case .pong: _ = takesControl()
-            case .ended(_, let reply, let error): ended(reply, error)
+            case .ended(let code, let reply, let error): ended(code, reply, error)
             }
         }
     }
@@ -28,7 +28,8 @@ extension LiveVisitor {
         return false
     }
 
-    private func ended(_ reply: [UInt8]?, _ error: WebSocketError?) {
+    private func ended(_ code: CloseCode, _ reply: [UInt8]?, _ error: WebSocketError?) {
+        if phase != .gone, phase != .over { live.server.measurements.closes.closed(code.rawValue) }
         if error != nil { live.server.measurements.protocolErrors.increment() }
         if phase != .gone { phase = .over }
         connection.end(reply, error)
@@ -103,7 +104,7 @@ extension LiveVisitor {
             do throws(ServiceError) {
                 let joined = try await server.service.join(id, visitor: person, holder: .connection)
                 server.measurements.joins.increment()
-                bound.onLoop.entered(joined.session.id, joined.session.ticket, user: nil, joined.snapshot)
+                bound.onLoop.entered(joined.session.id, joined.session.ticket, user: nil, joined.snapshot, isNew: true)
             } catch {
                 bound.onLoop.turnedAway(Problem(error))
             }
@@ -133,7 +134,7 @@ extension LiveVisitor {
     }
 
     /// The service has given, or found, the place.
-    private func entered(_ session: SessionID, _ ticket: Ticket, user: String?, _ committed: QueueSnapshot) {
+    private func entered(_ session: SessionID, _ ticket: Ticket, user: String?, _ committed: QueueSnapshot, isNew: Bool = false) {
         let id = committed.record.id
         guard phase == .entering, let queue = live.queues[id] else {
             // Gone before the answer came: nobody holds the place any more.
@@ -152,11 +153,11 @@ extension LiveVisitor {
         live.server.replaceOthers(queue: id, ticket: ticket, olderThan: serial)
         phase = .waiting
         queue.add(self)
-        greet(queue, queue.snapshot.state.head >= committed.state.head ? queue.snapshot : committed)
+        greet(queue, queue.snapshot.state.head >= committed.state.head ? queue.snapshot : committed, isNew: isNew)
     }
 
     /// `joined` always comes first, because it carries the token; who is admitted already stood at the very front.
-    private func greet(_ queue: LiveQueue, _ snapshot: QueueSnapshot) {
+    private func greet(_ queue: LiveQueue, _ snapshot: QueueSnapshot, isNew: Bool) {
         let standing = snapshot.state.standing(ticket)
         guard standing != .gone else { return settle() }
         let (now, position) = (live.server.clock.now(), snapshot.state.position(ticket) ?? 1)
@@ -170,7 +171,8 @@ extension LiveVisitor {
             send { LiveFrames.announcement(announcement, into: &$0) }
         }
         if let since = live.staleSince { send { LiveFrames.state(staleSince: since, into: &$0) } }
-        if case .admitted(let until) = standing { admit(until: until) }
+        // Who has just joined and is in was let in by the last events, if not by the very last.
+        if case .admitted(let until) = standing { admit(until: until, at: isNew ? snapshot.state.lastEventAt : nil) }
     }
 
     private func turnedAway(_ problem: Problem) {

@@ -100,6 +100,7 @@ final class LiveVisitor: ConnectionHandler {
     }
 
     func connectionClosed(_ connection: Connection) {
+        if phase != .over { live.server.measurements.closes.closed(CloseCode.abnormal.rawValue) }
         phase = .gone
         live.connectionClosed(connection)
         live.server.measurements.openVisitors.decrement()
@@ -128,6 +129,7 @@ final class LiveVisitor: ConnectionHandler {
     func end(_ close: LiveClose) {
         guard phase != .over, phase != .gone else { return }
         phase = .over
+        live.server.measurements.closes.closed(close.rawValue)
         connection.dropReplaceable()
         connection.deadline = live.loop.second + live.server.settings.closeSeconds
         if let frame = webSocket.close(close.code, close.reason) { connection.sendLast(frame) }
@@ -181,7 +183,9 @@ final class LiveVisitor: ConnectionHandler {
     // MARK: What becomes of a session
 
     /// The turn has come.
-    func admit(until: Timestamp) {
+    ///
+    /// - Parameter moment: when it came; nil where that was while nobody was connected.
+    func admit(until: Timestamp, at moment: Timestamp? = nil) {
         guard phase == .waiting, let queue else { return }
         phase = .admitted
         connection.dropReplaceable()
@@ -194,13 +198,19 @@ final class LiveVisitor: ConnectionHandler {
             else {
                 return bound.onLoop.end(.slowConsumer)  // Never seen to fail; the client comes back and is told again.
             }
-            bound.onLoop.sendAdmission(admission, record, until)
+            bound.onLoop.sendAdmission(admission, record, until, at: moment)
         }
     }
 
-    private func sendAdmission(_ admission: String, _ record: QueueRecord, _ until: Timestamp) {
+    private func sendAdmission(_ admission: String, _ record: QueueRecord, _ until: Timestamp, at moment: Timestamp?) {
         guard phase == .admitted else { return }
-        live.server.measurements.admissions.increment()
+        let measurements = live.server.measurements
+        measurements.admissions.increment()
+        if let moment {
+            measurements.admissionDelaySeconds.record(live.server.clock.now() - moment)
+            // A session's id says when it was made.
+            measurements.visitorWaitSeconds.record(moment - session.madeAt)
+        }
         send { LiveFrames.admitted(admission, redirect: record.redirect(with: admission), expiresAt: until, into: &$0) }
     }
 
@@ -236,4 +246,9 @@ extension QueueRecord {
     func redirect(with admission: String) -> String? {
         redirectURL.map { $0 + ($0.contains("?") ? "&" : "?") + "admission=" + admission }
     }
+}
+
+extension Metrics.Timer {
+    /// A span of queues' time, which may run a little behind another's.
+    func record(_ span: Timestamp.Span) { recordNanoseconds(1_000 * max(0, span.microseconds)) }
 }

@@ -16,7 +16,8 @@ struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Somebody else has made a row with this key meanwhile.
     var isUniqueViolation: Bool { state == "23505" }
     /// Two transactions stood in each other's way, and this one was chosen to give way.
-    var isGivingWay: Bool { state == "40001" || state == "40P01" }
+    var isGivingWay: Bool { state == "40001" || isDeadlock }
+    var isDeadlock: Bool { state == "40P01" }
 
     var description: String { state.map { "\(message) (\($0))" } ?? message }
 }

@@ -67,7 +67,7 @@ final class PostgresPool {
 
     private func tellLoad(waited: UInt64 = 0) {
         load.value.withLock { load in
-            (load.connections, load.busy, load.waiting) = (total, busy, waiting.count)
+            (load.connections, load.limit, load.busy, load.waiting) = (total, settings.connections, busy, waiting.count)
             load.longestWaitSeconds = max(load.longestWaitSeconds, Double(waited) / 1e9)
         }
     }
@@ -78,6 +78,7 @@ final class PostgresPool {
         connection.run(
             .init(calls: request.calls, nanoseconds: request.nanoseconds) { [weak self] result in
                 self?.takeBack(connection)
+                if case .failure(let error) = result, error.isDeadlock { self?.load.value.withLock { $0.deadlocks += 1 } }
                 request.completed(result)
             })
     }

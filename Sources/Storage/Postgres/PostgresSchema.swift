@@ -8,6 +8,7 @@ enum PostgresSchema {
         (5, "what instances can take in", fifth),
         (6, "readers by name", sixth),
         (7, "a queue is kept for who lost it often", seventh),
+        (8, "trends", eighth),
     ]
     static var newest: Int64 { migrations.last!.version }
 
@@ -16,6 +17,7 @@ enum PostgresSchema {
         "queues_pkey", "idx_queues_slug", "idx_queues_tenant_active", "user_sessions_pkey", "idx_user_sessions_id",
         "idx_user_sessions_queue_status", "idx_user_sessions_user", "log_pkey", "announcements_pkey", "receipts_pkey", "consumers_pkey",
         "instances_pkey", "keys_pkey", "keys_hash_key", "tenants_pkey", "secrets_pkey", "schema_migrations_pkey",
+        "system_hours_pkey", "marks_pkey",
     ]
 
     private static let first: [StaticString] = [
@@ -126,5 +128,20 @@ enum PostgresSchema {
 
     private static let seventh: [StaticString] = [
         "ALTER TABLE queues ADD COLUMN reserved_by uuid, ADD COLUMN reserved_until timestamptz"
+    ]
+
+    /// An instance's own doing is no tenant's.
+    private static let eighth: [StaticString] = [
+        """
+        CREATE TABLE system_hours (
+            hour bigint NOT NULL, instance uuid NOT NULL, requests bigint NOT NULL, failed bigint NOT NULL, period text NOT NULL,
+            PRIMARY KEY (hour, instance)
+        )
+        """,
+        """
+        CREATE TABLE marks (
+            id uuid NOT NULL, tenant_id uuid NOT NULL, at timestamptz NOT NULL, text text NOT NULL, PRIMARY KEY (tenant_id, at, id)
+        )
+        """,
     ]
 }

@@ -7,6 +7,7 @@ enum SQLiteSchema {
         migrator.registerMigration("1 queues, sessions, log") { try $0.execute(sql: first) }
         migrator.registerMigration("2 instances") { try $0.execute(sql: second) }
         migrator.registerMigration("3 readers by name") { try $0.execute(sql: third) }
+        migrator.registerMigration("4 trends") { try $0.execute(sql: fourth) }
         return migrator
     }
 
@@ -76,6 +77,17 @@ enum SQLiteSchema {
         CREATE TABLE consumers (
             queue_id BLOB NOT NULL, name TEXT NOT NULL, tenant_id BLOB NOT NULL, seq INTEGER NOT NULL, confirmed_at INTEGER NOT NULL,
             PRIMARY KEY (queue_id, name)
+        ) WITHOUT ROWID;
+        """
+
+    private static let fourth = """
+        CREATE TABLE system_hours (
+            hour INTEGER NOT NULL, instance BLOB NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL, period TEXT NOT NULL,
+            PRIMARY KEY (hour, instance)
+        ) WITHOUT ROWID;
+        CREATE TABLE marks (
+            id BLOB NOT NULL, tenant_id BLOB NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
+            PRIMARY KEY (tenant_id, at, id)
         ) WITHOUT ROWID;
         """
 }

@@ -7,6 +7,7 @@ public import QueueService
 /// machine. One writer, as SQLite has it; readers go beside it and see whole transactions.
 public final class SQLiteStore: QueueStore {
     public var isShared: Bool { false }
+    public var folder: String? { (pool.path as NSString).deletingLastPathComponent }
     let pool: DatabasePool
     private let lock: FileLock?
 

@@ -1,9 +1,13 @@
 """What /metrics says, read by Prometheus' own tool: names, units, help texts, and that strangers cannot make series."""
 
+import json
 import re
+import socket
 import subprocess
 
-from harness import Server
+from websockets.sync.client import connect
+
+from harness import Server, wait_for
 
 
 def series(text):
@@ -64,6 +68,40 @@ with Server() as server:
     assert seen['stanchion_loop_busy_seconds_total{loop="0"}'] > 0
     counted = [value for name, value in seen.items() if name.startswith("stanchion_network_received_bytes_total")]
     assert 1_000 < sum(counted) < 100_000, counted
+
+# What happens to people: one is told of the admission and leaves, one does not come, one breaks the protocol.
+with Server() as server:
+    queue = server.queue(slug="fast", releaseRatePerMinute=6_000, admissionTTLSeconds=10)["id"]
+
+    def count(name):
+        return server.metric(f"stanchion_{name}")
+
+    with connect(server.live, subprotocols=["stanchion.v1"]) as visitor:
+        visitor.send(json.dumps({"type": "join", "queue": "fast"}))
+        while json.loads(visitor.recv(10))["type"] != "admitted":
+            pass
+    wait_for(lambda: count('websocket_closes_total{code="1000"}') == 1, what="the client's close")
+    assert count("admission_delay_seconds_count") == 1 and count("visitor_wait_seconds_count") == 1
+    assert 0 <= count("visitor_wait_seconds_sum") < 10 and count("admission_delay_seconds_sum") < 10
+    with connect(server.live, subprotocols=["stanchion.v1"]) as visitor:
+        visitor.send("nonsense")
+        assert json.loads(visitor.recv(10))["type"] == "error"
+    wait_for(lambda: count('websocket_closes_total{code="4503"}') == 1, what="the server's close")
+    visitor = socket.create_connection(("127.0.0.1", server.port))
+    visitor.sendall(b"GET /v1/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+    assert visitor.recv(1_000).startswith(b"HTTP/1.1 101")
+    visitor.close()
+    wait_for(lambda: count('websocket_closes_total{code="1006"}') == 1, what="an end without a close frame")
+    ends = {name: value for name, value in series(server.call("GET", "/metrics")[2].decode()).items() if "closes_total" in name}
+    assert sum(ends.values()) == 3, ends
+    session = server.good("POST", f"/v1/queues/{queue}/join", {"user": "one"})["session"]
+    wait_for(lambda: count("release_lag_seconds_count") >= 1 or count('events_total{type="admitted"}') == 2, what="a second admission")
+    server.good("POST", f"/v1/sessions/{session}/complete")
+    wait_for(lambda: count('events_total{type="no_show"}') == 1, 20, "the first one's time to come")
+    assert count('events_total{type="completed"}') == 1 and count('events_total{type="joined"}') == 2
+    assert server.call("POST", f"/v1/sessions/{session}/complete")[0] == 200
+    assert server.call("POST", "/v1/queues/demo/join", {"lane": "none"}) and count('commands_total{outcome="failed"}') == 0
 
 # As many of them as a setting allows, and the others together; a queue that is gone has none.
 with Server("--metrics-queues", "3") as server:

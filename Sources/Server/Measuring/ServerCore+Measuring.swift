@@ -24,13 +24,17 @@ extension ServerCore {
 
     private func measure() async {
         let load = store.takeLoad()
+        let longest = noteLongest(load)
         measurements.storeConnections.set(load.connections)
         measurements.storeConnectionsBusy.set(load.busy)
         measurements.storeRequestsWaiting.set(load.waiting)
-        measurements.storeWaitMaxSeconds.set(load.longestWaitSeconds)
+        measurements.storeWaitMaxSeconds.set(longest.wait)
+        measurements.longestTurnSeconds.set(longest.turn)
+        measurements.registry.set(
+            "stanchion_store_deadlocks_total", .counter, "Transactions that stood in each other's way and were ended for it.",
+            Double(load.deadlocks))
         measurements.instances.set(await service.instanceCount)
         measurements.replicaLagEvents.set(await service.lags.values.max() ?? 0)
-        for (level, count) in await service.takeCacheReads() { measurements.read(count, from: level) }
         measurements.openConnections.set(limits.connectionCount)
         measureState(isStoreAway: await service.outage != nil)
         measureLoops()
@@ -50,7 +54,6 @@ extension ServerCore {
 
     private func measureLoops() {
         let loops = loops.withLock { $0.map(\.loop) }
-        measurements.longestTurnSeconds.set(Double(loops.map { $0.figures.takeLongestTurn() }.max() ?? 0) / 1e9)
         func set(_ name: String, _ help: String, _ value: (LoopFigures) -> Double) {
             measurements.registry.set(name, .counter, help, loops.map { (labels: [("loop", "\($0.index)")], value: value($0.figures)) })
         }

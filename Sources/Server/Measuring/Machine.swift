@@ -1,0 +1,24 @@
+import Foundation
+import Glibc
+
+/// What the machine has.
+enum Machine {
+    static let processors = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+
+    /// Of the fastest network interface that says so; 0: none does.
+    static let networkBytesPerSecond: Double = {
+        let folder = "/sys/class/net"
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        let speeds = names.compactMap { name in
+            (try? String(contentsOfFile: "\(folder)/\(name)/speed", encoding: .utf8)).flatMap { Double($0.dropLast()) }
+        }
+        return (speeds.max().map { max(0, $0) } ?? 0) * 1e6 / 8  // It is given in Mbit/s; -1: not known.
+    }()
+
+    /// 0 to 1; nil where it cannot be asked.
+    static func usedShare(ofDiskAt folder: String) -> Double? {
+        var status = statvfs()
+        guard statvfs(folder.isEmpty ? "." : folder, &status) == 0, status.f_blocks > 0 else { return nil }
+        return 1 - Double(status.f_bavail) / Double(status.f_blocks)
+    }
+}

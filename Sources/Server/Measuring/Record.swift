@@ -1,0 +1,123 @@
+import EventLoop
+import Logging
+import QueueEngine
+import QueueService
+import Synchronization
+import Telemetry
+
+/// What this server remembers of its own doing.
+struct Record: Sendable {
+    var history = History(elapsed: Record.elapsed)
+    var longestTurn = Longest()
+    var longestWait = Longest()
+    /// Of all instances, as of the last time that the store was told and asked.
+    var budget: ErrorBudget?
+
+    private static let began = EventLoop.monotonicNow()
+    /// Seconds on a clock that runs evenly, from about the start: so what is counted by it begins with nothing.
+    static var elapsed: Double {
+        let began = began  // Set at the first look, and so before the next line's.
+        return Double(EventLoop.monotonicNow() - began) / 1e9
+    }
+}
+
+/// Every ten seconds a period ends; every minute the store is told of the present hour, and asked for the month's errors.
+extension ServerCore {
+    /// Until the task is cancelled.
+    func keepRecord() async {
+        await askStore()
+        for step in 1... {
+            try? await Task.sleep(for: .seconds(History.step))
+            guard !Task.isCancelled else { break }
+            await endPeriod()
+            if step % 6 == 0, await tellStore() { await askStore() }
+        }
+        // By a task that is not cancelled: a store may give up what is asked by one that is.
+        await Task.detached { [self] in
+            await endPeriod()
+            _ = await tellStore()
+        }.value
+    }
+
+    private func endPeriod() async {
+        _ = noteLongest(store.takeLoad())
+        let (counts, levels) = (readCounts(), await readLevels())
+        let now = clock.timeOfDay(clock.now()).seconds
+        record.withLock { record in
+            record.history.note(counts, levels, elapsed: Record.elapsed, now: now)
+            record.longestTurn.step()
+            record.longestWait.step()
+        }
+    }
+
+    /// False where it does not know it now: it is told again in a minute.
+    private func tellStore() async -> Bool {
+        guard await service.outage == nil else { return false }
+        let hours = record.withLock { $0.history.unstored }
+        do throws(StoreError) {
+            try await store.keep(
+                hours.map { StoredHour(number: $0.number, period: $0.period) }, of: service.instance,
+                since: presentHour - 24 * settings.trendDays)
+            record.withLock { $0.history.stored(hours) }
+            return true
+        } catch {
+            log.info("the store was not told of this hour", metadata: ["error": "\(error)"])
+            return false
+        }
+    }
+
+    private func askStore() async {
+        guard let (all, failed) = try? await store.requests(since: presentHour - 24 * ErrorBudget.days) else { return }
+        record.withLock { $0.budget = ErrorBudget(requests: all, failed: failed) }
+    }
+
+    /// Hours since 1970.
+    var presentHour: Int { Int(clock.timeOfDay(clock.now()).seconds / 3_600) }
+
+    /// Takes what was longest since the last look, whoever looks, and says what was longest lately.
+    func noteLongest(_ load: StoreLoad) -> (turn: Double, wait: Double) {
+        let turn = loops.withLock { $0.map { $0.loop.figures.takeLongestTurn() }.max() ?? 0 }
+        return record.withLock { record in
+            record.longestTurn.note(Double(turn) / 1e9)
+            record.longestWait.note(load.longestWaitSeconds)
+            return (record.longestTurn.value, record.longestWait.value)
+        }
+    }
+
+    // MARK: What is read off
+
+    private func readCounts() -> Counts {
+        let registry = measurements.registry
+        var counts = Counts()
+        counts.requests = registry.distribution(of: "stanchion_http_request_duration_seconds")
+        counts.failedRequests = registry.count(of: "stanchion_http_requests_total", where: ("class", "5xx"))
+        counts.statements = registry.distribution(of: "stanchion_store_operation_duration_seconds")
+        counts.deadlocks = Int64(store.takeLoad().deadlocks)
+        counts.commands = registry.count(of: "stanchion_commands_total")
+        counts.failedCommands = registry.count(of: "stanchion_commands_total", where: ("outcome", CommandOutcome.failed.rawValue))
+        counts.joins = registry.count(of: "stanchion_joins_total")
+        counts.admissions = registry.distribution(of: "stanchion_admission_delay_seconds")
+        (counts.admitted, counts.waitedSeconds) = registry.totals(of: "stanchion_visitor_wait_seconds")
+        counts.processorSeconds = Double(EventLoop.processTime()) / 1e9
+        counts.machineSeconds = Record.elapsed * Double(Machine.processors)
+        counts.networkBytes = loops.withLock { loops in
+            loops.reduce(0) { $0 + Double($1.loop.figures.bytesReceived.now + $1.loop.figures.bytesSent.now) }
+        }
+        counts.networkRoom = Record.elapsed * Machine.networkBytesPerSecond
+        return counts
+    }
+
+    private func readLevels() async -> Levels {
+        var levels = Levels()
+        let queues = await service.snapshots
+        levels.visitors = Double(limits.connectionCount)
+        levels.queues = Double(queues.count)
+        levels.waiting = queues.reduce(0) { $0 + Double($1.state.waitingCount) }
+        levels.inside = queues.reduce(0) { $0 + Double($1.state.admitted.count) }
+        let load = store.takeLoad()
+        if load.limit > 0 { levels.pool = Double(load.busy) / Double(load.limit) }
+        levels.memory = memory.figures().map { Double($0.used) / Double($0.limit) }
+        levels.disk = store.folder.flatMap { Machine.usedShare(ofDiskAt: $0) }
+        return levels
+    }
+}

@@ -1,0 +1,108 @@
+/// A key performance indicator: what is looked at, what it should be, and from where on it is bad.
+public struct KPI: Sendable {
+    public enum State: String, Sendable, Codable, CaseIterable {
+        case ok, warning, critical
+        /// Nothing happened that could be judged. Not the same as ok.
+        case noData = "no_data"
+    }
+
+    public enum Unit: String, Sendable { case seconds, share, perMinute = "per_minute", people }
+
+    public let group: String
+    public let name: String
+    public let unit: Unit
+    public let target: Double
+    private let judge: @Sendable (Double, Period) -> State
+    private let measure: @Sendable (Period) -> Double?
+
+    /// The value, nil where there is no data, and what is to be thought of it.
+    public func look(at period: Period?) -> (value: Double?, state: State) {
+        guard let period, let value = measure(period) else { return (nil, .noData) }
+        return (value, judge(value, period))
+    }
+
+    /// The less the better.
+    ///
+    /// - Parameters:
+    ///   - warning: above this it is not ok; nil: above the target.
+    ///   - critical: above this it is critical; nil: it never is.
+    private init(
+        _ group: String, _ name: String, _ unit: Unit, _ target: Double, warning: Double? = nil, critical: Double?,
+        _ measure: @escaping @Sendable (Period) -> Double?
+    ) {
+        (self.group, self.name, self.unit, self.target, self.measure) = (group, name, unit, target, measure)
+        judge = { value, _ in
+            if let critical, value > critical { return .critical }
+            return value > warning ?? target ? .warning : .ok
+        }
+    }
+
+    /// A rate that must be held where it is asked for: what is below the target is bad only where the machine gives no more.
+    private init(_ group: String, _ name: String, atLeast target: Double, _ measure: @escaping @Sendable (Period) -> Double?) {
+        (self.group, self.name, unit, self.target, self.measure) = (group, name, .perMinute, target, measure)
+        judge = { value, period in
+            guard value < target, let busy = period.processorShare else { return .ok }
+            return busy > 0.95 ? .critical : busy > 0.8 ? .warning : .ok
+        }
+    }
+
+    /// All of them. What is slow is what takes longer than half a second.
+    public static let all: [KPI] = [
+        KPI("api", "response_time_p95", .seconds, 2, warning: 1.5, critical: 2) { $0.counts.requests.quantile(0.95) },
+        KPI("api", "response_time_p99", .seconds, 5, warning: 3.75, critical: 5) { $0.counts.requests.quantile(0.99) },
+        KPI("api", "throughput", atLeast: 10_000) { $0.perMinute($0.counts.requests.total) },
+        KPI("api", "error_rate", .share, 0.001, critical: 0.01) { $0.errorShare },
+
+        KPI("database", "query_time_p95", .seconds, 0.5, warning: 0.375, critical: 0.5) { $0.counts.statements.quantile(0.95) },
+        KPI("database", "connection_pool_utilization", .share, 0.8, critical: 0.95) { $0.mean.pool },
+        KPI("database", "slow_query_rate", .share, 0.01, critical: 0.05) { $0.counts.statements.share(above: 0.5) },
+        KPI("database", "deadlock_rate", .share, 0.001, critical: 0.01) { share($0.counts.deadlocks, of: $0.counts.statements.total) },
+
+        KPI("queue", "processing_time_avg", .seconds, 30, warning: 15, critical: 30) { $0.counts.admissions.mean },
+        // A line is as long as there are people who come: that many wait is no fault, but more than was planned for.
+        KPI("queue", "queue_length_avg", .people, 100, critical: nil) { $0.mean.queues > 0 ? $0.mean.waiting / $0.mean.queues : nil },
+        KPI("queue", "throughput_per_minute", atLeast: 1_000) { $0.perMinute($0.counts.joins) },
+        KPI("queue", "error_rate", .share, 0.005, critical: 0.05) { share($0.counts.failedCommands, of: $0.counts.commands) },
+
+        KPI("system", "cpu_utilization", .share, 0.7, critical: 0.8) { $0.processorShare },
+        KPI("system", "memory_utilization", .share, 0.8, warning: 0.75, critical: 0.85) { $0.mean.memory },
+        KPI("system", "disk_utilization", .share, 0.85, critical: 0.95) { $0.mean.disk },
+        KPI("system", "network_utilization", .share, 0.6, critical: 0.8) { $0.networkShare },
+    ]
+
+    private static func share(_ part: Int64, of all: Int64) -> Double? { all > 0 ? Double(part) / Double(all) : nil }
+}
+
+extension Period {
+    /// Of the machine's processors.
+    public var processorShare: Double? { counts.machineSeconds > 0 ? counts.processorSeconds / counts.machineSeconds : nil }
+    /// Of the fastest network interface.
+    public var networkShare: Double? { counts.networkRoom > 0 ? counts.networkBytes / counts.networkRoom : nil }
+    /// Seconds from joining to being let in; nil where nobody was.
+    public var meanWait: Double? { counts.admitted > 0 ? counts.waitedSeconds / Double(counts.admitted) : nil }
+    public var errorShare: Double? {
+        counts.requests.total > 0 ? Double(counts.failedRequests) / Double(counts.requests.total) : nil
+    }
+
+    /// nil where there was nothing.
+    public func perMinute(_ count: Int64) -> Double? { count > 0 && seconds > 0 ? 60 * Double(count) / seconds : nil }
+}
+
+/// How much of what may fail has not failed yet, where 99.9 % of requests must not over 30 days.
+public struct ErrorBudget: Sendable, Equatable {
+    public static let promise = 0.999
+    public static let days = 30
+
+    public let requests: Int64
+    public let failed: Int64
+
+    public init(requests: Int64, failed: Int64) { (self.requests, self.failed) = (requests, failed) }
+
+    /// 1: all of it; below 0: more has failed than may. nil where nothing was asked.
+    public var left: Double? { requests > 0 ? 1 - Double(failed) / (Double(requests) * (1 - ErrorBudget.promise)) : nil }
+
+    public var state: KPI.State {
+        guard let left else { return .noData }
+        return left <= 0 ? .critical : left < 0.25 ? .warning : .ok
+    }
+}

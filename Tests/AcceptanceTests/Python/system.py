@@ -1,0 +1,107 @@
+"""Key figures, the last hour, and days: of what really happened, over a restart and a store that is away."""
+
+import os
+import threading
+import time
+from datetime import datetime, timezone
+
+from databases import Postgres, psql
+from harness import Server, wait_for
+
+
+def windows(server, name):
+    kpis = server.good("GET", "/v1/system/kpis")["kpis"]
+    return {one["minutes"]: one for one in next(kpi for kpi in kpis if kpi["name"] == name)["windows"]}
+
+
+def refused(server):
+    integrator = server.good("POST", "/v1/keys", {"role": "integrator"})["key"]
+    for method, path in [("GET", "kpis"), ("GET", "history"), ("GET", "trends"), ("POST", "marks")]:
+        assert server.call(method, f"/v1/system/{path}", key=None)[0] == 401
+        assert server.call(method, f"/v1/system/{path}", {} if method == "POST" else None, key=integrator)[0] == 403
+    for path in ["history?minutes=0", "history?minutes=61", "history?points=x", "trends?days=0", "trends?days=61"]:
+        status, _, problem = server.call("GET", f"/v1/system/{path}")
+        assert (status, problem["code"]) == (400, "invalid_parameter"), path
+    for body in [{}, {"text": ""}, {"text": "a" * 201}, {"text": "a", "at": "now"}]:
+        assert 400 <= server.call("POST", "/v1/system/marks", body)[0] < 500, body
+
+
+def knows_nothing_yet(server):
+    """No data is not ok."""
+    for kpi in server.good("GET", "/v1/system/kpis")["kpis"]:
+        assert {(one["value"], one["state"]) for one in kpi["windows"]} == {(None, "no_data")}, kpi
+    assert server.good("GET", "/v1/system/history")["points"] == []
+
+
+def is_served(server):
+    """Without a pause, so that each window has something in it."""
+    queue = server.queue(slug="line")["id"]
+    over = threading.Event()
+
+    def ask():
+        while not over.is_set():
+            server.call("POST", f"/v1/queues/{queue}/join", {})
+            over.wait(0.05)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    return lambda: (over.set(), thread.join())
+
+
+def of_the_machine(server):
+    for name in ["api.response_time_p95", "database.query_time_p95", "system.cpu_utilization", "system.memory_utilization"]:
+        for window in windows(server, name).values():
+            assert window["value"] > 0 and window["state"] != "no_data", (name, window)
+    assert windows(server, "api.error_rate")[1] | {"seconds": 0} == {"minutes": 1, "seconds": 0, "value": 0, "state": "ok"}
+    # Nobody was let in: nothing is known of how long that takes.
+    assert windows(server, "queue.processing_time_avg")[60]["state"] == "no_data"
+
+
+if os.environ.get("STORE") != "postgres":
+    with Server() as server:
+        knows_nothing_yet(server)
+        refused(server)
+        end = is_served(server)
+        wait_for(lambda: windows(server, "api.response_time_p95")[1]["value"], 40, "the first period's end")
+        of_the_machine(server)
+        assert 0 < windows(server, "system.disk_utilization")[1]["value"] < 1
+        assert windows(server, "database.connection_pool_utilization")[1]["state"] == "no_data"
+        mark = server.good("POST", "/v1/system/marks", {"text": "a new release"})
+        end()
+        points = server.good("GET", "/v1/system/history?minutes=5&points=3")["points"]
+        assert 1 <= len(points) <= 3 and points[0]["joinsPerMinute"] > 0 and points[0]["responseP95"] > 0
+        used = 0.0
+        for point in server.good("GET", "/v1/system/history")["points"]:
+            used += point["processor"] * point["seconds"] * os.cpu_count()
+        all_of_it = server.metric("process_cpu_seconds_total")
+        assert 0.1 * all_of_it < used < all_of_it + 0.05, (used, all_of_it)
+        joined = server.metric("stanchion_joins_total")
+
+        # What it did is there when it comes back, and goes on.
+        assert server.stop() == 0
+        server.start()
+        found = server.good("GET", "/v1/system/trends?days=1")
+        assert found["marks"] == [mark]
+        told = sum(point["joinsPerMinute"] * point["seconds"] / 60 for point in found["points"])
+        assert abs(told - joined) < 0.5, (told, joined)
+        budget = wait_for(lambda: server.good("GET", "/v1/system/kpis")["errorBudget"], what="the budget")
+        assert budget["requests"] >= joined and budget["failed"] == 0 and (budget["left"], budget["state"]) == (1, "ok")
+else:
+    # Errors of the store are errors of the queue, and of the month's budget, once it is back.
+    with Postgres() as postgres, Server("--lease-seconds", "5", database=postgres.uri()) as server:
+        end = is_served(server)
+        wait_for(lambda: windows(server, "api.response_time_p95")[1]["value"], 40, "the first period's end")
+        of_the_machine(server)
+        assert 0 <= windows(server, "database.connection_pool_utilization")[1]["value"] <= 1
+        postgres.stop("fast")
+        wait_for(lambda: windows(server, "queue.error_rate")[1]["state"] == "critical", 40, "joins that fail")
+        assert windows(server, "api.error_rate")[1]["state"] == "critical"
+        assert server.call("POST", "/v1/system/marks", {"text": "away"})[0] == 503
+        assert server.call("GET", "/v1/system/trends")[0] == 503
+        postgres.start()
+        end()
+        budget = wait_for(lambda: (found := server.good("GET", "/v1/system/kpis")["errorBudget"])["failed"] and found, 90, "failed requests in the budget")
+        assert budget["left"] < 0 and budget["state"] == "critical"
+        hour = datetime.now(timezone.utc).timestamp() // 3600
+        rows = psql(postgres.uri(), "SELECT hour, requests > 0, failed > 0 FROM system_hours").split()
+        assert rows and all(row.endswith("|t|t") and hour - float(row.split("|")[0]) <= 1 for row in rows), rows
