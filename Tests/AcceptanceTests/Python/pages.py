@@ -1,6 +1,7 @@
 """The pages in a real browser."""
 
 import json
+import re
 import signal
 import sys
 
@@ -170,6 +171,39 @@ def console(server, browser):
     made.close()
 
 
+def load(server, browser):
+    """Charts and key figures of what really happens, a mark, and what it says of an hour that the store knows."""
+    queue = server.queue(slug="busy", name="Busy", releaseRatePerMinute=600)["id"]
+    for number in range(20):
+        server.good("POST", f"/v1/queues/{queue}/join", {"user": f"busy{number}"})
+    page = open_page(context(browser), f"{server.url}/console/load")
+    page.locator("#key").fill("wrong-key")
+    page.locator("#sign-in button").click()
+    expect(page.locator("#problem")).to_have_text("This key is not valid.")
+    page.locator("#key").fill(KEY)
+    page.locator("#sign-in button").click()
+    # A period ends every ten seconds, and the page looks as often.
+    line = page.locator("#live figure", has=page.get_by_text("Response time")).locator("path.line0")
+    expect(line).to_have_count(1, timeout=30_000)
+    row = page.locator("#kpis tr", has=page.get_by_role("rowheader", name="api response time p95"))
+    expect(row.locator("td").nth(1)).to_contain_text("ms, ok")
+    expect(row.locator("td").nth(1)).to_have_class("ok")
+    expect(page.locator("#kpis tr", has=page.get_by_text("network utilization")).locator("td").last).not_to_contain_text("ok")
+    page.locator("#text").fill("twice the pace")
+    page.locator("#mark button").click()
+    expect(page.locator("#done")).to_have_text("Set.")
+    expect(page.locator("#effects td", has_text="twice the pace")).to_be_visible()
+    expect(page.locator("#live figure svg").first).to_have_attribute("aria-label", re.compile("Response time: 95 % [0-9.]+ ms"))
+    axe(page, "load")
+    if PICTURES:
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.screenshot(path=f"{PICTURES}/load.png", full_page=True)
+    page.reload()
+    expect(page.locator("#work")).to_be_visible()
+    assert not page.errors, page.errors
+    page.context.close()
+
+
 def vectors(server, browser):
     """The display model in JavaScript says what the one in Swift says."""
     page = open_page(context(browser), server.url)
@@ -198,13 +232,15 @@ def weight(server):
         assert server.call("GET", "/" + path, key=None, headers={"If-None-Match": headers["ETag"]})[0] == 304
         total += len(body)
     assert total < 40_000, total
+    charts = [server.call("GET", "/" + path, key=None) for path in ("console/load", "assets/charts.js", "assets/charts.css", "assets/style.css")]
+    assert all(status == 200 for status, _, _ in charts) and sum(len(body) for _, _, body in charts) < 60_000
 
 
 with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
     with Server("--loops", "2") as server:
         weight(server)
-        for story in (vectors, visitor, redirects, looks, console):
+        for story in (vectors, visitor, redirects, looks, console, load):
             print(story.__name__, flush=True)
             story(server, browser)
     browser.close()
