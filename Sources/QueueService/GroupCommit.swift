@@ -2,6 +2,7 @@ import Logging
 import Metrics
 import QueueEngine
 import Telemetry
+import Tracing
 
 /// What waits together is committed together.
 extension QueueService {
@@ -11,6 +12,8 @@ extension QueueService {
     func perform<R: Sendable>(
         on queue: QueueID, _ body: @escaping (inout Decision) throws(ServiceError) -> R
     ) async throws(ServiceError) -> R {
+        let traced = slow?.begin("queue.commit")
+        defer { traced?.end() }
         do throws(ServiceError) {
             let result = try await performUncounted(on: queue, body)
             measurements.became(.done)
@@ -43,8 +46,11 @@ extension QueueService {
         // During an outage what must not be lost waits for the beat that finds the store back.
         guard !isCommitting, outage == nil else { return }
         isCommitting = true
-        Task { await commitAll() }
+        // It goes on for others, too: it is no part of what was asked by whoever came first.
+        InstrumentationContext.$current.withValue(nil) { start() }
     }
+
+    private func start() { Task { await commitAll() } }
 
     /// Commits batch after batch until nothing waits. While one is in the store's hands the next one gathers.
     private func commitAll() async {

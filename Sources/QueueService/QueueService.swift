@@ -36,6 +36,7 @@ public actor QueueService {
     /// Those who wait for somebody who looks for the same.
     var loading: [CacheKey: [CheckedContinuation<Void, Never>]] = [:]
     let measurements: QueueMeasurements
+    let slow: SlowOperations?
     var pending: [any PendingCommand] = []
     var isCommitting = false
     /// Queues that are kept for another instance just now.
@@ -63,7 +64,7 @@ public actor QueueService {
         instance: InstanceID? = nil, executor: any SerialExecutor, store: any QueueStore, bus: any EventBus, clock: any ServiceClock,
         random: any RandomSource, lease: LeaseSettings = LeaseSettings(), shared: (any SharedCache)? = nil,
         logAge: Timestamp.Span? = nil, cacheCapacity: Int = 100_000, measurements: QueueMeasurements = QueueMeasurements(),
-        log: Logger
+        slow: SlowOperations? = nil, log: Logger
     ) {
         self.instance = instance ?? random.identifier(at: clock.now())
         self.lease = lease
@@ -71,6 +72,7 @@ public actor QueueService {
         self.logAge = logAge
         memory = MemoryCache(capacity: cacheCapacity)
         self.measurements = measurements
+        self.slow = slow
         self.executor = executor
         self.store = store
         self.bus = bus

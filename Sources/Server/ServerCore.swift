@@ -18,6 +18,8 @@ final class ServerCore: Sendable {
     let limits: AddressLimits
     let memory = MemoryGuard()
     let measurements: Measurements
+    /// nil: nothing is traced.
+    let slow: SlowOperations?
     let log: Logger
     private let secrets: Lock<(tokens: SessionTokens, admissions: AdmissionSigner)>
     /// What TLS connections begin with from here on; nil: plain.
@@ -35,13 +37,14 @@ final class ServerCore: Sendable {
 
     init(
         settings: ServerSettings, store: any QueueStore, service: QueueService, clock: SystemClock, measurements: Measurements,
-        tokens: SessionTokens, admissions: AdmissionSigner, log: Logger
+        slow: SlowOperations?, tokens: SessionTokens, admissions: AdmissionSigner, log: Logger
     ) throws(TLSError) {
         self.settings = settings
         self.store = store
         self.service = service
         self.clock = clock
         self.measurements = measurements
+        self.slow = slow
         self.log = log
         keys = KeyRing(store: store)
         limits = AddressLimits(settings.limits)
@@ -69,7 +72,7 @@ final class ServerCore: Sendable {
     }
 
     func makeRouter() -> Router {
-        var router = Router(allowedOrigins: settings.allowedOrigins, measurements: measurements.http, log: log) { [service] in
+        var router = Router(allowedOrigins: settings.allowedOrigins, measurements: measurements.http, slow: slow, log: log) { [service] in
             await service.knows($0)
         }
         addVisitorRoutes(&router)

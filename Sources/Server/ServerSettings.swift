@@ -21,6 +21,8 @@ public struct ServerSettings: Sendable {
     public var logDays = 0
     /// Entries of logs that are kept in memory for those who read them.
     public var cacheEntries = 100_000
+    /// What takes longer than this is told in the log, in milliseconds; 0: nothing is.
+    public var slowMilliseconds = 1_000
     /// How long what instances did is kept, by the hour, in days.
     public var trendDays = 60
     /// Queues that have metrics of their own; all others share theirs.

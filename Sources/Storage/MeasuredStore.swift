@@ -7,10 +7,13 @@ public import Telemetry
 public struct MeasuredStore: QueueStore {
     private let store: any QueueStore
     private let measurements: StoreMeasurements
+    private let slow: SlowOperations?
 
-    public init(_ store: any QueueStore, _ measurements: StoreMeasurements) {
+    /// - Parameter slow: what it takes is a part of what is traced there.
+    public init(_ store: any QueueStore, _ measurements: StoreMeasurements, slow: SlowOperations? = nil) {
         self.store = store
         self.measurements = measurements
+        self.slow = slow
     }
 
     public var isShared: Bool { store.isShared }
@@ -22,7 +25,11 @@ public struct MeasuredStore: QueueStore {
         _ operation: StoreOperation, _ body: () async throws(StoreError) -> Answer
     ) async throws(StoreError) -> Answer {
         let began = EventLoop.monotonicNow()
-        defer { measurements.took(EventLoop.monotonicNow() - began, operation) }
+        let traced = slow?.begin("store.\(operation.rawValue)")
+        defer {
+            measurements.took(EventLoop.monotonicNow() - began, operation)
+            traced?.end()
+        }
         do throws(StoreError) { return try await body() } catch {
             measurements.failed(StoreFailure(error))
             throw error

@@ -4,10 +4,13 @@ import Metrics
 public struct HTTPMeasurements: Sendable {
     /// One route's. Handles are resolved once, when the route is made.
     public struct Route: Sendable {
+        /// `POST /v1/queues/{id}/join`.
+        public let name: String
         private let seconds: Metrics.Timer
         private let answers: [Counter]
 
         fileprivate init(_ route: String, _ method: String, _ registry: PrometheusRegistry) {
+            name = "\(method) \(route)"
             let labels = [("route", route), ("method", method)]
             seconds = registry.timer(
                 "stanchion_http_request_duration_seconds", "From a request's last byte to its answer.", .latencies, labels)

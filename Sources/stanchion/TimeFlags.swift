@@ -39,6 +39,12 @@ struct TimeFlags: ParsableArguments {
     @Option(help: "How long what instances did is kept for trends, by the hour, in days, 30 at least. Default 60. [STANCHION_TREND_DAYS]")
     var trendDays: String?
 
+    @Option(
+        help:
+            "What takes as long is told in the log with its parts, in milliseconds; 0: nothing is. Default 1000. [STANCHION_SLOW_MILLISECONDS]"
+    )
+    var slowMilliseconds: String?
+
     func read(_ sources: SettingSources, into settings: inout ServerSettings) throws {
         try seconds(sources, "request-seconds", requestSeconds, &settings.requestSeconds)
         try seconds(sources, "keep-alive-seconds", keepAliveSeconds, &settings.keepAliveSeconds)
@@ -50,6 +56,7 @@ struct TimeFlags: ParsableArguments {
         try seconds(sources, "close-seconds", closeSeconds, &settings.closeSeconds)
         try sources.integer("log-days", flag: logDays, in: 0...36_500, &settings.logDays)
         try sources.integer("trend-days", flag: trendDays, in: 30...3_650, &settings.trendDays)
+        try sources.integer("slow-milliseconds", flag: slowMilliseconds, in: 0...600_000, &settings.slowMilliseconds)
         try sources.integer("update-milliseconds", flag: updateMilliseconds, in: 100...60_000, &settings.updateMilliseconds)
     }
 

@@ -57,15 +57,18 @@ struct Router: Sendable {
     private let measurements: HTTPMeasurements
     /// Those that no route is for.
     private let unmatched: HTTPMeasurements.Route
+    private let slow: SlowOperations?
     private let log: Logger
 
     init(
-        allowedOrigins: Set<String>, measurements: HTTPMeasurements, log: Logger, knows: @escaping @Sendable (QueueID) async -> Bool
+        allowedOrigins: Set<String>, measurements: HTTPMeasurements, slow: SlowOperations?, log: Logger,
+        knows: @escaping @Sendable (QueueID) async -> Bool
     ) {
         self.allowedOrigins = allowedOrigins
         self.knows = knows
         self.measurements = measurements
         unmatched = measurements.route("none", method: "any")
+        self.slow = slow
         self.log = log
     }
 
@@ -115,8 +118,11 @@ struct Router: Sendable {
     private func find(_ request: Request, _ measured: inout HTTPMeasurements.Route) async throws -> Response {
         let method: HTTPRequest.Method = request.method == .head ? .get : request.method
         if let index = routes.firstIndex(where: { $0.method == method && $0.matches(request.segments) }) {
-            measured = routes[index].measured
-            return try await routes[index].handler(request, Parameters(segments: request.segments, named: routes[index].named))
+            let route = routes[index]
+            measured = route.measured
+            let parameters = Parameters(segments: request.segments, named: route.named)
+            guard let slow else { return try await route.handler(request, parameters) }
+            return try await slow.trace(route.measured.name) { try await route.handler(request, parameters) }
         }
         var allowed = routes.filter { $0.matches(request.segments) }.map(\.method.rawValue)
         guard !allowed.isEmpty else { throw Problem.notFound }

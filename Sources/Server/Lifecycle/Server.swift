@@ -26,7 +26,10 @@ public final class Server: Sendable {
         _ settings: ServerSettings, store: any QueueStore, serviceLoop: EventLoop, log: Logger
     ) async throws -> Server {
         let measurements = Measurements()
-        let store = MeasuredStore(store, measurements.store)
+        let slow =
+            settings.slowMilliseconds > 0
+            ? SlowOperations(milliseconds: settings.slowMilliseconds, registry: measurements.registry, log: log) : nil
+        let store = MeasuredStore(store, measurements.store, slow: slow)
         let clock = SystemClock(loop: serviceLoop)
         let random = SystemRandom()
         let bootstrap = Bootstrap(store: store, random: random, now: clock.now())
@@ -45,11 +48,11 @@ public final class Server: Sendable {
             instance: instance, executor: serviceLoop, store: store, bus: redis ?? InProcessBus(), clock: clock, random: random,
             lease: lease, shared: redis,
             logAge: settings.logDays > 0 ? .seconds(86_400 * settings.logDays) : nil, cacheCapacity: settings.cacheEntries,
-            measurements: measurements.queues, log: log)
+            measurements: measurements.queues, slow: slow, log: log)
         try await redis?.start()
         let core = try ServerCore(
             settings: settings, store: store, service: service, clock: clock, measurements: measurements,
-            tokens: try await bootstrap.sessionTokens(),
+            slow: slow, tokens: try await bootstrap.sessionTokens(),
             admissions: try await bootstrap.admissions(issuer: settings.issuer), log: log)
         try await core.keys.read()
         try await service.start()
