@@ -73,7 +73,6 @@ let package = Package(
             name: "QueueService",
             dependencies: [
                 "QueueEngine", "Telemetry", logging, .product(name: "Metrics", package: "swift-metrics"),
-                .product(name: "Tracing", package: "swift-distributed-tracing"),
                 .product(name: "HashTreeCollections", package: "swift-collections"),
                 .product(name: "DequeModule", package: "swift-collections"),
             ],

@@ -2,7 +2,6 @@ import Logging
 import Metrics
 import QueueEngine
 import Telemetry
-import Tracing
 
 /// What waits together is committed together.
 extension QueueService {
@@ -47,7 +46,7 @@ extension QueueService {
         guard !isCommitting, outage == nil else { return }
         isCommitting = true
         // It goes on for others, too: it is no part of what was asked by whoever came first.
-        InstrumentationContext.$current.withValue(nil) { start() }
+        Operation.apart { start() }
     }
 
     private func start() { Task { await commitAll() } }

@@ -25,6 +25,8 @@ public struct ServerSettings: Sendable {
     public var slowMilliseconds = 1_000
     /// How long what instances did is kept, by the hour, in days.
     public var trendDays = 60
+    /// Whether anything is counted: without it metrics are what can be read off, and key figures have no data.
+    public var countsMetrics = true
     /// Queues that have metrics of their own; all others share theirs.
     public var metricsQueues = 100
     /// What instances tell each other through; nil: the store alone.

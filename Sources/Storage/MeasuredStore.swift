@@ -27,8 +27,9 @@ public struct MeasuredStore: QueueStore {
         let began = EventLoop.monotonicNow()
         let traced = slow?.begin("store.\(operation.rawValue)")
         defer {
-            measurements.took(EventLoop.monotonicNow() - began, operation)
-            traced?.end()
+            let nanoseconds = EventLoop.monotonicNow() - began
+            measurements.took(nanoseconds, operation)
+            if let traced { traced.end() } else { slow?.took(nanoseconds, "store.\(operation.rawValue)") }
         }
         do throws(StoreError) { return try await body() } catch {
             measurements.failed(StoreFailure(error))

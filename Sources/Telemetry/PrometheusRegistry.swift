@@ -19,7 +19,10 @@ public final class PrometheusRegistry: MetricsFactory {
 
     private let families = Lock([String: Family]())
 
-    public init() {}
+    private let isRecording: Bool
+
+    /// - Parameter isRecording: false: what is counted is thrown away; what is read off is still there.
+    public init(isRecording: Bool = true) { self.isRecording = isRecording }
 
     // MARK: What is measured
 
@@ -70,15 +73,21 @@ public final class PrometheusRegistry: MetricsFactory {
     // MARK: swift-metrics
 
     public func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
-        cell(label, .counter, dimensions) { _ in CounterCell() }
+        isRecording ? cell(label, .counter, dimensions) { _ in CounterCell() } : NOOPMetricsHandler.instance
     }
 
     public func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
-        aggregate ? histogram(label, dimensions) : gaugeCell(label, dimensions)
+        guard isRecording else { return NOOPMetricsHandler.instance }
+        return aggregate ? histogram(label, dimensions) : gaugeCell(label, dimensions)
     }
 
-    public func makeMeter(label: String, dimensions: [(String, String)]) -> any MeterHandler { gaugeCell(label, dimensions) }
-    public func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler { histogram(label, dimensions) }
+    public func makeMeter(label: String, dimensions: [(String, String)]) -> any MeterHandler {
+        isRecording ? gaugeCell(label, dimensions) : NOOPMetricsHandler.instance
+    }
+
+    public func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler {
+        isRecording ? histogram(label, dimensions) : NOOPMetricsHandler.instance
+    }
 
     public func destroyCounter(_ handler: any CounterHandler) {}
     public func destroyMeter(_ handler: any MeterHandler) {}

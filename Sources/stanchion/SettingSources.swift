@@ -26,6 +26,7 @@ struct SettingSources {
         ("statement-seconds", "STATEMENT_SECONDS"), ("database-seconds", "DATABASE_SECONDS"),
         ("lease-seconds", "LEASE_SECONDS"), ("database-read", "DATABASE_READ_URL"),
         ("arrivals-per-second", "ARRIVALS_PER_SECOND"), ("cache-entries", "CACHE_ENTRIES"), ("metrics-queues", "METRICS_QUEUES"),
+        ("metrics", "METRICS"),
         ("log-days", "LOG_DAYS"), ("trend-days", "TREND_DAYS"), ("slow-milliseconds", "SLOW_MILLISECONDS"), ("redis", "REDIS_URL"),
     ]
 

@@ -26,6 +26,9 @@ struct SizeFlags: ParsableArguments {
         help: "Entries of logs that are kept in memory for those who read them. Default 100000. [STANCHION_CACHE_ENTRIES]")
     var cacheEntries: String?
 
+    @Option(help: "Whether anything is counted: on, or off to measure what that costs. Default on. [STANCHION_METRICS]")
+    var metrics: String?
+
     @Option(help: "Queues that have metrics of their own; all others share theirs. Default 100. [STANCHION_METRICS_QUEUES]")
     var metricsQueues: String?
 
@@ -36,6 +39,11 @@ struct SizeFlags: ParsableArguments {
         try bytes(sources, "message-bytes", messageBytes, &settings.messageBytes, least: 512)
         try bytes(sources, "outbox-bytes", outboxBytes, &settings.visitorOutboxBytes, least: 1_024)
         try sources.integer("cache-entries", flag: cacheEntries, in: 0...100_000_000, &settings.cacheEntries)
+        switch sources.text("metrics", flag: metrics) ?? "on" {
+        case "on", "true": settings.countsMetrics = true
+        case "off", "false": settings.countsMetrics = false
+        case let other: throw Failure.setting("metrics is \(other), and must be on or off")
+        }
         try sources.integer("metrics-queues", flag: metricsQueues, in: 0...10_000, &settings.metricsQueues)
         try bytes(sources, "send-buffer-bytes", sendBufferBytes, &settings.visitorSendBufferBytes, least: 4_096)
     }

@@ -24,39 +24,53 @@ import Tracing
     private let lines = Lines()
     private let registry = PrometheusRegistry()
 
+    /// One that has seen something slow.
     private func tracer(milliseconds: Int) -> SlowOperations {
-        SlowOperations(milliseconds: milliseconds, registry: registry, log: Logger(label: "t") { [lines] _ in Handler(lines: lines) })
+        let tracer = SlowOperations(
+            milliseconds: milliseconds, registry: registry, log: Logger(label: "t") { [lines] _ in Handler(lines: lines) })
+        #expect(tracer.begin("nothing yet") == nil)
+        tracer.took(3_600_000_000_000, "the first")
+        return tracer
     }
 
-    private var logged: [Logger.Metadata] { lines.all.withLock { $0 } }
+    private var logged: ArraySlice<Logger.Metadata> { lines.all.withLock { $0.dropFirst() } }
 
-    @Test func whatIsSlowIsToldWithItsParts() async {
+    @Test func whatIsSlowIsToldWithItsParts() async throws {
         let tracer = tracer(milliseconds: 0)
-        await tracer.trace("whole") {
-            tracer.begin("first").end()
-            await tracer.trace("second") { tracer.begin("within").end() }
-        }
+        let whole = try #require(tracer.begin("whole"))
+        try await whole.within {
+            tracer.begin("first")?.end()
+            let second = try #require(tracer.begin("second"))
+            return Task {
+                second.within { tracer.begin("within")?.end() }
+                second.end()
+            }
+        }.value
+        whole.end()
         #expect(logged.count == 1)
         #expect(logged.first?["operation"] == "whole")
         // In the order in which they ended; what is within a part is a part of the whole.
         let parts = logged.first?["parts"]?.description.split(separator: ", ").map { $0.split(separator: " ")[0] }
         #expect(parts == ["first", "within", "second"])
-        #expect(registry.count(of: "stanchion_slow_operations_total") == 1)
+        #expect(registry.count(of: "stanchion_slow_operations_total") == 2)
     }
 
-    @Test func whatIsQuickIsNotTold() async {
+    @Test func whatIsQuickIsNotTold() throws {
         let tracer = tracer(milliseconds: 60_000)
-        await tracer.trace("whole") { tracer.begin("part").end() }
-        tracer.begin("alone").end()
-        #expect(logged.isEmpty && registry.count(of: "stanchion_slow_operations_total") == 0)
+        let whole = try #require(tracer.begin("whole"))
+        whole.within { tracer.begin("part")?.end() }
+        whole.end()
+        tracer.begin("alone")?.end()
+        tracer.took(59_000_000_000, "untraced")
+        #expect(logged.isEmpty && registry.count(of: "stanchion_slow_operations_total") == 1)
     }
 
     /// Its own context is no part of another one, also while that goes on.
-    @Test func whatIsBegunElsewhereIsItsOwn() async {
+    @Test func whatIsBegunElsewhereIsItsOwn() throws {
         let tracer = tracer(milliseconds: 0)
-        await tracer.trace("whole") {
-            InstrumentationContext.$current.withValue(nil) { tracer.begin("elsewhere").end() }
-        }
+        let whole = try #require(tracer.begin("whole"))
+        whole.within { Operation.apart { tracer.begin("elsewhere")?.end() } }
+        whole.end()
         #expect(logged.map { $0["operation"] } == ["elsewhere", "whole"])
         #expect(logged.allSatisfy { $0["parts"] == nil })
     }
@@ -66,15 +80,15 @@ import Tracing
         let tracer = tracer(milliseconds: 0)
         tracer.withSpan("whole") { span in
             span.operationName = "renamed"
-            tracer.withSpan("part") { _ in }
+            tracer.withSpan("part") { _ in tracer.begin("within")?.end() }
         }
-        #expect(logged.count == 1 && logged[0]["operation"] == "renamed")
-        #expect(logged[0]["parts"]?.description.hasPrefix("part 0–") == true)
+        #expect(logged.count == 1 && logged.first?["operation"] == "renamed")
+        #expect(logged.first?["parts"]?.description.split(separator: " ")[0] == "within")
     }
 
     @Test func aFloodIsCountedAndNotWritten() {
         let tracer = tracer(milliseconds: 0)
-        for _ in 0..<1_000 { tracer.begin("slow").end() }
+        for _ in 0..<999 { tracer.begin("slow")?.end() }
         #expect(registry.count(of: "stanchion_slow_operations_total") == 1_000)
         #expect(logged.count <= 30)
     }

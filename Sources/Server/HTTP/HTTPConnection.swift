@@ -87,11 +87,15 @@ final class HTTPConnection: ConnectionHandler {
     private func answer(_ request: Request, _ bound: LoopBound<(HTTPConnection, Connection)>) {
         let router = live.router
         let began = EventLoop.monotonicNow()
-        Task(executorPreference: live.loop) {
-            let response = await router.respond(to: request, since: began)
-            let (http, connection) = bound.onLoop
-            http.send(response, to: connection, head: request.method == .head)
+        func start(_ operation: Operation?) {
+            Task(executorPreference: live.loop) {
+                let response = await router.respond(to: request, since: began, as: operation)
+                let (http, connection) = bound.onLoop
+                http.send(response, to: connection, head: request.method == .head)
+            }
         }
+        guard let operation = live.server.slow?.begin("request") else { return start(nil) }
+        operation.within { start(operation) }
     }
 
     private func send(_ response: Response, to connection: Connection, head: Bool) {

@@ -79,8 +79,10 @@ struct Router: Sendable {
 
     /// The answer, whatever happens.
     ///
-    /// - Parameter began: when the request was whole, on the monotonic clock: the loop may have had others to serve since.
-    func respond(to request: Request, since began: UInt64) async -> Response {
+    /// - Parameters:
+    ///   - began: when the request was whole, on the monotonic clock: the loop may have had others to serve since.
+    ///   - operation: what it is traced as, which ends with the answer.
+    func respond(to request: Request, since began: UInt64, as operation: Operation?) async -> Response {
         var measured = unmatched
         var response: Response
         do {
@@ -91,7 +93,14 @@ struct Router: Sendable {
             response = problem.response
         }
         addCrossOrigin(request, &response)
-        measured.record(EventLoop.monotonicNow() - began, status: response.status.code)
+        let nanoseconds = EventLoop.monotonicNow() - began
+        measured.record(nanoseconds, status: response.status.code)
+        if let operation {
+            operation.operationName = measured.name
+            operation.end()
+        } else {
+            slow?.took(nanoseconds, measured.name)
+        }
         return response
     }
 
@@ -118,11 +127,8 @@ struct Router: Sendable {
     private func find(_ request: Request, _ measured: inout HTTPMeasurements.Route) async throws -> Response {
         let method: HTTPRequest.Method = request.method == .head ? .get : request.method
         if let index = routes.firstIndex(where: { $0.method == method && $0.matches(request.segments) }) {
-            let route = routes[index]
-            measured = route.measured
-            let parameters = Parameters(segments: request.segments, named: route.named)
-            guard let slow else { return try await route.handler(request, parameters) }
-            return try await slow.trace(route.measured.name) { try await route.handler(request, parameters) }
+            measured = routes[index].measured
+            return try await routes[index].handler(request, Parameters(segments: request.segments, named: routes[index].named))
         }
         var allowed = routes.filter { $0.matches(request.segments) }.map(\.method.rawValue)
         guard !allowed.isEmpty else { throw Problem.notFound }

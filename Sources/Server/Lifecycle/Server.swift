@@ -25,7 +25,7 @@ public final class Server: Sendable {
     public static func start(
         _ settings: ServerSettings, store: any QueueStore, serviceLoop: EventLoop, log: Logger
     ) async throws -> Server {
-        let measurements = Measurements()
+        let measurements = Measurements(registry: PrometheusRegistry(isRecording: settings.countsMetrics))
         let slow =
             settings.slowMilliseconds > 0
             ? SlowOperations(milliseconds: settings.slowMilliseconds, registry: measurements.registry, log: log) : nil

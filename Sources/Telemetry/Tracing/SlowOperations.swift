@@ -8,7 +8,8 @@ public import Tracing
 /// A tracer (swift-distributed-tracing) that keeps what is under way and forgets it, unless it was slow: then it says so
 /// in the log, with the parts and when each began and ended.
 ///
-/// It is used where it is given, not as the process's: with none there is nothing to be asked for.
+/// While nothing is slow nothing is kept: how long something took is known without. From the first thing that was slow,
+/// which is told without its parts, until a minute after the last one everything is traced.
 public final class SlowOperations: Tracer {
     /// What is logged a second at most: where everything is slow a hundred lines say no more than ten.
     private static let linesPerSecond = 10
@@ -17,6 +18,9 @@ public final class SlowOperations: Tracer {
     private let count: Counter
     private let log: Logger
     private let lines = Lock((second: UInt64(0), count: 0))
+    private static let watchNanoseconds: UInt64 = 60_000_000_000
+    private let watchesUntil = Atomic<UInt64>(0)
+    private let watches = Atomic(false)
 
     /// - Parameter milliseconds: what takes as long is slow.
     public init(milliseconds: Int, registry: PrometheusRegistry, log: Logger) {
@@ -26,29 +30,39 @@ public final class SlowOperations: Tracer {
         self.log = log
     }
 
-    /// Begins an operation, or a part of the one that `context` is of.
-    public func begin(_ name: String, in context: InstrumentationContext? = .current) -> Operation {
-        Operation(name, whole: context?[Operation.Key.self], of: self)
+    /// Begins an operation, or a part of the one that is under way; nil while nothing is slow: whoever asked then says
+    /// with `took` how long it was.
+    public func begin(_ name: @autoclosure () -> String) -> Operation? {
+        guard watches.load(ordering: .relaxed) else { return nil }
+        return Operation(name(), whole: Operation.current ?? InstrumentationContext.current?[Operation.Key.self], of: self)
     }
 
-    /// Begins one and makes what `body` begins its parts.
-    public nonisolated(nonsending) func trace<R>(_ name: String, _ body: nonisolated(nonsending) () async throws -> R) async rethrows -> R {
-        let operation = begin(name)
-        defer { operation.end() }
-        return try await InstrumentationContext.$current.withValue(operation.context, operation: body)
+    /// Something ended that was not traced.
+    public func took(_ nanoseconds: UInt64, _ name: @autoclosure () -> String) {
+        if nanoseconds >= threshold { tell(name(), [], after: nanoseconds) }
     }
 
-    func ended(_ operation: Operation, _ parts: [Operation.Part], after nanoseconds: UInt64) {
-        guard nanoseconds >= threshold else { return }
+    fileprivate func ended(_ operation: Operation, after nanoseconds: UInt64) {
+        if nanoseconds >= threshold {
+            tell(operation.operationName, operation.parts, after: nanoseconds)
+        } else if Operation.now() > watchesUntil.load(ordering: .relaxed) {
+            watches.store(false, ordering: .relaxed)
+        }
+    }
+
+    private func tell(_ name: String, _ parts: [Operation.Part], after nanoseconds: UInt64) {
         count.increment()
-        let second = Operation.now() / 1_000_000_000
+        let now = Operation.now()
+        watchesUntil.store(now + SlowOperations.watchNanoseconds, ordering: .relaxed)
+        watches.store(true, ordering: .relaxed)
+        let second = now / 1_000_000_000
         let isWritten = lines.withLock { lines in
             if lines.second != second { lines = (second, 0) }
             lines.count += 1
             return lines.count <= SlowOperations.linesPerSecond
         }
         guard isWritten else { return }
-        var metadata: Logger.Metadata = ["operation": "\(operation.operationName)", "milliseconds": "\(nanoseconds / 1_000_000)"]
+        var metadata: Logger.Metadata = ["operation": "\(name)", "milliseconds": "\(nanoseconds / 1_000_000)"]
         if !parts.isEmpty { metadata["parts"] = "\(parts.map(\.description).joined(separator: ", "))" }
         log.warning("a slow operation", metadata: metadata)
     }
@@ -58,12 +72,14 @@ public final class SlowOperations: Tracer {
     public func startSpan<Instant: TracerInstant>(
         _ operationName: String, context: @autoclosure () -> InstrumentationContext, ofKind kind: SpanKind,
         at instant: @autoclosure () -> Instant, function: String, file fileID: String, line: UInt
-    ) -> Operation { begin(operationName, in: context()) }
+    ) -> Operation { Operation(operationName, whole: context()[Operation.Key.self] ?? Operation.current, of: self) }
 
     public func startAnySpan<Instant: TracerInstant>(
         _ operationName: String, context: @autoclosure () -> InstrumentationContext, ofKind kind: SpanKind,
         at instant: @autoclosure () -> Instant, function: String, file fileID: String, line: UInt
-    ) -> any Span { begin(operationName, in: context()) }
+    ) -> any Span {
+        startSpan(operationName, context: context(), ofKind: kind, at: instant(), function: function, file: fileID, line: line)
+    }
 
     public func activeSpan(identifiedBy context: InstrumentationContext) -> Operation? { context[Operation.Key.self] }
     public func forceFlush() {}
@@ -91,26 +107,39 @@ public final class Operation: Span {
 
     private static let partLimit = 32
 
-    private let name: Lock<String>
+    /// The whole that is under way. Beside `InstrumentationContext`, which is a dictionary, because each request has one.
+    @TaskLocal static var current: Operation?
+
+    private let state: Lock<(name: String, parts: [Part])>
     private let tracer: SlowOperations
-    private let whole: Operation?
+    fileprivate let whole: Operation?
     private let began = Operation.now()
-    private let parts = Lock<[Part]>([])
 
     fileprivate init(_ name: String, whole: Operation?, of tracer: SlowOperations) {
-        self.name = Lock(name)
+        state = Lock((name, []))
         self.whole = whole
         self.tracer = tracer
+    }
+
+    /// What `body` begins is a part of this, and what tasks do that it starts: an async function around all that a request
+    /// does would cost more than all else here.
+    public func within<R>(_ body: () throws -> R) rethrows -> R { try Operation.$current.withValue(whole ?? self, operation: body) }
+
+    /// What `body` begins is no part of what is under way.
+    public static func apart<R>(_ body: () throws -> R) rethrows -> R {
+        try $current.withValue(nil) { try InstrumentationContext.$current.withValue(nil, operation: body) }
     }
 
     static func now() -> UInt64 { clock_gettime_nsec(CLOCK_MONOTONIC) }
 
     public func end() {
         let now = Operation.now()
-        guard let whole else { return tracer.ended(self, parts.withLock { $0 }, after: now - began) }
+        guard let whole else { return tracer.ended(self, after: now - began) }
         let part = Part(name: operationName, begin: began - whole.began, end: now - whole.began)
-        whole.parts.withLock { if $0.count < Operation.partLimit { $0.append(part) } }
+        whole.state.withLock { if $0.parts.count < Operation.partLimit { $0.parts.append(part) } }
     }
+
+    fileprivate var parts: [Part] { state.withLock { $0.parts } }
 
     // MARK: Span
 
@@ -121,8 +150,8 @@ public final class Operation: Span {
     }
 
     public var operationName: String {
-        get { name.withLock { $0 } }
-        set { name.withLock { $0 = newValue } }
+        get { state.withLock { $0.name } }
+        set { state.withLock { $0.name = newValue } }
     }
 
     public func end<Instant: TracerInstant>(at instant: @autoclosure () -> Instant) { end() }
