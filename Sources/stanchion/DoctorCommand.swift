@@ -11,8 +11,7 @@ struct DoctorCommand: AsyncParsableCommand {
         abstract: "Say what is wrong with a server, its database and its Redis, why, and what to do.",
         discussion: """
             Ends with 1 where something is critical, and with 69 where what it is shown does not answer. To see how long a commit \
-            takes it writes some bytes into Postgres' write-ahead log, or a file beside SQLite's, which it removes. The longest \
-            turns and waits that it reads off a server are those since the last reading: Prometheus' next one begins anew.
+            takes it writes some bytes into Postgres' write-ahead log, or a file beside SQLite's, which it removes.
             """)
 
     @Option(help: "Where a server is; may be given several times. Default http://127.0.0.1:8080, where nothing else is given.")
@@ -30,8 +29,11 @@ struct DoctorCommand: AsyncParsableCommand {
     @Option(help: "For how long the server's figures are watched: 1 to 60.")
     var seconds = 5.0
 
-    @Flag(help: "Print JSON.")
+    @Flag(help: "Print JSON, with figures.")
     var json = false
+
+    @Flag(help: "Say as well how a Postgres is used: connections, indexes, slow statements.")
+    var figures = false
 
     func run() async throws {
         guard (1...60).contains(seconds) else { throw Failure.usage("--seconds is \(seconds), and must be from 1 to 60") }
@@ -53,6 +55,7 @@ struct DoctorCommand: AsyncParsableCommand {
             throw Failure(error)
         }
         print(json ? try findings.printed() : findings.text)
+        if figures, !json, let database = findings.database { print("\n\(database.text)") }
         if findings.hasCritical { throw ExitCode(1) }
     }
 

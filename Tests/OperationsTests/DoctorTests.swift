@@ -133,7 +133,10 @@ import Testing
 
     static let sickDatabases: [(id: String, severity: Diagnosis.Severity, facts: PostgresFacts)] = [
         ("index_missing", .critical, facts(missingIndexes: ["log_pkey"])),
-        ("index_missing", .critical, facts(indexes: [.init(name: "log_pkey", isValid: false)])),
+        (
+            "index_missing", .critical,
+            facts(indexes: [.init(name: "log_pkey", isValid: false, table: "log", scans: 0, rowsRead: 0, rowsFetched: 0)])
+        ),
         ("commits_unsafe", .critical, facts(synchronousCommit: "off")),
         ("commits_unsafe", .critical, facts(fsync: "off")),
         ("lock_wait", .warning, facts(lockWaits: [wait(2)])),

@@ -48,12 +48,15 @@ public struct Findings: Sendable, Encodable {
     /// What was looked at, and what could not be.
     public let looked: [String]
     public let notLooked: [String]
+    /// How a Postgres is used, for whoever wants to see more than what is wrong; nil: none was looked at.
+    public let database: DatabaseFigures?
 
-    init(diagnoses: [Diagnosis], looked: [String], notLooked: [String]) {
+    init(diagnoses: [Diagnosis], looked: [String], notLooked: [String], database: DatabaseFigures? = nil) {
         let (critical, others) = (diagnoses.filter { $0.severity == .critical }, diagnoses.filter { $0.severity != .critical })
         self.diagnoses = critical + others
         self.looked = looked
         self.notLooked = notLooked
+        self.database = database
     }
 
     public var hasCritical: Bool { diagnoses.contains { $0.severity == .critical } }

@@ -9,6 +9,7 @@ public struct Doctor {
     private var diagnoses: [Diagnosis] = []
     private var looked: [String] = []
     private var notLooked: [String] = []
+    private var database: DatabaseFigures?
 
     public init() throws(SystemError) { group = try EventLoopGroup(count: 1) }
 
@@ -52,6 +53,7 @@ public struct Doctor {
     public mutating func examine(postgres uri: String, named name: String) async throws(StoreOpenError) {
         let facts = try await PostgresStore.examine(uri: uri, loop: group.loops[0])
         diagnoses += DatabaseChecks.diagnose(facts)
+        database = DatabaseFigures(facts)
         looked.append("Postgres \(facts.version), \(name)")
         if facts.slowStatements == nil { notLooked.append("the mean time of statements: pg_stat_statements is not there") }
         if facts.commitSeconds == nil { notLooked.append("what a commit takes: it cannot be written there") }
@@ -78,6 +80,6 @@ public struct Doctor {
 
     public func finish() -> Findings {
         group.stop()
-        return Findings(diagnoses: diagnoses, looked: looked, notLooked: notLooked)
+        return Findings(diagnoses: diagnoses, looked: looked, notLooked: notLooked, database: database)
     }
 }

@@ -31,6 +31,11 @@ public struct PostgresFacts: Sendable {
     public struct Index: Sendable {
         public let name: String
         public let isValid: Bool
+        public let table: String
+        /// How often it was used, and the entries and rows that were read by it, since the statistics were reset.
+        public let scans: Int64
+        public let rowsRead: Int64
+        public let rowsFetched: Int64
     }
 
     public struct Table: Sendable {
@@ -79,7 +84,9 @@ extension PostgresStore {
     private func facts() async throws(StoreError) -> PostgresFacts {
         let about = try await rows(PostgresCall(Examination.about))[0]
         let indexes = try await rows(PostgresCall(Examination.indexes)).map { row throws(StoreError) in
-            PostgresFacts.Index(name: try row.get(0), isValid: try row.get(1))
+            PostgresFacts.Index(
+                name: try row.get(0), isValid: try row.get(1), table: try row.get(2), scans: try row.get(3), rowsRead: try row.get(4),
+                rowsFetched: try row.get(5))
         }
         return PostgresFacts(
             version: try about.get(0), maximumConnections: try about.get(1), synchronousCommit: try about.get(2),
@@ -168,8 +175,8 @@ private enum Examination {
         ORDER BY mean_exec_time DESC LIMIT 10
         """
     static let indexes: StaticString = """
-        SELECT s.indexrelname::text, i.indisvalid
-        FROM pg_stat_user_indexes s JOIN pg_index i ON i.indexrelid = s.indexrelid WHERE s.schemaname = current_schema()
+        SELECT s.indexrelname::text, i.indisvalid, s.relname::text, s.idx_scan::bigint, s.idx_tup_read::bigint, s.idx_tup_fetch::bigint
+        FROM pg_stat_user_indexes s JOIN pg_index i ON i.indexrelid = s.indexrelid WHERE s.schemaname = current_schema() ORDER BY s.relname, s.indexrelname
         """
     static let tables: StaticString = """
         SELECT relname::text, n_live_tup::bigint, n_dead_tup::bigint, coalesce(last_analyze, last_autoanalyze) IS NOT NULL

@@ -130,7 +130,12 @@ public final class Operation: Span {
         try $current.withValue(nil) { try InstrumentationContext.$current.withValue(nil, operation: body) }
     }
 
-    static func now() -> UInt64 { clock_gettime_nsec(CLOCK_MONOTONIC) }
+    /// Nanoseconds of the monotonic clock.
+    static func now() -> UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
 
     public func end() {
         let now = Operation.now()
@@ -168,10 +173,4 @@ public final class Operation: Span {
         set {}
     }
     public func addLink(_ link: SpanLink) {}
-}
-
-private func clock_gettime_nsec(_ clock: clockid_t) -> UInt64 {
-    var time = timespec()
-    clock_gettime(clock, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }

@@ -1,10 +1,14 @@
 """`stanchion doctor`: nothing is wrong where all is well, and what is really broken is found."""
 
 import json
+import os
+import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -68,8 +72,16 @@ with Postgres("shared_preload_libraries=pg_stat_statements", "max_connections=40
             holder.stdin.write("ROLLBACK;\n")
             holder.stdin.close()
         joining.join(60)
-        # What it took is in the next window still.
-        wait_for(lambda: doctor(*all_of_it) == {}, 30, "all is well again")
+        # What it took is seen for half a minute.
+        wait_for(lambda: doctor(*all_of_it) == {}, 60, "all is well again")
+
+        # How things are used is there to be looked at, whether it is good or bad.
+        figures = json.loads(subprocess.run([PROGRAM, "doctor", "--json", "--database", uri], capture_output=True, text=True, env=clean_environment()).stdout)["database"]
+        used = {index["name"]: index for index in figures["indexes"]}
+        assert used["log_pkey"]["table"] == "log" and used["log_pkey"]["scans"] > 0 and used["log_pkey"]["rowsRead"] >= used["log_pkey"]["rowsFetched"], used
+        assert sum(figures["connections"].values()) >= 1 and figures["slowStatements"] == []
+        text = subprocess.run([PROGRAM, "doctor", "--figures", "--database", uri], capture_output=True, text=True, env=clean_environment()).stdout
+        assert re.search(r"^  idx_user_sessions_id of user_sessions: \d+ scans", text, re.M), text
 
         # A slow statement, by somebody else.
         psql(uri, "SELECT pg_sleep(1.2)")
@@ -89,6 +101,27 @@ with Postgres("shared_preload_libraries=pg_stat_statements", "max_connections=40
         found = doctor(*where)
         assert set(found) == {"redis_slow_commands"} and "EVAL" in found["redis_slow_commands"]["evidence"][1], found
         redis.cli("SLOWLOG", "RESET")
+
+        # It stands still again and again, for less than anybody would call it away.
+        isOver = threading.Event()
+
+        def pause():
+            while not isOver.is_set():
+                redis.signal(signal.SIGSTOP)
+                time.sleep(0.05)
+                redis.signal(signal.SIGCONT)
+                time.sleep(0.0005)
+
+        thread = threading.Thread(target=pause)
+        thread.start()
+        try:
+            wait_for(lambda: "redis_slow" in doctor("--redis", redis.uri), 30, "slow answers")
+        finally:
+            isOver.set()
+            thread.join()
+        # It may have been stopped in the midst of a command, which is in its slow log then.
+        redis.cli("SLOWLOG", "RESET")
+        assert doctor("--redis", redis.uri) == {}
 
         # The process is stopped again and again, sometimes in the midst of what its loops do for those who ask all the time.
         isOver = threading.Event()
@@ -140,3 +173,49 @@ with Server() as server:
     assert doctor("--url", server.url)["descriptors_short"]["severity"] == "critical"
     for client in clients:
         client.close()
+
+# Clients that say nothing.
+with Server("--request-seconds", "1") as server:
+    silent = []
+
+    def slow_peers():
+        silent.extend(socket.create_connection(("127.0.0.1", server.port)) for _ in range(3))
+        return "slow_peers" in doctor("--url", server.url)
+
+    wait_for(slow_peers, 20, "slow clients")
+    for one in silent:
+        one.close()
+
+# Readers whom no cache helps.
+with Server("--cache-entries", "0") as server:
+    queue = server.queue()["id"]
+    for number in range(5):
+        server.good("POST", f"/v1/queues/{queue}/join", {"user": str(number)})
+    for _ in range(110):
+        server.events(queue)
+    assert set(doctor("--url", server.url)) == {"cache_useless"}
+
+# A disk that is slow to be sure of what was written: under SQLite's file, and under Postgres.
+with tempfile.TemporaryDirectory() as folder:
+    os.chmod(folder, 0o755)
+    with open(f"{folder}/slow.c", "w") as file:
+        file.write("""
+            #define _GNU_SOURCE
+            #include <dlfcn.h>
+            #include <unistd.h>
+            #define SLOW(name) int name(int file) { usleep(90000); return ((int (*)(int))dlsym(RTLD_NEXT, #name))(file); }
+            SLOW(fsync)
+            SLOW(fdatasync)
+            """)
+    compiler = shutil.which("cc") or shutil.which("clang")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", f"{folder}/slow.so", f"{folder}/slow.c"], check=True)
+    with Postgres() as postgres, Server(database=postgres.uri()):
+        assert doctor("--database", postgres.uri()) == {}
+        postgres.stop("fast")
+        os.environ["LD_PRELOAD"] = f"{folder}/slow.so"
+        postgres.start()
+        found = doctor("--database", postgres.uri())
+        assert found["slow_sync"]["severity"] == "warning", found
+        assert doctor("--database", f"sqlite:{folder}/db")["slow_sync"]["severity"] == "warning"
+        del os.environ["LD_PRELOAD"]
+        assert doctor("--database", f"sqlite:{folder}/db") == {}

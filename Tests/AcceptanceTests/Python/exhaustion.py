@@ -2,28 +2,12 @@
 
 import asyncio
 import json
-import os
-import subprocess
 import tempfile
 import time
 
 import websockets
 
-from harness import Server, check_log, under_faketime, wait_for
-
-
-def memory_group(limit):
-    """A control group with a memory limit, in whichever version there is: the folder, or nothing."""
-    for root, file in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
-        folder = f"{root}/stanchion-test-{os.getpid()}"
-        try:
-            os.mkdir(folder)
-            open(f"{folder}/{file}", "w").write(str(limit))
-            return folder
-        except OSError:
-            if os.path.isdir(folder):
-                os.rmdir(folder)
-    return None
+from harness import Hog, Server, check_log, memory_group, under_faketime, wait_for, within
 
 
 async def memory(server, group):
@@ -32,9 +16,7 @@ async def memory(server, group):
     await visitor.send(json.dumps({"type": "join", "queue": queue}))
     assert json.loads(await visitor.recv())["type"] == "joined"
     # Somebody else in the group takes what is left, up to 95 of 100.
-    hog = subprocess.Popen(
-        ["sh", "-c", f"echo $$ > {group}/cgroup.procs; exec python3 -u -c 'import sys; keep = []\nfor line in sys.stdin: keep.append(bytearray(b\"x\" * int(line))); print(1)'"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    hog = Hog(group)
     try:
         # Quickly at first, then slower than the server looks: a tenth of the limit lasts three seconds.
         size = 120_000_000
@@ -42,34 +24,27 @@ async def memory(server, group):
             status, headers, body = await asyncio.to_thread(server.call, "GET", "/health")
             if status != 200:
                 break
-            hog.stdin.write(f"{size}\n")
+            hog.take(size)
             size = 1_000_000
-            hog.stdin.flush()
-            hog.stdout.readline()
             await asyncio.sleep(0.1)
         assert status == 503 and body["code"] == "short_of_memory" and int(headers["Retry-After"]) > 0, (status, body)
         # Who is in line stays there and is served.
         await visitor.send('{"type":"ping"}')
         assert json.loads(await asyncio.wait_for(visitor.recv(), 5))["type"] == "state"
     finally:
-        hog.kill()
-        hog.wait()
+        hog.end()
     await asyncio.to_thread(wait_for, lambda: server.call("GET", "/health")[0] == 200, what="new connections after the shortage")
     assert server.metric('stanchion_refused_total{reason="memory"}') >= 1
     assert any("short of memory" in line for line in server.output) and any("memory enough again" in line for line in server.output)
     await visitor.close()
 
 
-group = memory_group(320 << 20)
-if group:
-    try:
-        with Server(prefix=["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"]) as server:
+with memory_group(320 << 20) as group:
+    if group:
+        with Server(prefix=within(group)) as server:
             asyncio.run(memory(server, group))
-    finally:
-        wait_for(lambda: not open(f"{group}/cgroup.procs").read(), what="the group to be empty")
-        os.rmdir(group)
-else:
-    print("memory: skipped, no control group may be made here")
+    else:
+        print("memory: skipped, no control group may be made here")
 
 
 class Clock:

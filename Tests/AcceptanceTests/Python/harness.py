@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 import uuid
+from contextlib import contextmanager
 
 from databases import psql, wait_for  # noqa: F401
 
@@ -188,6 +189,50 @@ def under_faketime(**variables):
         done
         LD_PRELOAD={library} FAKETIME_DONT_FAKE_MONOTONIC=1 {settings} exec "$program"
         """, "bash"]
+
+
+@contextmanager
+def memory_group(limit):
+    """A control group with a memory limit, in whichever version there is: the folder, or nothing."""
+    made = None
+    for root, file in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        folder = f"{root}/stanchion-test-{os.getpid()}"
+        try:
+            os.mkdir(folder)
+            open(f"{folder}/{file}", "w").write(str(limit))
+            made = folder
+            break
+        except OSError:
+            if os.path.isdir(folder):
+                os.rmdir(folder)
+    try:
+        yield made
+    finally:
+        if made:
+            wait_for(lambda: not open(f"{made}/cgroup.procs").read(), what="the group to be empty")
+            os.rmdir(made)
+
+
+def within(group):
+    """A prefix for a server's command: it runs in a control group."""
+    return ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"]
+
+
+class Hog:
+    """Somebody else in a control group, who takes memory."""
+
+    def __init__(self, group):
+        program = "import sys; keep = []\nfor line in sys.stdin: keep.append(bytearray(b'x' * int(line))); print(1)"
+        self.process = subprocess.Popen([*within(group), "python3", "-u", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def take(self, size):
+        self.process.stdin.write(f"{size}\n")
+        self.process.stdin.flush()
+        self.process.stdout.readline()
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
 
 
 def check_log(events, first=1):
