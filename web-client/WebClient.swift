@@ -22,6 +22,7 @@ public enum WebClient {
         WebFile(paths: ["/assets/queue-position.js"], type: script, bytes: PackageResources.queue_position_js),
         WebFile(paths: ["/assets/visitor.js"], type: script, bytes: PackageResources.visitor_js),
         WebFile(paths: ["/assets/console.js"], type: script, bytes: PackageResources.console_js),
+        WebFile(paths: ["/assets/operator.js"], type: script, bytes: PackageResources.operator_js),
         WebFile(paths: ["/assets/charts.js"], type: script, bytes: PackageResources.charts_js),
     ]
 

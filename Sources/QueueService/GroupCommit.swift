@@ -46,10 +46,8 @@ extension QueueService {
         guard !isCommitting, outage == nil else { return }
         isCommitting = true
         // It goes on for others, too: it is no part of what was asked by whoever came first.
-        Operation.apart { start() }
+        _ = Operation.apart { Task { await commitAll() } }
     }
-
-    private func start() { Task { await commitAll() } }
 
     /// Commits batch after batch until nothing waits. While one is in the store's hands the next one gathers.
     private func commitAll() async {

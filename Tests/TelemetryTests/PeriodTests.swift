@@ -23,7 +23,7 @@ import Testing
 
     private func levels(visitors: Double = 0, waiting: Double = 0) -> Levels {
         var levels = Levels()
-        (levels.visitors, levels.waiting, levels.queues) = (visitors, waiting, 1)
+        (levels.connections, levels.waiting, levels.queues) = (visitors, waiting, 1)
         return levels
     }
 
@@ -46,13 +46,13 @@ import Testing
         let short = Period(seconds: 10, counts: counts(requests: [0.001], processor: 2), levels: levels(visitors: 100, waiting: 10))
         let long = Period(seconds: 30, counts: counts(failed: 1, processor: 6, machine: 60), levels: levels(visitors: 200, waiting: 50))
         let both = short.followed(by: long)
-        #expect((both.seconds, both.mean.visitors, both.mean.waiting) == (40, 175, 40))
-        #expect((both.most.visitors, both.most.waiting) == (200, 50))
+        #expect((both.seconds, both.mean.connections, both.mean.waiting) == (40, 175, 40))
+        #expect((both.most.connections, both.most.waiting) == (200, 50))
         #expect((both.counts.requests.total, both.counts.failedRequests, both.processorShare) == (1, 1, 0.1))
         let beside = try #require(Period.together([both, both], over: 40))
-        #expect((beside.seconds, beside.mean.visitors, beside.mean.waiting, beside.processorShare) == (40, 350, 40, 0.1))
+        #expect((beside.seconds, beside.mean.connections, beside.mean.waiting, beside.processorShare) == (40, 350, 40, 0.1))
         let after = try #require(Period.together([both, both], over: 80))
-        #expect((after.mean.visitors, after.mean.waiting) == (175, 40))
+        #expect((after.mean.connections, after.mean.waiting) == (175, 40))
         #expect(Period.together([], over: 40) == nil)
     }
 
@@ -65,7 +65,7 @@ import Testing
             history.note(all, levels(visitors: Double(step)), elapsed: Double(10 * step), now: 7_200 + Double(10 * step))
         }
         let minute = try #require(history.last(seconds: 60))
-        #expect((minute.seconds, minute.counts.joins, minute.most.visitors) == (60, 395 + 396 + 397 + 398 + 399 + 400, 400))
+        #expect((minute.seconds, minute.counts.joins, minute.most.connections) == (60, 395 + 396 + 397 + 398 + 399 + 400, 400))
         #expect(try #require(history.last(seconds: 3_600)).seconds == 3_600)
         let parts = history.parts(seconds: 3_600, count: 60)
         #expect(parts.count == 60 && parts.allSatisfy { $0.period.seconds == 60 } && parts.last?.end == 11_200)

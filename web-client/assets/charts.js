@@ -1,6 +1,8 @@
 // The operator's page about load: the last hour by the ten seconds, days by the hour, and what changes did.
 
-const $ = (id) => document.getElementById(id);
+import { $, ask, problem } from "./operator.js";
+
+const call = (method, path, body) => ask(key, method, path, body);
 let key = sessionStorage.getItem("stanchion:key");
 
 // What is drawn: a title, a unit, and the names of lines with the members of a point that they show.
@@ -8,7 +10,7 @@ const LIVE = [
   ["Response time", "s", { "95 %": "responseP95", "99 %": "responseP99", half: "responseP50" }],
   ["Throughput", "a minute", { requests: "requestsPerMinute", joins: "joinsPerMinute" }],
   ["Errors", "%", { "of requests": "errorShare" }],
-  ["Connected", "", { connections: "visitors" }],
+  ["Connected", "", { connections: "connections" }],
   ["In line", "", { waiting: "waiting", inside: "inside" }],
   ["Wait of those let in", "s", { mean: "waitSeconds" }],
   ["Capacity in use", "%", { processor: "processor", memory: "memory", pool: "pool" }],
@@ -17,29 +19,13 @@ const LIVE = [
 const TRENDS = [
   ["Capacity in use", "%", { processor: "processor", memory: "memory", disk: "disk", pool: "pool" }],
   ["Growth", "a minute", { requests: "requestsPerMinute", joins: "joinsPerMinute" }],
-  ["People", "", { connections: "visitors", "in line, most": "waitingMost" }],
+  ["People", "", { connections: "connections", "in line, most": "waitingMost" }],
   ["Response time", "s", { "95 %": "responseP95", "99 %": "responseP99" }],
   ["Errors", "%", { "of requests": "errorShare" }],
   ["Wait of those let in", "s", { mean: "waitSeconds" }],
 ];
 const EFFECTS = [["requestsPerMinute", "a minute"], ["responseP95", "s"], ["errorShare", "%"], ["processor", "%"]];
 const UNITS = { seconds: "s", share: "%", per_minute: "a minute", people: "" };
-
-async function call(method, path, body) {
-  const answer = await fetch(path, {
-    method,
-    headers: { Authorization: `Bearer ${key}`, ...(body ? { "Content-Type": "application/json" } : {}) },
-    body: body && JSON.stringify(body),
-  });
-  const result = await answer.json();
-  if (!answer.ok) throw Object.assign(new Error(result?.detail ?? answer.statusText), { status: answer.status });
-  return result;
-}
-
-function problem(words) {
-  $("problem").textContent = words;
-  $("problem").hidden = !words;
-}
 
 async function attempt(work) {
   try {

@@ -1,25 +1,11 @@
 // The operator's page. The key stays in this tab's storage and goes nowhere but into the Authorization header.
 
-const $ = (id) => document.getElementById(id);
+import { $, ask, problem } from "./operator.js";
+
+const call = (method, path, body) => ask(key, method, path, body);
 let key = sessionStorage.getItem("stanchion:key");
 let queues = [];
 let following = null;
-
-async function call(method, path, body) {
-  const answer = await fetch(path, {
-    method,
-    headers: { Authorization: `Bearer ${key}`, ...(body ? { "Content-Type": "application/json" } : {}) },
-    body: body && JSON.stringify(body),
-  });
-  const result = answer.status === 204 ? null : await answer.json();
-  if (!answer.ok) throw Object.assign(new Error(result?.detail ?? answer.statusText), { status: answer.status });
-  return result;
-}
-
-function problem(words) {
-  $("problem").textContent = words;
-  $("problem").hidden = !words;
-}
 
 /** Runs what a button asks for, and says how it went. */
 async function attempt(work, done = "") {

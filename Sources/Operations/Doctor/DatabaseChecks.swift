@@ -155,5 +155,5 @@ enum DatabaseChecks {
 
 extension String {
     /// A statement's text without its line breaks.
-    fileprivate var oneLine: String { split(whereSeparator: \.isWhitespace).joined(separator: " ") }
+    var oneLine: String { split(whereSeparator: \.isWhitespace).joined(separator: " ") }
 }

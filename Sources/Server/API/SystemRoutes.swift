@@ -132,7 +132,7 @@ extension Period {
         bytes.member("joinsPerMinute", perMinute(counts.joins) ?? 0)
         bytes.member("admissionsPerMinute", perMinute(counts.admitted) ?? 0)
         bytes.member("waitSeconds", meanWait)
-        bytes.member("visitors", mean.visitors)
+        bytes.member("connections", mean.connections)
         bytes.member("waiting", mean.waiting)
         bytes.member("waitingMost", most.waiting)
         bytes.member("inside", mean.inside)

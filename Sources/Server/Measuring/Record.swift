@@ -40,8 +40,10 @@ extension ServerCore {
     }
 
     private func endPeriod() async {
-        _ = noteLongest(store.takeLoad())
-        let (counts, levels) = (readCounts(), await readLevels())
+        // Taken once: each look takes the longest wait with it.
+        let load = store.takeLoad()
+        _ = noteLongest(load)
+        let (counts, levels) = (readCounts(load), await readLevels(load))
         let now = clock.timeOfDay(clock.now()).seconds
         record.withLock { record in
             record.history.note(counts, levels, elapsed: Record.elapsed, now: now)
@@ -86,13 +88,13 @@ extension ServerCore {
 
     // MARK: What is read off
 
-    private func readCounts() -> Counts {
+    private func readCounts(_ load: StoreLoad) -> Counts {
         let registry = measurements.registry
         var counts = Counts()
         counts.requests = registry.distribution(of: "stanchion_http_request_duration_seconds")
         counts.failedRequests = registry.count(of: "stanchion_http_requests_total", where: ("class", "5xx"))
         counts.statements = registry.distribution(of: "stanchion_store_operation_duration_seconds")
-        counts.deadlocks = Int64(store.takeLoad().deadlocks)
+        counts.deadlocks = Int64(load.deadlocks)
         counts.commands = registry.count(of: "stanchion_commands_total")
         counts.failedCommands = registry.count(of: "stanchion_commands_total", where: ("outcome", CommandOutcome.failed.rawValue))
         counts.joins = registry.count(of: "stanchion_joins_total")
@@ -107,14 +109,13 @@ extension ServerCore {
         return counts
     }
 
-    private func readLevels() async -> Levels {
+    private func readLevels(_ load: StoreLoad) async -> Levels {
         var levels = Levels()
         let queues = await service.snapshots
-        levels.visitors = Double(limits.connectionCount)
+        levels.connections = Double(limits.connectionCount)
         levels.queues = Double(queues.count)
         levels.waiting = queues.reduce(0) { $0 + Double($1.state.waitingCount) }
         levels.inside = queues.reduce(0) { $0 + Double($1.state.admitted.count) }
-        let load = store.takeLoad()
         if load.limit > 0 { levels.pool = Double(load.busy) / Double(load.limit) }
         levels.memory = memory.figures().map { Double($0.used) / Double($0.limit) }
         levels.disk = store.folder.flatMap { Machine.usedShare(ofDiskAt: $0) }

@@ -21,14 +21,14 @@ public struct PostgresFacts: Sendable {
         public let statement: String
     }
 
-    public struct Statement: Sendable {
+    public struct Statement: Sendable, Encodable {
         public let text: String
         public let calls: Int64
         public let meanMilliseconds: Double
         public let rows: Int64
     }
 
-    public struct Index: Sendable {
+    public struct Index: Sendable, Encodable {
         public let name: String
         public let isValid: Bool
         public let table: String

@@ -33,8 +33,8 @@ public struct Period: Sendable, Equatable, Codable {
         // Each shows all queues, but a visitor is with one of them.
         let beside = max(1, span > 0 ? all.seconds / span : 1)
         all = Period(seconds: span, counts: all.counts, mean: all.mean, most: all.most)
-        all.mean.visitors *= beside
-        all.most.visitors *= beside
+        all.mean.connections *= beside
+        all.most.connections *= beside
         return all
     }
 }
@@ -93,8 +93,8 @@ public struct Counts: Sendable, Equatable, Codable {
 
 /// What rises and falls.
 public struct Levels: Sendable, Equatable, Codable {
-    /// Connected over a WebSocket.
-    public var visitors = 0.0
+    /// Open connections, of every kind.
+    public var connections = 0.0
     public var queues = 0.0
     /// In all queues.
     public var waiting = 0.0
@@ -112,7 +112,7 @@ public struct Levels: Sendable, Equatable, Codable {
             return merge(a, b)
         }
         var result = Levels()
-        result.visitors = merge(visitors, other.visitors)
+        result.connections = merge(connections, other.connections)
         result.queues = merge(queues, other.queues)
         result.waiting = merge(waiting, other.waiting)
         result.inside = merge(inside, other.inside)

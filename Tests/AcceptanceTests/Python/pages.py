@@ -232,7 +232,7 @@ def weight(server):
         assert server.call("GET", "/" + path, key=None, headers={"If-None-Match": headers["ETag"]})[0] == 304
         total += len(body)
     assert total < 40_000, total
-    charts = [server.call("GET", "/" + path, key=None) for path in ("console/load", "assets/charts.js", "assets/charts.css", "assets/style.css")]
+    charts = [server.call("GET", "/" + path, key=None) for path in ("console/load", "assets/charts.js", "assets/operator.js", "assets/charts.css", "assets/style.css")]
     assert all(status == 200 for status, _, _ in charts) and sum(len(body) for _, _, body in charts) < 60_000
 
 
