@@ -10,6 +10,12 @@ struct Lane: Sendable, Equatable {
     var pass: Int64 = 0
 
     var presentCount: Int { waiting.count - absent.count }
+    /// From the first who waits to the last, in a lane of this number.
+    func span(lane: Int) -> TicketRange? {
+        guard let first = waiting.select(0), let last = waiting.select(waiting.count - 1) else { return nil }
+        return TicketRange(first: Ticket(lane: lane, number: first), count: last - first + 1)
+    }
+
     /// The first who waits and is there.
     var firstPresent: UInt64? { presentCount == 0 ? nil : absent.isEmpty ? waiting.select(0) : waiting.first(notIn: absent) }
 }

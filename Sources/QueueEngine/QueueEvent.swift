@@ -22,8 +22,10 @@ public struct QueueEvent: Sendable, Hashable {
         case joined(Ticket)
         /// Came back.
         case connected([TicketRange])
-        /// Went out of sight, or was found to be out of sight still: grace counts from here.
+        /// Went out of sight.
         case disconnected([TicketRange])
+        /// All who wait are out of sight, those among them who were so before: grace counts anew from here.
+        case everyoneDisconnected
         case admitted(Ticket, until: Timestamp)
         /// The admission has served its purpose.
         case completed(Ticket)

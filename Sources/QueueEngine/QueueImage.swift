@@ -9,6 +9,8 @@ public struct QueueImage: Sendable {
     public var head: UInt64
     public var lastEventAt: Timestamp
     public var counters: QueueCounters
+    /// When everyone who waited was out of sight last.
+    public var unseenSince: Timestamp?
     /// Who waits, in any order, and since when they are out of sight.
     public var waiting: [(ticket: Ticket, absentSince: Timestamp?)] = []
     /// Who is admitted, and until when.
@@ -56,12 +58,12 @@ extension QueueState {
             lanes[index].next = next
             lanes[index].pass = image.counters.pass[index]
         }
+        unseenSince = image.unseenSince
         var absences: [Timestamp: [Ticket]] = [:]
         for (ticket, absentSince) in image.waiting.sorted(by: { $0.ticket < $1.ticket }) {
             lanes[ticket.lane].waiting.insert(ticket.number)
             guard let absentSince else { continue }
-            lanes[ticket.lane].absent.insert(ticket.number)
-            self.absentSince[ticket] = absentSince
+            markAbsent(ticket, since: absentSince)
             absences[absentSince, default: []].append(ticket)
         }
         for (since, tickets) in absences.sorted(by: { $0.key < $1.key }) {

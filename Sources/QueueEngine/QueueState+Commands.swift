@@ -84,13 +84,15 @@ extension QueueState {
         if !back.isEmpty { emit(.connected(back), at: now, &log) }
     }
 
-    /// Who went out of sight. Tickets that do not wait are passed over; who was out of sight already gets a new grace
-    /// period only where `anew` is set: when nobody could have come back because no instance was there.
-    public mutating func disconnect(
-        _ tickets: some Sequence<Ticket>, anew: Bool = false, at now: Timestamp, _ log: inout [QueueEvent]
-    ) {
-        let gone = TicketRange.covering(tickets.filter { isWaiting($0) && (anew || !isAbsent($0)) })
+    /// Who went out of sight. Tickets that do not wait, or are out of sight already, are passed over.
+    public mutating func disconnect(_ tickets: some Sequence<Ticket>, at now: Timestamp, _ log: inout [QueueEvent]) {
+        let gone = TicketRange.covering(tickets.filter { isWaiting($0) && !isAbsent($0) })
         if !gone.isEmpty { emit(.disconnected(gone), at: now, &log) }
+    }
+
+    /// No instance was there, so nobody was in sight, nor could come back: a whole grace period for all who wait.
+    public mutating func disconnectEveryone(at now: Timestamp, _ log: inout [QueueEvent]) {
+        if waitingCount > 0 { emit(.everyoneDisconnected, at: now, &log) }
     }
 
     /// The person leaves the line, or gives an admission back.
@@ -114,29 +116,42 @@ extension QueueState {
         emit(.announced, at: now, &log)
     }
 
+    /// How many expire at once. Where more are due the rest is due at once again: what is asked meanwhile comes between,
+    /// and no store is given more than it can take in a moment.
+    public static let expiriesAtOnce = 2_000
+
     /// What time alone brings, up to `now`: opening, closing, expiries, releases, in this order.
     public mutating func advance(to now: Timestamp, _ log: inout [QueueEvent]) {
         let now = max(now, lastEventAt)
         if status == .scheduled, let opensAt = configuration.opensAt, opensAt <= now { emit(.opened, at: now, &log) }
         if status != .closed, let closesAt = configuration.closesAt, closesAt <= now { emit(.closed, at: now, &log) }
-        expireAdmissions(now, &log)
-        expireAbsences(now, &log)
+        var left = QueueState.expiriesAtOnce
+        expireAdmissions(now, &left, &log)
+        expireAbsences(now, &left, &log)
         release(now, &log)
     }
 
-    private mutating func expireAdmissions(_ now: Timestamp, _ log: inout [QueueEvent]) {
-        while let deadline = deadlines.min, deadline.at <= now {
+    private mutating func expireAdmissions(_ now: Timestamp, _ left: inout Int, _ log: inout [QueueEvent]) {
+        while left > 0, let deadline = deadlines.min, deadline.at <= now {
             deadlines.removeMin()
-            if admitted[deadline.ticket] == deadline.at { emit(.expired(deadline.ticket, .admission), at: now, &log) }
+            guard admitted[deadline.ticket] == deadline.at else { continue }
+            emit(.expired(deadline.ticket, .admission), at: now, &log)
+            left -= 1
         }
     }
 
-    private mutating func expireAbsences(_ now: Timestamp, _ log: inout [QueueEvent]) {
-        while let absence = absences.first, absence.since + .seconds(configuration.graceSeconds) <= now {
+    private mutating func expireAbsences(_ now: Timestamp, _ left: inout Int, _ log: inout [QueueEvent]) {
+        while left > 0, let absence = absences.first, absence.since + .seconds(configuration.graceSeconds) <= now {
             absences.removeFirst()
-            for range in absence.ranges {
-                for ticket in range.tickets where absentSince[ticket] == absence.since {
+            var ranges = absence.ranges[...]
+            while let range = ranges.popFirst() {
+                for ticket in range.tickets where self.absence(of: ticket) == absence.since {
+                    guard left > 0 else {
+                        absences.prepend(Absence(since: absence.since, ranges: [range.from(ticket)] + ranges))
+                        return
+                    }
                     emit(.expired(ticket, .grace), at: now, &log)
+                    left -= 1
                 }
             }
         }

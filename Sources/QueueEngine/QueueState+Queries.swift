@@ -14,7 +14,7 @@ extension QueueState {
     /// How many wait, in all lanes, present or not.
     public var waitingCount: Int { lanes.reduce(0) { $0 + $1.waiting.count } }
     /// How many of them are out of sight.
-    public var absentCount: Int { absentSince.count }
+    public var absentCount: Int { lanes.reduce(0) { $0 + $1.absent.count } }
     /// How many more may be admitted before the cap.
     public var room: Int { max(0, configuration.maxConcurrentUsers - admitted.count) }
     public var laneCount: Int { lanes.count }
@@ -28,7 +28,12 @@ extension QueueState {
         ticket.lane < lanes.count && lanes[ticket.lane].waiting.contains(ticket.number)
     }
 
-    public func isAbsent(_ ticket: Ticket) -> Bool { absentSince[ticket] != nil }
+    public func isAbsent(_ ticket: Ticket) -> Bool {
+        ticket.lane < lanes.count && lanes[ticket.lane].absent.contains(ticket.number)
+    }
+
+    /// Since when the ticket is out of sight; nil where it is not.
+    func absence(of ticket: Ticket) -> Timestamp? { isAbsent(ticket) ? absentSince[ticket] ?? unseenSince : nil }
 
     public func standing(_ ticket: Ticket) -> Standing {
         if let position = position(ticket) { return .waiting(position: position, isPresent: !isAbsent(ticket)) }

@@ -20,7 +20,9 @@ public struct QueueState: Sendable {
     var schedule: LaneSchedule
     var pacing = Pacing()
     var meter = DrainMeter()
-    /// Since when somebody who waits is out of sight.
+    /// When everyone who waited was out of sight last.
+    var unseenSince: Timestamp?
+    /// Since when somebody who waits is out of sight, where that is not since then.
     var absentSince = TreeDictionary<Ticket, Timestamp>()
 
     // Indexes over the above, by due time. An entry whose subject has moved on is skipped when its time comes.
@@ -68,6 +70,7 @@ public struct QueueState: Sendable {
         case .joined(let ticket): join(ticket)
         case .connected(let ranges): for range in ranges { range.tickets.forEach { markPresent($0) } }
         case .disconnected(let ranges): disconnect(ranges, at: event.at)
+        case .everyoneDisconnected: disconnectEveryone(at: event.at)
         case .admitted(let ticket, let until): admit(ticket, until: until, at: event.at)
         case .completed(let ticket): endAdmission(ticket, at: event.at)
         case .left(let ticket): end(ticket, at: event.at)
@@ -94,18 +97,27 @@ public struct QueueState: Sendable {
     private var currentPass: Int64 { lanes.lazy.filter { !$0.waiting.isEmpty }.map(\.pass).min() ?? lanes.map(\.pass).max() ?? 0 }
 
     mutating func markPresent(_ ticket: Ticket) {
-        guard absentSince.removeValue(forKey: ticket) != nil else { return }
-        lanes[ticket.lane].absent.remove(ticket.number)
+        guard ticket.lane < lanes.count, lanes[ticket.lane].absent.remove(ticket.number) else { return }
+        absentSince[ticket] = nil
     }
 
     private mutating func disconnect(_ ranges: [TicketRange], at moment: Timestamp) {
         for range in ranges {
-            for ticket in range.tickets where isWaiting(ticket) {
-                lanes[ticket.lane].absent.insert(ticket.number)
-                absentSince[ticket] = moment
-            }
+            for ticket in range.tickets where isWaiting(ticket) { markAbsent(ticket, since: moment) }
         }
         absences.append(Absence(since: moment, ranges: ranges))
+    }
+
+    mutating func markAbsent(_ ticket: Ticket, since moment: Timestamp) {
+        lanes[ticket.lane].absent.insert(ticket.number)
+        absentSince[ticket] = moment == unseenSince ? nil : moment
+    }
+
+    /// Costs nothing for each of them: they may be a million.
+    private mutating func disconnectEveryone(at moment: Timestamp) {
+        for index in lanes.indices { lanes[index].absent = lanes[index].waiting }
+        (unseenSince, absentSince) = (moment, [:])
+        absences = [Absence(since: moment, ranges: lanes.indices.compactMap { lanes[$0].span(lane: $0) })]
     }
 
     private mutating func admit(_ ticket: Ticket, until: Timestamp, at moment: Timestamp) {
@@ -158,7 +170,7 @@ extension QueueState: Equatable {
         pacingB.forget(at: now)
         return a.configuration == b.configuration && a.status == b.status && a.head == b.head
             && a.lastEventAt == b.lastEventAt && a.lanes == b.lanes && a.admitted == b.admitted
-            && a.absentSince == b.absentSince && pacingA == pacingB
+            && a.unseenSince == b.unseenSince && a.absentSince == b.absentSince && pacingA == pacingB
             && a.meter.current(at: now) == b.meter.current(at: now)
     }
 }

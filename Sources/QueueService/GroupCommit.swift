@@ -240,7 +240,7 @@ extension EventKind {
             case .announced: .announced
             case .joined: .joined
             case .connected: .connected
-            case .disconnected: .disconnected
+            case .disconnected, .everyoneDisconnected: .disconnected
             case .admitted: .admitted
             case .completed: .completed
             case .left: .left

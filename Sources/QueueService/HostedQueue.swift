@@ -78,6 +78,7 @@ struct HostedQueue {
                 moves.away.append((ticket, event.at))
             }
         case .disconnected(let ranges): moves.contradicted += held(ranges)
+        case .everyoneDisconnected: moves.contradicted += presence.tickets
         default: break
         }
     }

@@ -26,6 +26,13 @@ struct Presence {
 
     func holds(_ ticket: Ticket) -> Bool { ticket.lane < held.count && held[ticket.lane].contains(ticket.number) }
 
+    /// Everyone who is held.
+    var tickets: [Ticket] {
+        var tickets: [Ticket] = []
+        for (lane, numbers) in held.enumerated() { numbers.forEach { tickets.append(Ticket(lane: lane, number: $0)) } }
+        return tickets
+    }
+
     /// A holder more. Returns whether it is the first.
     mutating func opened(_ ticket: Ticket) -> Bool {
         while held.count <= ticket.lane { held.append(TicketSet()) }

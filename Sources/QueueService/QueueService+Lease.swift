@@ -6,6 +6,9 @@ extension QueueService {
     /// How much later than the one before it in turn an instance sees to what time brings.
     static let turnDelay = Timestamp.Span.seconds(1)
 
+    /// How many are marked absent in one commit: others have to wait for it.
+    static let buriedAtOnce = 10_000
+
     /// How many have a lease, this one among them.
     public var instanceCount: Int { peers.live.count + 1 }
 
@@ -88,10 +91,13 @@ extension QueueService {
     }
 
     private func bury(_ peer: Beat.Peer, _ queue: QueueID) async throws {
-        let held = try await store.held(by: peer.id, in: queue)
-        guard !held.isEmpty else { return }
-        try await perform(on: queue) { decision throws(ServiceError) in
-            try decision.markAbsent(held.filter { !decision.presence.holds($0) }, since: peer.expiresAt)
+        var held = try await store.held(by: peer.id, in: queue)[...]
+        while !held.isEmpty {
+            let part = held.prefix(QueueService.buriedAtOnce)
+            held = held.dropFirst(part.count)
+            try await perform(on: queue) { decision throws(ServiceError) in
+                try decision.markAbsent(part.filter { !decision.presence.holds($0) }, since: peer.expiresAt)
+            }
         }
     }
 }

@@ -104,8 +104,8 @@ public actor QueueService {
     func markEveryoneAbsent(in queue: QueueID) {
         enqueue(
             StandingCommand(queue) { decision throws(ServiceError) in
-                let everyone = decision.state.allWaiting.filter { !decision.presence.holds($0) }
-                try decision.run { state, now, log throws(QueueRefusal) in state.disconnect(everyone, anew: true, at: now, &log) }
+                try decision.run { state, now, log throws(QueueRefusal) in state.disconnectEveryone(at: now, &log) }
+                try decision.markPresent(decision.presence.tickets)
             })
     }
 

@@ -17,6 +17,7 @@ struct StoredChange {
         case .joined(let joined): (type, ticket) = ("joined", joined)
         case .connected(let ranges): (type, data) = ("connected", JSON.encode(ranges.map(StoredRange.init)))
         case .disconnected(let ranges): (type, data) = ("disconnected", JSON.encode(ranges.map(StoredRange.init)))
+        case .everyoneDisconnected: type = "everyone_disconnected"
         case .admitted(let admitted, let until): (type, ticket, data) = ("admitted", admitted, String(until.microseconds))
         case .completed(let completed): (type, ticket) = ("completed", completed)
         case .left(let left): (type, ticket) = ("left", left)
@@ -42,6 +43,7 @@ struct StoredChange {
         case "joined": ticket.map { .joined($0) }
         case "connected": ranges.map { .connected($0) }
         case "disconnected": ranges.map { .disconnected($0) }
+        case "everyone_disconnected": .everyoneDisconnected
         case "admitted": data.flatMap(Int64.init).flatMap { until in ticket.map { .admitted($0, until: Timestamp(microseconds: until)) } }
         case "completed": ticket.map { .completed($0) }
         case "left": ticket.map { .left($0) }

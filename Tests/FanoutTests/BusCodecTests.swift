@@ -26,7 +26,7 @@ import TestSupport
             let changes: [QueueEvent.Change] = [
                 .opened, .paused, .resumed, .closed, .joined(ticket()), .connected(ranges()), .disconnected(ranges()),
                 .admitted(ticket(), until: at + .seconds(120)), .completed(ticket()), .left(ticket()),
-                .expired(ticket(), ExpiryReason.allCases.randomElement(using: &random)!),
+                .expired(ticket(), ExpiryReason.allCases.randomElement(using: &random)!), .everyoneDisconnected,
             ]
             return QueueEvent(seq: head - UInt64(events - 1 - index), at: at, change: changes.randomElement(using: &random)!)
         }

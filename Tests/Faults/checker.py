@@ -97,6 +97,9 @@ class Line:
     def on_disconnected(self, event):
         self.absent |= tickets(event) & self.waiting.keys()
 
+    def on_everyone_disconnected(self, _):
+        self.absent = set(self.waiting)
+
     def on_admitted(self, event):
         ticket = event["ticket"]
         demand(ticket in self.waiting, f"{ticket} is let in and does not wait")

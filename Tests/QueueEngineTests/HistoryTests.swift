@@ -39,6 +39,41 @@ import TestSupport
         // Evenly: 200 people at 90 a minute take at least 2:12 minutes.
         #expect(now.seconds - 1_000 >= 131 && now.seconds - 1_000 < 140)
     }
+
+    /// What expires together expires in parts that no store chokes on, and others are served between them.
+    @Test(arguments: [false, true]) func aMultitudeExpiresInParts(isEveryone: Bool) throws {
+        var state = QueueState()
+        var log: [QueueEvent] = []
+        let start = Timestamp(seconds: 1_000)
+        state.configure(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 10), at: start, &log)
+        let part = QueueState.expiriesAtOnce
+        for _ in 0..<3 * part { _ = try state.join(lane: 0, at: start, &log) }
+        // Holes, so that what is left over begins within a range and others follow it.
+        for number in stride(from: 1, to: 3 * part, by: 100) { try state.leave(Ticket(lane: 0, number: UInt64(number)), at: start, &log) }
+        let all = state.allWaiting
+        if isEveryone { state.disconnectEveryone(at: start, &log) } else { state.disconnect(all, at: start, &log) }
+        let back = [all[part / 2], all[2 * part + 7]]
+        state.connect(back, at: start, &log)
+        var replica = state
+        var expired: [[Ticket]] = []
+        let due = start + .seconds(10)
+        while let wake = state.nextWake(after: due), wake <= due, expired.count < 10 {
+            var new: [QueueEvent] = []
+            state.advance(to: due, &new)
+            new.append(contentsOf: try joined(&state, at: due))
+            for event in new { replica.apply(event) }
+            expired.append(new.compactMap { if case .expired(let ticket, .grace) = $0.change { ticket } else { nil } })
+        }
+        #expect(expired.map(\.count) == [part, part, all.count - 2 - 2 * part])
+        #expect(expired.flatMap(\.self) == all.filter { !back.contains($0) })
+        #expect(state.waitingCount == 2 + expired.count && state.absentCount == 0 && replica == state)
+    }
+
+    private func joined(_ state: inout QueueState, at now: Timestamp) throws -> [QueueEvent] {
+        var log: [QueueEvent] = []
+        _ = try state.join(lane: 0, at: now, &log)
+        return log
+    }
 }
 
 /// One random life of a queue.
@@ -101,7 +136,9 @@ private struct History {
                     _ = try state.join(lane: Int.random(in: 0..<state.laneCount, using: &random), at: now, &events)
                 }
             case 1: state.advance(to: now, &events)
-            case 2: state.disconnect((0..<3).map { _ in someone() }, anew: random.chance(20), at: now, &events)
+            case 2:
+                state.disconnect((0..<3).map { _ in someone() }, at: now, &events)
+                if random.chance(20) { state.disconnectEveryone(at: now, &events) }
             case 3: state.connect((0..<3).map { _ in someone() }, at: now, &events)
             case 4: try state.leave(someone(), at: now, &events)
             case 5: try state.complete(someone(), at: now, &events)
@@ -146,6 +183,7 @@ private struct History {
         var image = QueueImage(
             configuration: naive.configuration, status: naive.status, head: naive.head, lastEventAt: naive.lastEventAt,
             counters: state.counters)
+        image.unseenSince = naive.unseenSince
         image.waiting = naive.lanes.joined().map { ($0.ticket, $0.absentSince) }
         image.admitted = naive.admitted.map { ($0.key, $0.value) }
         let since = naive.lastEventAt - QueueImage.history

@@ -17,6 +17,7 @@ struct NaiveQueue {
     var admissions: [Timestamp] = []
     var head: UInt64 = 0
     var lastEventAt = Timestamp(microseconds: 0)
+    var unseenSince: Timestamp?
 
     private func stride(_ lane: Int) -> Int64? {
         let scale: Int64 = (1 << 20) * 100
@@ -78,6 +79,9 @@ struct NaiveQueue {
             lanes[ticket.lane].append(Person(ticket: ticket))
         case .connected(let ranges): setAbsence(ranges, nil)
         case .disconnected(let ranges): setAbsence(ranges, event.at)
+        case .everyoneDisconnected:
+            unseenSince = event.at
+            lanes = lanes.map { $0.map { Person(ticket: $0.ticket, absentSince: event.at) } }
         case .admitted(let ticket, let until): wrong += admit(ticket, until, event.at)
         case .completed(let ticket):
             if admitted.removeValue(forKey: ticket) == nil { wrong.append("completed without an admission") }

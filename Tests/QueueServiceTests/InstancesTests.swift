@@ -255,13 +255,27 @@ import TestSupport
         _ = try await service.announce("settled", severity: .info, expiresAt: nil, to: queue, tenant: TenantID(high: 1, low: 1))
     }
 
-    @Test func afterARestartEverybodyHasAWholeGracePeriod() async throws {
-        let instances = try await Instances(count: 1)
+    /// Nobody is let in who was in sight of an instance that is gone; who comes back, or joins, is.
+    @Test(arguments: StoreKind.allCases) func afterARestartEverybodyHasAWholeGracePeriod(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 1)
+        let before = instances.services[0]
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 60))
-        for _ in 0..<5 { _ = try await instances.services[0].join(queue, visitor: Visitor(), holder: .connection) }
+        var tickets: [Ticket] = []
+        for _ in 0..<5 { tickets.append(try await before.join(queue, visitor: Visitor(), holder: .connection).session.ticket) }
+        await before.closed(queue, [tickets[0]])
+        try await settle(before, queue)
+        await before.stop()
+        instances.clock.advance(.seconds(59))
         let again = try await instances.restarted()
         #expect(try await eventually { try await again.queue(queue).state.absentCount == 5 })
-        #expect(try await again.queue(queue).state.waitingCount == 5)
+        #expect(try await instances.store.held(by: before.instance, in: queue) == [])
+        instances.clock.advance(.seconds(2))
+        _ = try await again.resume(queue, tickets[1], of: SessionID(high: 0, low: 0))
+        let late = try await again.join(queue, visitor: Visitor(), holder: .connection).session.ticket
+        let state = try await again.queue(queue).state
+        #expect(state.waitingCount == 6 && state.absentCount == 4)
+        #expect(try await QueueState(#require(instances.store.loadQueue(queue)).image) == state)
+        #expect(try await instances.store.held(by: again.instance, in: queue) == [tickets[1], late])
     }
 }
 

@@ -99,7 +99,8 @@ import Testing
         let ticket = Ticket(lane: 0, number: 1)
         let changes: [QueueEvent.Change] = [
             .configured(QueueConfiguration()), .opened, .paused, .resumed, .closed, .joined(ticket), .connected([]), .disconnected([]),
-            .admitted(ticket, until: Self.at), .completed(ticket), .left(ticket), .expired(ticket, .grace), .announced,
+            .everyoneDisconnected, .admitted(ticket, until: Self.at), .completed(ticket), .left(ticket), .expired(ticket, .grace),
+            .announced,
         ]
         for change in changes { #expect(Self.text.contains("`\(change.name)`"), "\(change.name)") }
     }

@@ -10,7 +10,7 @@ import Testing
         var random = SeededRandom(seed: TestSeed.value)
         for _ in 0..<300 {
             var (moves, expected) = (Moves(), [UInt64: Timestamp?]())
-            for turn in 0..<Int.random(in: 0...12, using: &random) {
+            for turn in 0..<UInt64.random(in: 0...12, using: &random) {
                 let since = Bool.random(using: &random) ? nil : Timestamp(microseconds: Int64(turn))
                 let ranges = (0..<Int.random(in: 1...3, using: &random)).map { _ in
                     TicketRange(

@@ -48,7 +48,10 @@ import TestSupport
         switch Int.random(in: 0..<20, using: &random) {
         case 0...6: for _ in 0..<3 { _ = try? state.join(lane: Int.random(in: 0...1, using: &random), at: now, &log) }
         case 7...9: state.disconnect(someone, at: now, &log)
-        case 10...12: state.connect(someone, at: now, &log)
+        case 10...11: state.connect(someone, at: now, &log)
+        case 12:
+            state.disconnectEveryone(at: now, &log)
+            if random.chance(50) { state.connect(someone, at: now, &log) }
         case 13...14: if let one = someone.first { try? state.leave(one, at: now, &log) }
         case 15...16: if let one = someone.first { try? state.complete(one, at: now, &log) }
         case 17: state.announce(at: now, &log)

@@ -45,6 +45,7 @@ struct ByteWriter {
             // Numbers, strings and dates that are none: encoding them cannot fail.
             text(try! JSONEncoder().encode(configuration))
         case .announced: byte(13)
+        case .everyoneDisconnected: byte(14)
         case .opened: byte(1)
         case .paused: byte(2)
         case .resumed: byte(3)
@@ -167,6 +168,7 @@ struct ByteReader {
             guard let configuration = try? JSONDecoder().decode(QueueConfiguration.self, from: Data(try text())) else { throw .malformed }
             return .configured(configuration)
         case 13: return .announced
+        case 14: return .everyoneDisconnected
         default: throw .malformed
         }
     }

@@ -93,6 +93,7 @@ extension QueueEvent.Change {
         case .joined: "joined"
         case .connected: "connected"
         case .disconnected: "disconnected"
+        case .everyoneDisconnected: "everyone_disconnected"
         case .admitted: "admitted"
         case .completed: "completed"
         case .left: "left"
@@ -121,7 +122,7 @@ extension QueueEvent.Change {
                     bytes.member("count", range.count)
                 }
             }
-        case .opened, .paused, .resumed, .closed, .announced: break
+        case .opened, .paused, .resumed, .closed, .everyoneDisconnected, .announced: break
         }
     }
 }

@@ -8,7 +8,7 @@ struct AppendRows {
         let id: SessionID
         let visitor: Visitor
         let createdAt: Timestamp
-        /// Which event made it.
+        /// Which of the batch's events made it.
         let eventIndex: Int
     }
 
@@ -21,17 +21,28 @@ struct AppendRows {
         var admittedAt: Timestamp?
         var expiresAt: Timestamp?
         var endedAt: Timestamp?
+        /// The last event that said whether the visitor is in sight, of one who is `made`.
+        fileprivate(set) var presence: UInt64 = 0
         /// The last event that set it.
-        fileprivate var turn = 0
+        fileprivate var turn: UInt64 = 0
     }
 
     /// Those that were made, or of which more has changed than whether they are in sight.
     private(set) var sessions: [Ticket: Session] = [:]
     /// Everyone who waited before and is not in `sessions` was sent away at this moment.
     private(set) var closedAt: Timestamp?
-    /// All others who went out of sight or came back.
-    private(set) var absences: [(range: TicketRange, since: Timestamp?)] = []
+    /// Nobody was in sight any more when this event came.
+    private(set) var unseen: QueueEvent?
+    /// All others who went out of sight or came back, and by which event.
+    private(set) var absences: [Absence] = []
     private var moves = Moves()
+
+    struct Absence {
+        let range: TicketRange
+        /// nil: in sight.
+        let since: Timestamp?
+        let seq: UInt64
+    }
 
     init(_ append: LogAppend) {
         for (index, entry) in append.events.enumerated() { apply(entry.event, entry.detail, index) }
@@ -41,34 +52,35 @@ struct AppendRows {
     private mutating func apply(_ event: QueueEvent, _ detail: LogAppend.Detail, _ index: Int) {
         switch event.change {
         case .configured, .opened, .paused, .resumed, .announced: break
-        case .closed: close(at: event.at, index)
+        case .closed: close(event)
         case .joined(let ticket):
             guard case .session(let id, let visitor) = detail else { return }
             let made = NewSession(id: id, visitor: visitor, createdAt: event.at, eventIndex: index)
-            sessions[ticket] = Session(made: made, status: .waiting, turn: index)
-        case .connected(let ranges): moves.add(ranges, since: nil, turn: index)
-        case .disconnected(let ranges): moves.add(ranges, since: event.at, turn: index)
+            sessions[ticket] = Session(made: made, status: .waiting, presence: event.seq, turn: event.seq)
+        case .connected(let ranges): moves.add(ranges, since: nil, turn: event.seq)
+        case .disconnected(let ranges): moves.add(ranges, since: event.at, turn: event.seq)
+        case .everyoneDisconnected: unseen = event
         case .admitted(let ticket, let until):
-            change(ticket, index) { ($0.status, $0.admittedAt, $0.expiresAt) = (.admitted, event.at, until) }
-        case .completed(let ticket): change(ticket, index) { ($0.status, $0.endedAt) = (.completed, event.at) }
-        case .left(let ticket): change(ticket, index) { ($0.status, $0.endedAt) = (.left, event.at) }
+            change(ticket, event.seq) { ($0.status, $0.admittedAt, $0.expiresAt) = (.admitted, event.at, until) }
+        case .completed(let ticket): change(ticket, event.seq) { ($0.status, $0.endedAt) = (.completed, event.at) }
+        case .left(let ticket): change(ticket, event.seq) { ($0.status, $0.endedAt) = (.left, event.at) }
         case .expired(let ticket, let reason):
-            change(ticket, index) { ($0.status, $0.endReason, $0.endedAt) = (.expired, reason.rawValue, event.at) }
+            change(ticket, event.seq) { ($0.status, $0.endReason, $0.endedAt) = (.expired, reason.rawValue, event.at) }
         }
     }
 
-    private mutating func change(_ ticket: Ticket, _ index: Int, _ body: (inout Session) -> Void) {
+    private mutating func change(_ ticket: Ticket, _ turn: UInt64, _ body: (inout Session) -> Void) {
         var session = sessions[ticket] ?? Session()
-        (session.absentSince, session.turn) = (nil, index)
+        (session.absentSince, session.turn) = (nil, turn)
         body(&session)
         sessions[ticket] = session
     }
 
-    private mutating func close(at moment: Timestamp, _ index: Int) {
-        closedAt = moment
+    private mutating func close(_ event: QueueEvent) {
+        closedAt = event.at
         moves.removeAll()
         for (ticket, session) in sessions where session.status == .waiting {
-            change(ticket, index) { ($0.status, $0.endReason, $0.endedAt) = (.expired, "closed", moment) }
+            change(ticket, event.seq) { ($0.status, $0.endReason, $0.endedAt) = (.expired, "closed", event.at) }
         }
     }
 
@@ -82,15 +94,24 @@ struct AppendRows {
             var start = move.first
             while let ticket = own.first, ticket.rawValue <= move.last {
                 own.removeFirst()
-                if sessions[ticket]!.turn < move.turn { sessions[ticket]!.absentSince = move.since }
-                addAbsence(start, until: ticket.rawValue, move.since)
+                sessions[ticket]!.take(move)
+                addAbsence(start, until: ticket.rawValue, move)
                 start = ticket.rawValue + 1
             }
-            addAbsence(start, until: move.last + 1, move.since)
+            addAbsence(start, until: move.last + 1, move)
         }
     }
 
-    private mutating func addAbsence(_ first: UInt64, until end: UInt64, _ since: Timestamp?) {
-        if first < end { absences.append((TicketRange(first: Ticket(rawValue: first), count: end - first), since)) }
+    private mutating func addAbsence(_ first: UInt64, until end: UInt64, _ move: Moves.Move) {
+        guard first < end else { return }
+        let range = TicketRange(first: Ticket(rawValue: first), count: end - first)
+        absences.append(Absence(range: range, since: move.since, seq: move.turn))
+    }
+}
+
+extension AppendRows.Session {
+    fileprivate mutating func take(_ move: Moves.Move) {
+        guard turn < move.turn else { return }
+        (absentSince, presence) = (move.since, move.turn)
     }
 }

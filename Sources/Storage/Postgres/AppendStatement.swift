@@ -26,7 +26,6 @@ struct AppendStatement {
 
     private mutating func add(_ append: LogAppend) {
         let queue = append.record.id
-        queues.add(append)
         for (event, detail) in append.events {
             log.add(queue, event)
             if case .announcement(let text, let severity, let expiresAt) = detail, case .announced = event.change {
@@ -34,6 +33,7 @@ struct AppendStatement {
             }
         }
         let rows = AppendRows(append)
+        queues.add(append, unseen: rows.unseen)
         for (ticket, session) in rows.sessions {
             if let made = session.made {
                 joined.add(queue, ticket, session, made)
@@ -41,7 +41,7 @@ struct AppendStatement {
                 changed.add(queue, ticket, session)
             }
         }
-        for (range, since) in rows.absences { moved.add(queue, range, since) }
+        for absence in rows.absences { moved.add(queue, absence) }
         if let moment = rows.closedAt { closed.add(queue, moment) }
         for (index, receipt) in append.receipts.enumerated() { receipts.add(queue, receipt, index) }
     }
@@ -56,7 +56,7 @@ struct AppendStatement {
         closed.give(to: &call)
         announced.give(to: &call)
         receipts.give(to: &call)
-        return call.with(instance).with(queues.expectedAt)
+        return call.with(instance)
     }
 
     /// Answers a row for each queue: id, whether its log is where it was expected, whether it was written, what stood against it,
@@ -70,31 +70,32 @@ struct AppendStatement {
     private static let text: StaticString = """
         WITH asked AS MATERIALIZED (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::uuid[],
-                $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $63::timestamptz[])
+                $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[],
+                $16::bigint[], $17::timestamptz[])
             AS asked (id, expected, head, at, status, counters, tenant_id, epoch, slug, name, description, redirect_url,
-                configuration, created_at, expected_at)
+                configuration, created_at, expected_at, unseen_seq, unseen_at)
         ), leased AS MATERIALIZED (
-            SELECT FROM instances WHERE id = $62::uuid AND expires_at > clock_timestamp() FOR KEY SHARE
+            SELECT FROM instances WHERE id = $67::uuid AND expires_at > clock_timestamp() FOR KEY SHARE
         ), locked AS MATERIALIZED (
             SELECT id, head, last_event_at, reserved_by, reserved_until FROM queues WHERE id = ANY ($1) AND is_active ORDER BY id FOR NO KEY UPDATE
         ), continued AS MATERIALIZED (
             SELECT a.id FROM asked a LEFT JOIN locked l ON l.id = a.id
             WHERE coalesce(l.head = a.expected AND l.last_event_at = a.expected_at, a.expected = 0)
         ), kept AS MATERIALIZED (
-            SELECT id FROM locked WHERE reserved_by <> $62::uuid
+            SELECT id FROM locked WHERE reserved_by <> $67::uuid
                 AND reserved_until - clock_timestamp() BETWEEN interval '0' AND interval '100 milliseconds'
         ), joining AS MATERIALIZED (
-            SELECT * FROM unnest($21::uuid[], $22::bigint[], $23::uuid[], $24::text[], $25::text[], $26::text[], $27::text[],
-                $28::text[], $29::text[], $30::timestamptz[], $31::timestamptz[], $32::timestamptz[], $33::timestamptz[],
-                $34::timestamptz[], $35::bigint[])
+            SELECT * FROM unnest($24::uuid[], $25::bigint[], $26::uuid[], $27::text[], $28::text[], $29::text[], $30::text[],
+                $31::text[], $32::text[], $33::timestamptz[], $34::timestamptz[], $35::timestamptz[], $36::timestamptz[],
+                $37::timestamptz[], $38::bigint[], $39::bigint[])
             AS joining (queue_id, ticket, id, user_id, label, display_name, metadata, status, end_reason, created_at,
-                absent_since, admitted_at, expires_at, ended_at, event)
+                absent_since, admitted_at, expires_at, ended_at, event, presence_seq)
         ), changing AS MATERIALIZED (
-            SELECT * FROM unnest($36::uuid[], $37::bigint[], $38::text[], $39::text[], $40::timestamptz[], $41::timestamptz[],
-                $42::timestamptz[], $43::timestamptz[])
+            SELECT * FROM unnest($40::uuid[], $41::bigint[], $42::text[], $43::text[], $44::timestamptz[], $45::timestamptz[],
+                $46::timestamptz[], $47::timestamptz[])
             AS changing (queue_id, ticket, status, end_reason, absent_since, admitted_at, expires_at, ended_at)
         ), proving AS MATERIALIZED (
-            SELECT * FROM unnest($56::uuid[], $57::uuid[], $58::text[], $59::bytea[], $60::text[], $61::bigint[])
+            SELECT * FROM unnest($61::uuid[], $62::uuid[], $63::text[], $64::bytea[], $65::text[], $66::bigint[])
             AS proving (queue_id, tenant_id, key, request_hash, result, receipt)
         ), user_taken AS MATERIALIZED (
             SELECT j.queue_id, min(j.event) AS event FROM (
@@ -117,6 +118,7 @@ struct AppendStatement {
         ), advanced AS (
             UPDATE queues q SET head = g.head, status = g.status, counters = g.counters::jsonb, reserved_by = NULL,
                 last_event_at = coalesce(g.at, q.last_event_at),
+                unseen_seq = coalesce(g.unseen_seq, q.unseen_seq), unseen_at = coalesce(g.unseen_at, q.unseen_at),
                 slug = CASE WHEN g.configuration IS NULL THEN q.slug ELSE g.slug END,
                 name = CASE WHEN g.configuration IS NULL THEN q.name ELSE g.name END,
                 description = CASE WHEN g.configuration IS NULL THEN q.description ELSE g.description END,
@@ -124,7 +126,7 @@ struct AppendStatement {
                 configuration = coalesce(g.configuration::jsonb, q.configuration)
             FROM granted g WHERE q.id = g.id AND g.expected > 0
         ), reserved AS (
-            UPDATE queues q SET reserved_by = $62::uuid, reserved_until = clock_timestamp() + interval '100 milliseconds'
+            UPDATE queues q SET reserved_by = $67::uuid, reserved_until = clock_timestamp() + interval '100 milliseconds'
             FROM asked a JOIN locked l ON l.id = a.id
             WHERE q.id = a.id AND a.id NOT IN (SELECT id FROM continued) AND a.id NOT IN (SELECT id FROM kept)
                 AND EXISTS (SELECT FROM leased)
@@ -137,14 +139,14 @@ struct AppendStatement {
         ), logged AS (
             INSERT INTO log (queue_id, seq, tenant_id, at, type, ticket, data)
             SELECT l.queue_id, l.seq, g.tenant_id, l.at, l.type, l.ticket, l.data
-            FROM unnest($15::uuid[], $16::bigint[], $17::timestamptz[], $18::text[], $19::bigint[], $20::text[])
+            FROM unnest($18::uuid[], $19::bigint[], $20::timestamptz[], $21::text[], $22::bigint[], $23::text[])
                 AS l (queue_id, seq, at, type, ticket, data)
             JOIN granted g ON g.id = l.queue_id
         ), joined AS (
             INSERT INTO user_sessions (queue_id, ticket, id, tenant_id, user_id, label, display_name, metadata, status, end_reason,
-                created_at, absent_since, admitted_at, expires_at, ended_at, instance)
+                created_at, absent_since, admitted_at, expires_at, ended_at, instance, presence_seq)
             SELECT j.queue_id, j.ticket, j.id, g.tenant_id, j.user_id, j.label, j.display_name, j.metadata, j.status, j.end_reason,
-                j.created_at, j.absent_since, j.admitted_at, j.expires_at, j.ended_at, $62::uuid
+                j.created_at, j.absent_since, j.admitted_at, j.expires_at, j.ended_at, $67::uuid, j.presence_seq
             FROM joining j JOIN granted g ON g.id = j.queue_id
         ), changed AS (
             UPDATE user_sessions s SET status = coalesce(c.status, s.status), end_reason = coalesce(c.end_reason, s.end_reason),
@@ -153,12 +155,14 @@ struct AppendStatement {
             FROM changing c JOIN granted g ON g.id = c.queue_id WHERE s.queue_id = c.queue_id AND s.ticket = c.ticket
         ), moved AS (
             UPDATE user_sessions s SET absent_since = m.since,
-                instance = CASE WHEN m.since IS NULL THEN $62::uuid ELSE s.instance END
-            FROM unnest($44::uuid[], $45::bigint[], $46::bigint[], $47::timestamptz[]) AS m (queue_id, first, last, since)
+                instance = CASE WHEN m.since IS NULL THEN $67::uuid ELSE s.instance END,
+                presence_seq = m.seq
+            FROM unnest($48::uuid[], $49::bigint[], $50::bigint[], $51::timestamptz[], $52::bigint[])
+                AS m (queue_id, first, last, since, seq)
             JOIN granted g ON g.id = m.queue_id
             WHERE s.queue_id = m.queue_id AND s.ticket BETWEEN m.first AND m.last AND s.status IS NOT DISTINCT FROM 'waiting'
         ), closing AS MATERIALIZED (
-            SELECT c.queue_id, c.at FROM unnest($48::uuid[], $49::timestamptz[]) AS c (queue_id, at) JOIN granted g ON g.id = c.queue_id
+            SELECT c.queue_id, c.at FROM unnest($53::uuid[], $54::timestamptz[]) AS c (queue_id, at) JOIN granted g ON g.id = c.queue_id
         ), closed AS (
             UPDATE user_sessions s SET status = 'expired', end_reason = 'closed', absent_since = NULL,
                 ended_at = (SELECT c.at FROM closing c WHERE c.queue_id = s.queue_id)
@@ -167,7 +171,7 @@ struct AppendStatement {
         ), announced AS (
             INSERT INTO announcements (queue_id, seq, tenant_id, text, severity, published_at, expires_at)
             SELECT n.queue_id, n.seq, g.tenant_id, n.text, n.severity, n.published_at, n.expires_at
-            FROM unnest($50::uuid[], $51::bigint[], $52::text[], $53::text[], $54::timestamptz[], $55::timestamptz[])
+            FROM unnest($55::uuid[], $56::bigint[], $57::text[], $58::text[], $59::timestamptz[], $60::timestamptz[])
                 AS n (queue_id, seq, text, severity, published_at, expires_at)
             JOIN granted g ON g.id = n.queue_id
         ), proved AS (
@@ -187,7 +191,6 @@ struct AppendStatement {
 private struct Queues {
     private var id = PostgresColumn<QueueID>()
     private var expected = PostgresColumn<Int64>()
-    private(set) var expectedAt = PostgresColumn<Timestamp>()
     private var head = PostgresColumn<Int64>()
     private var at = PostgresColumn<Timestamp>()
     private var status = PostgresColumn<String>()
@@ -200,13 +203,15 @@ private struct Queues {
     private var redirectURL = PostgresColumn<String>()
     private var configuration = PostgresColumn<String>()
     private var createdAt = PostgresColumn<Timestamp>()
+    private var expectedAt = PostgresColumn<Timestamp>()
+    private var unseen = PostgresColumn<Int64>()
+    private var unseenAt = PostgresColumn<Timestamp>()
 
-    mutating func add(_ append: LogAppend) {
+    mutating func add(_ append: LogAppend, unseen event: QueueEvent?) {
         let record = append.record
         let isConfigured = append.events.contains { if case .configured = $0.event.change { true } else { false } }
         id.append(record.id)
         expected.append(Int64(append.expected.seq))
-        expectedAt.append(append.expected.at)
         head.append(Int64(append.expected.seq) + Int64(append.events.count))
         at.append(append.events.last?.event.at)
         status.append(append.status.rawValue)
@@ -219,11 +224,15 @@ private struct Queues {
         redirectURL.append(record.redirectURL)
         configuration.append(isConfigured ? JSON.encode(record.configuration) : nil)
         createdAt.append(record.createdAt)
+        expectedAt.append(append.expected.at)
+        unseen.append(event.map { Int64($0.seq) })
+        unseenAt.append(event?.at)
     }
 
     func give(to call: inout PostgresCall) {
         call = call.with(id).with(expected).with(head).with(at).with(status).with(counters).with(tenant).with(epoch)
-            .with(slug).with(name).with(description).with(redirectURL).with(configuration).with(createdAt)
+            .with(slug).with(name).with(description).with(redirectURL).with(configuration).with(createdAt).with(expectedAt)
+            .with(unseen).with(unseenAt)
     }
 }
 
@@ -264,6 +273,7 @@ private struct Joined {
     private var expiresAt = PostgresColumn<Timestamp>()
     private var endedAt = PostgresColumn<Timestamp>()
     private var event = PostgresColumn<Int64>()
+    private var presence = PostgresColumn<Int64>()
 
     mutating func add(_ queue: QueueID, _ ticket: Ticket, _ session: AppendRows.Session, _ made: AppendRows.NewSession) {
         self.queue.append(queue)
@@ -281,11 +291,13 @@ private struct Joined {
         expiresAt.append(session.expiresAt)
         endedAt.append(session.endedAt)
         event.append(Int64(made.eventIndex))
+        presence.append(Int64(session.presence))
     }
 
     func give(to call: inout PostgresCall) {
         call = call.with(queue).with(ticket).with(id).with(user).with(label).with(displayName).with(metadata).with(status)
             .with(endReason).with(createdAt).with(absentSince).with(admittedAt).with(expiresAt).with(endedAt).with(event)
+            .with(presence)
     }
 }
 
@@ -322,15 +334,17 @@ private struct Moved {
     private var first = PostgresColumn<Int64>()
     private var last = PostgresColumn<Int64>()
     private var since = PostgresColumn<Timestamp>()
+    private var seq = PostgresColumn<Int64>()
 
-    mutating func add(_ id: QueueID, _ range: TicketRange, _ moment: Timestamp?) {
+    mutating func add(_ id: QueueID, _ absence: AppendRows.Absence) {
         queue.append(id)
-        first.append(range.first.column)
-        last.append(range.first.column + Int64(range.count) - 1)
-        since.append(moment)
+        first.append(absence.range.first.column)
+        last.append(absence.range.first.column + Int64(absence.range.count) - 1)
+        since.append(absence.since)
+        seq.append(Int64(absence.seq))
     }
 
-    func give(to call: inout PostgresCall) { call = call.with(queue).with(first).with(last).with(since) }
+    func give(to call: inout PostgresCall) { call = call.with(queue).with(first).with(last).with(since).with(seq) }
 }
 
 private struct Closed {

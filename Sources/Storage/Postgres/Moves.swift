@@ -10,14 +10,14 @@ struct Moves {
         /// nil: in sight.
         let since: Timestamp?
         /// Which event it was.
-        let turn: Int
+        let turn: UInt64
 
         static func < (a: Move, b: Move) -> Bool { a.turn < b.turn }
     }
 
     private var moves: [Move] = []
 
-    mutating func add(_ ranges: [TicketRange], since: Timestamp?, turn: Int) {
+    mutating func add(_ ranges: [TicketRange], since: Timestamp?, turn: UInt64) {
         moves += ranges.map { Move(first: $0.first.rawValue, last: $0.first.rawValue + $0.count - 1, since: since, turn: turn) }
     }
 

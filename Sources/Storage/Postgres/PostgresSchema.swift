@@ -9,6 +9,7 @@ enum PostgresSchema {
         (6, "readers by name", sixth),
         (7, "a queue is kept for who lost it often", seventh),
         (8, "trends", eighth),
+        (9, "when nobody was in sight", ninth),
     ]
     static var newest: Int64 { migrations.last!.version }
 
@@ -143,5 +144,13 @@ enum PostgresSchema {
             id uuid NOT NULL, tenant_id uuid NOT NULL, at timestamptz NOT NULL, text text NOT NULL, PRIMARY KEY (tenant_id, at, id)
         )
         """,
+    ]
+
+    /// `presence_seq` is the last event that said of this visitor alone whether they are in sight. Where `unseen_seq` came
+    /// later they are out of sight since `unseen_at`, whatever the session's row says: when nobody is in sight any more,
+    /// one row is written and not a million.
+    private static let ninth: [StaticString] = [
+        "ALTER TABLE queues ADD COLUMN unseen_seq bigint, ADD COLUMN unseen_at timestamptz",
+        "ALTER TABLE user_sessions ADD COLUMN presence_seq bigint",
     ]
 }

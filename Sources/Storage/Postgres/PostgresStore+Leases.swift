@@ -61,8 +61,9 @@ extension PostgresStore {
             [
                 PostgresCall(
                     """
-                    SELECT ticket FROM user_sessions
-                    WHERE queue_id = $1 AND status = 'waiting' AND absent_since IS NULL AND instance = $2
+                    SELECT s.ticket FROM user_sessions s, queues q
+                    WHERE q.id = $1 AND s.queue_id = $1 AND s.status = 'waiting' AND s.absent_since IS NULL AND s.instance = $2
+                        AND (q.unseen_seq IS NULL OR s.presence_seq > q.unseen_seq)
                     """
                 ).with(queue).with(instance)
             ], seconds: settings.statementSeconds)[0].rows.map { row throws(StoreError) in try row.ticket(0) }

@@ -18,11 +18,17 @@ extension PostgresStore {
                 PostgresCall(
                     """
                     SELECT id, tenant_id, epoch, slug, name, description, redirect_url, configuration::text, created_at,
-                        status, head, last_event_at, counters::text
+                        status, head, last_event_at, counters::text, unseen_at
                     FROM queues WHERE id = $1 AND is_active
                     """
                 ).with(queue),
-                PostgresCall("SELECT ticket, absent_since FROM user_sessions WHERE queue_id = $1 AND status = 'waiting'").with(queue),
+                PostgresCall(
+                    """
+                    SELECT s.ticket,
+                        CASE WHEN q.unseen_seq IS NULL OR s.presence_seq > q.unseen_seq THEN s.absent_since ELSE q.unseen_at END
+                    FROM user_sessions s, queues q WHERE q.id = $1 AND s.queue_id = $1 AND s.status = 'waiting'
+                    """
+                ).with(queue),
                 PostgresCall("SELECT ticket, expires_at FROM user_sessions WHERE queue_id = $1 AND status = 'admitted'").with(queue),
                 PostgresStore.history.with(queue).with(QueueImage.history.microseconds),
                 PostgresCall("COMMIT"),
@@ -35,6 +41,7 @@ extension PostgresStore {
         var image = QueueImage(
             configuration: record.configuration, status: status, head: UInt64(try row.get(10, as: Int64.self)),
             lastEventAt: try row.get(11), counters: counters)
+        image.unseenSince = try row.optional(13)
         image.waiting.reserveCapacity(results[2].count)
         for row in results[2].rows { image.waiting.append((try row.ticket(0), try row.optional(1))) }
         for row in results[3].rows { image.admitted.append((try row.ticket(0), try row.get(1))) }

@@ -8,6 +8,7 @@ enum SQLiteSchema {
         migrator.registerMigration("2 instances") { try $0.execute(sql: second) }
         migrator.registerMigration("3 readers by name") { try $0.execute(sql: third) }
         migrator.registerMigration("4 trends") { try $0.execute(sql: fourth) }
+        migrator.registerMigration("5 when nobody was in sight") { try $0.execute(sql: fifth) }
         return migrator
     }
 
@@ -89,5 +90,14 @@ enum SQLiteSchema {
             id BLOB NOT NULL, tenant_id BLOB NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
             PRIMARY KEY (tenant_id, at, id)
         ) WITHOUT ROWID;
+        """
+
+    /// `presence_seq` is the last event that said of this visitor alone whether they are in sight. Where `unseen_seq` came
+    /// later they are out of sight since `unseen_at`, whatever the session's row says: when nobody is in sight any more,
+    /// one row is written and not a million.
+    private static let fifth = """
+        ALTER TABLE queues ADD COLUMN unseen_seq INTEGER;
+        ALTER TABLE queues ADD COLUMN unseen_at INTEGER;
+        ALTER TABLE user_sessions ADD COLUMN presence_seq INTEGER;
         """
 }

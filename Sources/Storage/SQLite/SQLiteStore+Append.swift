@@ -115,9 +115,11 @@ private struct SQLiteAppend {
                 UPDATE user_sessions SET status = 'expired', end_reason = 'closed', ended_at = ?, absent_since = NULL
                 WHERE queue_id = ? AND status = 'waiting'
                 """, [at, queue])
-        case .joined(let ticket): try insertSession(ticket, at, detail)
-        case .connected(let ranges): try setAbsence(ranges, nil)
-        case .disconnected(let ranges): try setAbsence(ranges, at)
+        case .joined(let ticket): try insertSession(ticket, event, detail)
+        case .connected(let ranges): try setAbsence(ranges, nil, event)
+        case .disconnected(let ranges): try setAbsence(ranges, at, event)
+        case .everyoneDisconnected:
+            try execute("UPDATE queues SET unseen_seq = ?, unseen_at = ? WHERE id = ?", [Int64(event.seq), at, queue])
         case .admitted(let ticket, let until):
             try execute(
                 """
@@ -137,23 +139,28 @@ private struct SQLiteAppend {
         }
     }
 
-    private func insertSession(_ ticket: Ticket, _ at: Int64, _ detail: LogAppend.Detail) throws {
+    private func insertSession(_ ticket: Ticket, _ event: QueueEvent, _ detail: LogAppend.Detail) throws {
         guard case .session(let id, let visitor) = detail else { return }
         try execute(
             """
             INSERT INTO user_sessions (queue_id, ticket, id, tenant_id, user, label, display_name, metadata, status, created_at,
-                instance) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?)
+                instance, presence_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?, ?)
             """,
-            [queue, ticket.column, id.data, tenant, visitor.user, visitor.label, visitor.displayName, visitor.metadata, at, instance])
+            [
+                queue, ticket.column, id.data, tenant, visitor.user, visitor.label, visitor.displayName, visitor.metadata,
+                event.at.microseconds, instance, Int64(event.seq),
+            ])
     }
 
-    private func setAbsence(_ ranges: [TicketRange], _ since: Int64?) throws {
+    private func setAbsence(_ ranges: [TicketRange], _ since: Int64?, _ event: QueueEvent) throws {
         for range in ranges {
             try execute(
                 """
-                UPDATE user_sessions SET absent_since = ?1, instance = CASE WHEN ?1 IS NULL THEN ?2 ELSE instance END
-                WHERE queue_id = ?3 AND ticket BETWEEN ?4 AND ?5 AND status = 'waiting'
-                """, [since, instance, queue, range.first.column, range.first.column + Int64(range.count) - 1])
+                UPDATE user_sessions SET absent_since = ?1, instance = CASE WHEN ?1 IS NULL THEN ?2 ELSE instance END,
+                    presence_seq = ?3
+                WHERE queue_id = ?4 AND ticket BETWEEN ?5 AND ?6 AND status = 'waiting'
+                """,
+                [since, instance, Int64(event.seq), queue, range.first.column, range.first.column + Int64(range.count) - 1])
         }
     }
 

@@ -56,8 +56,9 @@ extension SQLiteStore {
             try Int64.fetchAll(
                 db,
                 sql: """
-                    SELECT ticket FROM user_sessions
-                    WHERE queue_id = ? AND status = 'waiting' AND absent_since IS NULL AND instance = ?
+                    SELECT s.ticket FROM user_sessions s JOIN queues q ON q.id = s.queue_id
+                    WHERE s.queue_id = ? AND s.status = 'waiting' AND s.absent_since IS NULL AND s.instance = ?
+                        AND (q.unseen_seq IS NULL OR s.presence_seq > q.unseen_seq)
                     """, arguments: [queue.data, instance.data]
             ).map { Ticket(rawValue: UInt64($0)) }
         }

@@ -129,6 +129,7 @@ extension SQLiteStore {
         var image = QueueImage(
             configuration: configuration, status: status, head: UInt64(row["head"] as Int64),
             lastEventAt: Timestamp(microseconds: row["last_event_at"]), counters: counters)
+        image.unseenSince = (row["unseen_at"] as Int64?).map { Timestamp(microseconds: $0) }
         try loadLine(&image, id, db)
         try loadHistory(&image, id, db)
         return StoredQueue(record: record, image: image)
@@ -136,8 +137,11 @@ extension SQLiteStore {
 
     private static func loadLine(_ image: inout QueueImage, _ id: QueueID, _ db: Database) throws {
         let waiting = try Row.fetchCursor(
-            db, sql: "SELECT ticket, absent_since FROM user_sessions WHERE queue_id = ? AND status = 'waiting'",
-            arguments: [id.data])
+            db,
+            sql: """
+                SELECT s.ticket, CASE WHEN q.unseen_seq IS NULL OR s.presence_seq > q.unseen_seq THEN s.absent_since ELSE q.unseen_at END
+                FROM user_sessions s JOIN queues q ON q.id = s.queue_id WHERE s.queue_id = ? AND s.status = 'waiting'
+                """, arguments: [id.data])
         while let row = try waiting.next() {
             let since: Int64? = row[1]
             image.waiting.append((Ticket(rawValue: UInt64(row[0] as Int64)), since.map { Timestamp(microseconds: $0) }))

@@ -75,8 +75,12 @@ async def until(condition, seconds, what):
 
 def absent(server, queue):
     """Who waits and is out of sight, by the log."""
-    gone = set()
+    everyone, gone = set(), set()
     for event in server.events(queue):
+        if event["type"] == "joined":
+            everyone.add((event.get("lane", ""), event["ticket"]))
+        if event["type"] == "everyone_disconnected":
+            gone = set(everyone)
         change = {"connected": gone.difference_update, "disconnected": gone.update}.get(event["type"])
         if change:
             change({(place.get("lane", ""), place["ticket"] + n) for place in event["tickets"] for n in range(place["count"])})

@@ -81,6 +81,8 @@ def ghosts(server, queue, joiners, visitors):
         if event["type"] == "joined" and not event.get("user") and event["session"] not in known:
             found += 1
             present.add(event["ticket"])
+        elif event["type"] == "everyone_disconnected":
+            present.clear()
         elif event["type"] == "disconnected":
             for place in event["tickets"]:
                 present -= set(range(place["ticket"], place["ticket"] + place["count"]))
