@@ -101,7 +101,7 @@ let package = Package(
             name: "Server",
             dependencies: [
                 "WebSocketProtocol", "HTTPProtocol", "QueueEngine", "Telemetry", "QueueService", "EventLoop",
-                "Storage", "Fanout", "WebClient", "Locks", "CJansson", httpTypes, logging,
+                "Storage", "Fanout", "WebClient", "Locks", "CJansson", "CLinux", httpTypes, logging,
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),

@@ -27,6 +27,7 @@ final class ServerCore: Sendable {
     private let tickets: TLSTicketKeys
     let loops = Lock<[LiveHandle]>([])
     let record = Lock(Record())
+    let isProfiling = Atomic(false)
     private let serials = Atomic<UInt32>(1)
 
     /// A loop's live connections, to be reached on that loop.

@@ -1,4 +1,4 @@
-// What Glibc's module map leaves out of <sys/*.h>: epoll, eventfd, accept4.
+// What Glibc's module map leaves out of <sys/*.h> and of what is GNU's: epoll, eventfd, accept4, pipe2, closefrom.
 // Thin functions over the system calls; each returns -errno instead of -1, so that no caller can read a stale errno.
 #pragma once
 
@@ -46,6 +46,12 @@ int clinux_next_signal(int fd);
 int64_t clinux_raise_descriptor_limit(void);
 /// Names the calling thread, for top and perf (15 bytes at most).
 void clinux_name_thread(const char *name);
+
+/// A pipe whose ends no program inherits.
+int clinux_pipe(int ends[2]);
+/// Starts a program that is found by its name, and returns its number. It inherits nothing but `output` and `errors`:
+/// no other descriptor, no blocked or ignored signal. -ENOENT: there is none of that name.
+int clinux_spawn(char *const arguments[], int output, int errors);
 
 /// Has the processor fetch what will soon be read (a hint, which cannot fail).
 static inline void clinux_prefetch(const void *address) { __builtin_prefetch(address); }

@@ -26,6 +26,17 @@ extension ServerCore {
             let key = try await keys.authenticate(request, atLeast: .operator)
             return try await trends(tenant: key.tenant, days: try request.integer("days", in: 1...settings.trendDays, default: 7))
         }
+        router.on(.get, "v1/system/profile") { [self] request, _ in
+            _ = try await keys.authenticate(request, atLeast: .admin)
+            let seconds = try request.integer("seconds", in: 1...60, default: 10)
+            guard isProfiling.exchange(true, ordering: .relaxed) == false else { throw Problem.profileUnderWay }
+            defer { isProfiling.store(false, ordering: .relaxed) }
+            // What is found is taken apart for it, so not on the loop that was asked.
+            let stacks = try await Task.detached { try await Profile.take(seconds: seconds) }.value
+            var response = Response(.ok, body: stacks, type: "text/plain; charset=utf-8")
+            response.fields[.cacheControl] = "no-store"
+            return response
+        }
         router.on(.post, "v1/system/marks") { [self] request, _ in
             let key = try await keys.authenticate(request, atLeast: .operator)
             var fields = try request.json()

@@ -3,7 +3,9 @@
 import os
 import re
 import subprocess
+import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 
 from databases import Postgres, psql
@@ -25,6 +27,29 @@ def refused(server):
         assert (status, problem["code"]) == (400, "invalid_parameter"), path
     for body in [{}, {"text": ""}, {"text": "a" * 201}, {"text": "a", "at": "now"}]:
         assert 400 <= server.call("POST", "/v1/system/marks", body)[0] < 500, body
+
+
+def is_profiled(server):
+    """By the real `perf`, where this machine lets it look; without it, what is missing is said."""
+    integrator = server.good("POST", "/v1/keys", {"role": "operator"})["key"]
+    assert server.call("GET", "/v1/system/profile", key=integrator)[0] == 403
+    for seconds in ["0", "61", "x"]:
+        assert server.call("GET", f"/v1/system/profile?seconds={seconds}")[0] == 400
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(lambda _: server.call("GET", "/v1/system/profile?seconds=3", timeout=60), range(2))
+    (status, _, profile), (refusal, _, problem) = sorted([first, second], key=lambda answer: answer[0] == 409)
+    assert refusal == 409 and problem["code"] == "profile_under_way", problem
+    if status == 501:
+        assert "perf may not look" in profile["detail"], profile
+        print("perf may not look here")
+        return
+    lines = profile.decode().splitlines()
+    stacks = [line.rsplit(" ", 1) for line in lines]
+    assert stacks and all(int(count) > 0 for _, count in stacks)
+    # It was busy with those who join.
+    assert any(stack.startswith("loop-") and ";EventLoop.EventLoop.run() -> ();" in stack for stack, _ in stacks), lines[:20]
+    assert not any("$s" in stack for stack, _ in stacks), lines[:20]
+    assert not [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("stanchion-profile-")]
 
 
 def knows_nothing_yet(server):
@@ -59,12 +84,16 @@ def of_the_machine(server):
 
 
 if os.environ.get("STORE") != "postgres":
+    with Server(prefix=["env", "PATH=/nowhere"]) as server:
+        status, _, problem = server.call("GET", "/v1/system/profile?seconds=1")
+        assert (status, problem["code"]) == (501, "profile_unavailable") and "not installed" in problem["detail"], problem
     with Server() as server:
         knows_nothing_yet(server)
         refused(server)
         end = is_served(server)
         wait_for(lambda: windows(server, "api.response_time_p95")[1]["value"], 40, "the first period's end")
         of_the_machine(server)
+        is_profiled(server)
         assert 0 < windows(server, "system.disk_utilization")[1]["value"] < 1
         assert windows(server, "database.connection_pool_utilization")[1]["state"] == "no_data"
         mark = server.good("POST", "/v1/system/marks", {"text": "a new release"})
