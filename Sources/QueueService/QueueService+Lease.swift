@@ -7,7 +7,7 @@ extension QueueService {
     static let turnDelay = Timestamp.Span.seconds(1)
 
     /// How many are marked absent in one commit: others have to wait for it.
-    static let buriedAtOnce = 10_000
+    static let buriedAtOnce = 5_000
 
     /// How many have a lease, this one among them.
     public var instanceCount: Int { peers.live.count + 1 }
