@@ -1,3 +1,4 @@
+import Logging
 public import QueueEngine
 
 /// What operators do with queues.
@@ -69,7 +70,8 @@ extension QueueService {
     public enum Verb: String, Sendable, CaseIterable { case open, pause, resume, close }
 
     public func perform(_ verb: Verb, on id: QueueID, tenant: TenantID) async throws(ServiceError) -> QueueSnapshot {
-        _ = try queue(id, tenant: tenant)
+        let known = try queue(id, tenant: tenant)
+        if verb == .open, known.state.status == .closed { try await asking { () throws(StoreError) in try await endClosed(id) } }
         try await perform(on: id) { decision throws(ServiceError) in
             try decision.run { state, now, log throws(QueueRefusal) in
                 switch verb {
@@ -81,6 +83,20 @@ extension QueueService {
             }
         }
         return try queue(id)
+    }
+
+    /// Writes it into their rows that closing has sent them away: some at a time, so that nobody waits for a million.
+    private func endClosed(_ id: QueueID) async throws(StoreError) {
+        while try await store.endClosed(id, limit: 2_000) > 0 {}
+    }
+
+    /// The same once it is committed that a queue is closed. Whoever opens it again sees to what is left.
+    func goOnClosing(_ id: QueueID) {
+        Task {
+            do throws(StoreError) { try await endClosed(id) } catch {
+                log.warning("not all rows of a closed queue could be written", metadata: ["queue": "\(id)", "error": "\(error)"])
+            }
+        }
     }
 
     /// Closes a queue and takes it away; its log and sessions stay in the store.

@@ -111,6 +111,12 @@ public protocol QueueStore: Sendable {
     ///
     /// - Returns: how many there were.
     func prune(_ queue: QueueID, before moment: Timestamp, unseenSince: Timestamp, limit: Int) async throws(StoreError) -> Int
+    /// Writes it into the rows of those whom closing the queue has sent away, at most `limit`. They count as sent away as
+    /// soon as that is committed, for whoever asks here; but until this has nothing left to do a person who is among
+    /// them cannot join by the same name again.
+    ///
+    /// - Returns: how many there were.
+    func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int
     /// The log tells another history from here on. Does nothing where somebody else has said so.
     func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError)
     func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError)

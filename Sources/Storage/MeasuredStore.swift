@@ -74,6 +74,10 @@ public struct MeasuredStore: QueueStore {
         }
     }
 
+    public func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int {
+        try await measure(.endClosed) { () throws(StoreError) in try await store.endClosed(queue, limit: limit) }
+    }
+
     public func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
         try await measure(.renewEpoch) { () throws(StoreError) in try await store.renewEpoch(of: queue, from: old, to: new) }
     }

@@ -35,6 +35,7 @@ public enum StoreOperation: String, CaseIterable, Sendable {
     case logBounds = "log_bounds"
     case confirm
     case prune
+    case endClosed = "end_closed"
     case renewEpoch = "renew_epoch"
     case deleteQueue = "delete_queue"
     case beat

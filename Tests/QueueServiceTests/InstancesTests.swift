@@ -134,6 +134,24 @@ import TestSupport
                 .count == 1)
     }
 
+    /// Closed and opened again at once, at another instance: everyone can come back under the same name.
+    @Test(arguments: StoreKind.allCases) func whoWasSentAwayMayComeAgain(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        for round in 0..<3 {
+            for number in 0..<20 {
+                let joined = try await one.join(queue, visitor: Visitor(user: "u\(number)"), holder: .connection)
+                #expect(joined.session.ticket.number == UInt64(20 * round + number + 1))
+            }
+            _ = try await one.perform(.close, on: queue, tenant: instances.tenant)
+            #expect(await eventually { (try? await other.queue(queue).state.status) == .closed })
+            _ = try await other.perform(.open, on: queue, tenant: instances.tenant)
+            #expect(await eventually { (try? await one.queue(queue).state.status) == .open })
+        }
+        #expect(try await instances.converge(queue))
+    }
+
     @Test(arguments: StoreKind.allCases) func aWriteWithAKeyIsDoneOnce(_ kind: StoreKind) async throws {
         let instances = try await Instances(kind, count: 2)
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))

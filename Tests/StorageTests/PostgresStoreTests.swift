@@ -188,6 +188,8 @@ import TestSupport
         let line = PostgresCall("EXPLAIN SELECT ticket, absent_since FROM user_sessions WHERE queue_id = $1 AND status = 'waiting'").with(
             id)
         #expect(try await plan(line).contains("idx_user_sessions_queue_status"))
+        let one = try await plan(PostgresCall("EXPLAIN SELECT status FROM sessions WHERE id = $1").with(SessionID(high: 1, low: 1)))
+        #expect(one.contains("idx_user_sessions_id") && one.contains("queues_pkey"))
         #expect(
             try await plan(PostgresCall("EXPLAIN SELECT id FROM queues WHERE tenant_id = $1 AND is_active").with(tenant)).contains(
                 "idx_queues_tenant_active"))

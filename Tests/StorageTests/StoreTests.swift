@@ -98,6 +98,57 @@ import TestSupport
         #expect(try await store.append([other.append { $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.slugTaken])
     }
 
+    /// Whoever asks finds everyone sent away as soon as it is committed, however long it takes to write their rows.
+    @Test(arguments: StoreKind.allCases) func closingSendsEveryoneAwayAtOnce(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let store = try await open(home)
+        let configuration = QueueConfiguration(releaseRatePerMinute: 60)
+        var queue = Written(tenant.id, configuration)
+        _ = try await store.append([queue.append { $0.configure(configuration, at: $1, &$2) }])
+        _ = try await store.append([try queue.append { for _ in 0..<6 { _ = try $0.join(lane: 0, at: $1, &$2) } }])
+        queue.now = queue.now + .seconds(2)
+        _ = try await store.append([
+            try queue.append { state, now, log in
+                state.advance(to: now, &log)
+                try state.leave(Ticket(lane: 0, number: 2), at: now, &log)
+            }
+        ])
+        #expect(queue.state.waitingCount == 4)
+        // One more comes in the same breath, and is sent away with the others.
+        let close = try queue.append { state, now, log in
+            _ = try state.join(lane: 0, at: now, &log)
+            state.close(at: now, &log)
+        }
+        #expect(try await store.append([close]) == [.committed])
+        let id = queue.record.id
+        func all(_ status: SessionStatus?) async throws -> [SessionRecord] {
+            try await store.sessions(tenant: tenant.id, queue: id, status: status, after: nil, limit: 100).items
+        }
+        let before = try await all(nil)
+        #expect(before.map(\.status) == [.admitted, .left, .expired, .expired, .expired, .expired, .expired])
+        #expect(before[2...].allSatisfy { $0.endReason == "closed" && $0.endedAt == queue.now })
+        #expect(try await all(.expired) == Array(before[2...]))
+        #expect(try await all(.waiting) == [])
+        #expect(try await store.session(before[3].id) == before[3])
+        #expect(try await store.currentSession(user: "u4", queue: id) == nil)
+        #expect(try await store.currentSession(user: "u1", queue: id) == before[0])
+        #expect(try await store.held(by: store.writer, in: id) == [])
+        #expect(try await QueueState(#require(store.loadQueue(id)).image) == queue.state)
+
+        #expect(try await store.endClosed(id, limit: 3) == 3)
+        #expect(try await all(nil) == before)
+        while try await store.endClosed(id, limit: 3) > 0 {}
+        #expect(try await all(nil) == before)
+        var again = try queue.append { state, now, log in
+            try state.open(at: now, &log)
+            _ = try state.join(lane: 0, at: now, &log)
+        }
+        again.events[1].detail = .session(SessionID(high: 5, low: 5), Visitor(user: "u4"))
+        #expect(try await store.append([again]) == [.committed])
+        #expect(try await store.endClosed(id, limit: 3) == 0)
+        #expect(try await QueueState(#require(store.loadQueue(id)).image) == queue.state)
+    }
+
     /// An hour is told again and again as it goes on; the last time counts.
     @Test(arguments: StoreKind.allCases) func hoursAndMarks(_ kind: StoreKind) async throws {
         let home = try await TestStore(kind)

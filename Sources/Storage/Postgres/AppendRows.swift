@@ -29,8 +29,8 @@ struct AppendRows {
 
     /// Those that were made, or of which more has changed than whether they are in sight.
     private(set) var sessions: [Ticket: Session] = [:]
-    /// Everyone who waited before and is not in `sessions` was sent away at this moment.
-    private(set) var closedAt: Timestamp?
+    /// Everyone who waited before this event, and is not in `sessions`, was sent away by it.
+    private(set) var closed: QueueEvent?
     /// Nobody was in sight any more when this event came.
     private(set) var unseen: QueueEvent?
     /// All others who went out of sight or came back, and by which event.
@@ -77,7 +77,7 @@ struct AppendRows {
     }
 
     private mutating func close(_ event: QueueEvent) {
-        closedAt = event.at
+        closed = event
         moves.removeAll()
         for (ticket, session) in sessions where session.status == .waiting {
             change(ticket, event.seq) { ($0.status, $0.endReason, $0.endedAt) = (.expired, "closed", event.at) }

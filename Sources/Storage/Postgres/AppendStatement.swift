@@ -13,7 +13,6 @@ struct AppendStatement {
     private var joined = Joined()
     private var changed = Changed()
     private var moved = Moved()
-    private var closed = Closed()
     private var announced = Announced()
     private var receipts = Receipts()
     private let instance: InstanceID
@@ -33,7 +32,7 @@ struct AppendStatement {
             }
         }
         let rows = AppendRows(append)
-        queues.add(append, unseen: rows.unseen)
+        queues.add(append, rows)
         for (ticket, session) in rows.sessions {
             if let made = session.made {
                 joined.add(queue, ticket, session, made)
@@ -42,7 +41,6 @@ struct AppendStatement {
             }
         }
         for absence in rows.absences { moved.add(queue, absence) }
-        if let moment = rows.closedAt { closed.add(queue, moment) }
         for (index, receipt) in append.receipts.enumerated() { receipts.add(queue, receipt, index) }
     }
 
@@ -53,7 +51,6 @@ struct AppendStatement {
         joined.give(to: &call)
         changed.give(to: &call)
         moved.give(to: &call)
-        closed.give(to: &call)
         announced.give(to: &call)
         receipts.give(to: &call)
         return call.with(instance)
@@ -71,9 +68,9 @@ struct AppendStatement {
         WITH asked AS MATERIALIZED (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::uuid[],
                 $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[],
-                $16::bigint[], $17::timestamptz[])
+                $16::bigint[], $17::timestamptz[], $18::bigint[], $19::timestamptz[])
             AS asked (id, expected, head, at, status, counters, tenant_id, epoch, slug, name, description, redirect_url,
-                configuration, created_at, expected_at, unseen_seq, unseen_at)
+                configuration, created_at, expected_at, unseen_seq, unseen_at, closed_seq, closed_at)
         ), leased AS MATERIALIZED (
             SELECT FROM instances WHERE id = $67::uuid AND expires_at > clock_timestamp() FOR KEY SHARE
         ), locked AS MATERIALIZED (
@@ -85,14 +82,14 @@ struct AppendStatement {
             SELECT id FROM locked WHERE reserved_by <> $67::uuid
                 AND reserved_until - clock_timestamp() BETWEEN interval '0' AND interval '100 milliseconds'
         ), joining AS MATERIALIZED (
-            SELECT * FROM unnest($24::uuid[], $25::bigint[], $26::uuid[], $27::text[], $28::text[], $29::text[], $30::text[],
-                $31::text[], $32::text[], $33::timestamptz[], $34::timestamptz[], $35::timestamptz[], $36::timestamptz[],
-                $37::timestamptz[], $38::bigint[], $39::bigint[])
+            SELECT * FROM unnest($26::uuid[], $27::bigint[], $28::uuid[], $29::text[], $30::text[], $31::text[], $32::text[],
+                $33::text[], $34::text[], $35::timestamptz[], $36::timestamptz[], $37::timestamptz[], $38::timestamptz[],
+                $39::timestamptz[], $40::bigint[], $41::bigint[])
             AS joining (queue_id, ticket, id, user_id, label, display_name, metadata, status, end_reason, created_at,
                 absent_since, admitted_at, expires_at, ended_at, event, presence_seq)
         ), changing AS MATERIALIZED (
-            SELECT * FROM unnest($40::uuid[], $41::bigint[], $42::text[], $43::text[], $44::timestamptz[], $45::timestamptz[],
-                $46::timestamptz[], $47::timestamptz[])
+            SELECT * FROM unnest($42::uuid[], $43::bigint[], $44::text[], $45::text[], $46::timestamptz[], $47::timestamptz[],
+                $48::timestamptz[], $49::timestamptz[])
             AS changing (queue_id, ticket, status, end_reason, absent_since, admitted_at, expires_at, ended_at)
         ), proving AS MATERIALIZED (
             SELECT * FROM unnest($61::uuid[], $62::uuid[], $63::text[], $64::bytea[], $65::text[], $66::bigint[])
@@ -119,6 +116,7 @@ struct AppendStatement {
             UPDATE queues q SET head = g.head, status = g.status, counters = g.counters::jsonb, reserved_by = NULL,
                 last_event_at = coalesce(g.at, q.last_event_at),
                 unseen_seq = coalesce(g.unseen_seq, q.unseen_seq), unseen_at = coalesce(g.unseen_at, q.unseen_at),
+                closed_seq = coalesce(g.closed_seq, q.closed_seq), closed_at = coalesce(g.closed_at, q.closed_at),
                 slug = CASE WHEN g.configuration IS NULL THEN q.slug ELSE g.slug END,
                 name = CASE WHEN g.configuration IS NULL THEN q.name ELSE g.name END,
                 description = CASE WHEN g.configuration IS NULL THEN q.description ELSE g.description END,
@@ -139,7 +137,7 @@ struct AppendStatement {
         ), logged AS (
             INSERT INTO log (queue_id, seq, tenant_id, at, type, ticket, data)
             SELECT l.queue_id, l.seq, g.tenant_id, l.at, l.type, l.ticket, l.data
-            FROM unnest($18::uuid[], $19::bigint[], $20::timestamptz[], $21::text[], $22::bigint[], $23::text[])
+            FROM unnest($20::uuid[], $21::bigint[], $22::timestamptz[], $23::text[], $24::bigint[], $25::text[])
                 AS l (queue_id, seq, at, type, ticket, data)
             JOIN granted g ON g.id = l.queue_id
         ), joined AS (
@@ -157,17 +155,10 @@ struct AppendStatement {
             UPDATE user_sessions s SET absent_since = m.since,
                 instance = CASE WHEN m.since IS NULL THEN $67::uuid ELSE s.instance END,
                 presence_seq = m.seq
-            FROM unnest($48::uuid[], $49::bigint[], $50::bigint[], $51::timestamptz[], $52::bigint[])
+            FROM unnest($50::uuid[], $51::bigint[], $52::bigint[], $53::timestamptz[], $54::bigint[])
                 AS m (queue_id, first, last, since, seq)
             JOIN granted g ON g.id = m.queue_id
             WHERE s.queue_id = m.queue_id AND s.ticket BETWEEN m.first AND m.last AND s.status IS NOT DISTINCT FROM 'waiting'
-        ), closing AS MATERIALIZED (
-            SELECT c.queue_id, c.at FROM unnest($53::uuid[], $54::timestamptz[]) AS c (queue_id, at) JOIN granted g ON g.id = c.queue_id
-        ), closed AS (
-            UPDATE user_sessions s SET status = 'expired', end_reason = 'closed', absent_since = NULL,
-                ended_at = (SELECT c.at FROM closing c WHERE c.queue_id = s.queue_id)
-            WHERE s.queue_id = ANY (ARRAY(SELECT queue_id FROM closing)) AND s.status = 'waiting'
-                AND NOT EXISTS (SELECT FROM changing o WHERE o.queue_id = s.queue_id AND o.ticket = s.ticket)
         ), announced AS (
             INSERT INTO announcements (queue_id, seq, tenant_id, text, severity, published_at, expires_at)
             SELECT n.queue_id, n.seq, g.tenant_id, n.text, n.severity, n.published_at, n.expires_at
@@ -206,8 +197,10 @@ private struct Queues {
     private var expectedAt = PostgresColumn<Timestamp>()
     private var unseen = PostgresColumn<Int64>()
     private var unseenAt = PostgresColumn<Timestamp>()
+    private var closed = PostgresColumn<Int64>()
+    private var closedAt = PostgresColumn<Timestamp>()
 
-    mutating func add(_ append: LogAppend, unseen event: QueueEvent?) {
+    mutating func add(_ append: LogAppend, _ rows: AppendRows) {
         let record = append.record
         let isConfigured = append.events.contains { if case .configured = $0.event.change { true } else { false } }
         id.append(record.id)
@@ -225,14 +218,16 @@ private struct Queues {
         configuration.append(isConfigured ? JSON.encode(record.configuration) : nil)
         createdAt.append(record.createdAt)
         expectedAt.append(append.expected.at)
-        unseen.append(event.map { Int64($0.seq) })
-        unseenAt.append(event?.at)
+        unseen.append(rows.unseen.map { Int64($0.seq) })
+        unseenAt.append(rows.unseen?.at)
+        closed.append(rows.closed.map { Int64($0.seq) })
+        closedAt.append(rows.closed?.at)
     }
 
     func give(to call: inout PostgresCall) {
         call = call.with(id).with(expected).with(head).with(at).with(status).with(counters).with(tenant).with(epoch)
             .with(slug).with(name).with(description).with(redirectURL).with(configuration).with(createdAt).with(expectedAt)
-            .with(unseen).with(unseenAt)
+            .with(unseen).with(unseenAt).with(closed).with(closedAt)
     }
 }
 
@@ -345,18 +340,6 @@ private struct Moved {
     }
 
     func give(to call: inout PostgresCall) { call = call.with(queue).with(first).with(last).with(since).with(seq) }
-}
-
-private struct Closed {
-    private var queue = PostgresColumn<QueueID>()
-    private var at = PostgresColumn<Timestamp>()
-
-    mutating func add(_ id: QueueID, _ moment: Timestamp) {
-        queue.append(id)
-        at.append(moment)
-    }
-
-    func give(to call: inout PostgresCall) { call = call.with(queue).with(at) }
 }
 
 private struct Announced {

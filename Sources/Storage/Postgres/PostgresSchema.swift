@@ -9,7 +9,7 @@ enum PostgresSchema {
         (6, "readers by name", sixth),
         (7, "a queue is kept for who lost it often", seventh),
         (8, "trends", eighth),
-        (9, "when nobody was in sight", ninth),
+        (9, "when nobody was in sight, and who was sent away", ninth),
     ]
     static var newest: Int64 { migrations.last!.version }
 
@@ -148,9 +148,23 @@ enum PostgresSchema {
 
     /// `presence_seq` is the last event that said of this visitor alone whether they are in sight. Where `unseen_seq` came
     /// later they are out of sight since `unseen_at`, whatever the session's row says: when nobody is in sight any more,
-    /// one row is written and not a million.
+    /// one row is written and not a million. Where `closed_seq` came later whoever waits was sent away at `closed_at`; their
+    /// own rows are written afterwards. The view is of the sessions as they are.
     private static let ninth: [StaticString] = [
-        "ALTER TABLE queues ADD COLUMN unseen_seq bigint, ADD COLUMN unseen_at timestamptz",
+        """
+        ALTER TABLE queues ADD COLUMN unseen_seq bigint, ADD COLUMN unseen_at timestamptz,
+            ADD COLUMN closed_seq bigint, ADD COLUMN closed_at timestamptz
+        """,
         "ALTER TABLE user_sessions ADD COLUMN presence_seq bigint",
+        """
+        CREATE VIEW sessions AS
+        SELECT s.id, s.tenant_id, s.queue_id, s.ticket, s.user_id, s.label, s.display_name, s.metadata,
+            CASE WHEN w.is_sent_away THEN 'expired' ELSE s.status END AS status,
+            CASE WHEN w.is_sent_away THEN 'closed' ELSE s.end_reason END AS end_reason, s.created_at, s.admitted_at, s.expires_at,
+            CASE WHEN w.is_sent_away THEN q.closed_at ELSE s.ended_at END AS ended_at
+        FROM user_sessions s JOIN queues q ON q.id = s.queue_id,
+            LATERAL (SELECT s.status = 'waiting' AND q.closed_seq IS NOT NULL
+                AND coalesce(s.presence_seq, 0) < q.closed_seq AS is_sent_away) w
+        """,
     ]
 }

@@ -64,6 +64,7 @@ extension PostgresStore {
                     SELECT s.ticket FROM user_sessions s, queues q
                     WHERE q.id = $1 AND s.queue_id = $1 AND s.status = 'waiting' AND s.absent_since IS NULL AND s.instance = $2
                         AND (q.unseen_seq IS NULL OR s.presence_seq > q.unseen_seq)
+                        AND (q.closed_seq IS NULL OR s.presence_seq > q.closed_seq)
                     """
                 ).with(queue).with(instance)
             ], seconds: settings.statementSeconds)[0].rows.map { row throws(StoreError) in try row.ticket(0) }

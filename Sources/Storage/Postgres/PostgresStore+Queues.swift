@@ -27,6 +27,7 @@ extension PostgresStore {
                     SELECT s.ticket,
                         CASE WHEN q.unseen_seq IS NULL OR s.presence_seq > q.unseen_seq THEN s.absent_since ELSE q.unseen_at END
                     FROM user_sessions s, queues q WHERE q.id = $1 AND s.queue_id = $1 AND s.status = 'waiting'
+                        AND (q.closed_seq IS NULL OR s.presence_seq > q.closed_seq)
                     """
                 ).with(queue),
                 PostgresCall("SELECT ticket, expires_at FROM user_sessions WHERE queue_id = $1 AND status = 'admitted'").with(queue),
@@ -145,6 +146,25 @@ extension PostgresStore {
                 ON CONFLICT (queue_id, name) DO UPDATE SET seq = excluded.seq, confirmed_at = excluded.confirmed_at
                 """
             ).with(queue).with(consumer).with(tenant).with(Int64(clamping: seq)))
+    }
+
+    /// By the index that the line is read by; what is written here falls out of it.
+    public func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int {
+        let ended = try await writing(
+            PostgresCall(
+                """
+                WITH ended AS (
+                    UPDATE user_sessions s
+                    SET status = 'expired', end_reason = 'closed', absent_since = NULL, ended_at = q.closed_at
+                    FROM queues q WHERE q.id = $1 AND s.queue_id = $1 AND s.ticket = ANY (ARRAY(
+                        SELECT w.ticket FROM user_sessions w, queues c WHERE c.id = $1 AND w.queue_id = $1 AND w.status = 'waiting'
+                            AND c.closed_seq IS NOT NULL AND coalesce(w.presence_seq, 0) < c.closed_seq LIMIT $2))
+                        AND s.status = 'waiting'
+                    RETURNING s.ticket)
+                SELECT count(*) FROM ended
+                """
+            ).with(queue).with(Int64(limit)))
+        return Int(try ended.first?.get(0, as: Int64.self) ?? 0)
     }
 
     /// Nothing else locks what is deleted here, and the queue's row is not locked: nobody waits.

@@ -8,7 +8,7 @@ extension PostgresStore {
                 """
                 SELECT id, tenant_id, queue_id, ticket, user_id, label, display_name, metadata, status, end_reason,
                     created_at, admitted_at, expires_at, ended_at
-                FROM user_sessions WHERE id = $1
+                FROM sessions WHERE id = $1
                 """
             ).with(id)
         ).map(PostgresStore.session)
@@ -20,7 +20,8 @@ extension PostgresStore {
                 """
                 SELECT id, tenant_id, queue_id, ticket, user_id, label, display_name, metadata, status, end_reason,
                     created_at, admitted_at, expires_at, ended_at
-                FROM user_sessions WHERE queue_id = $1 AND user_id = $2 AND status IN ('waiting', 'admitted')
+                FROM sessions WHERE id = (SELECT id FROM user_sessions
+                    WHERE queue_id = $1 AND user_id = $2 AND status IN ('waiting', 'admitted')) AND status IN ('waiting', 'admitted')
                 """
             ).with(queue).with(user)
         ).map(PostgresStore.session)
@@ -35,7 +36,7 @@ extension PostgresStore {
                 """
                 SELECT id, tenant_id, queue_id, ticket, user_id, label, display_name, metadata, status, end_reason,
                     created_at, admitted_at, expires_at, ended_at
-                FROM user_sessions
+                FROM sessions
                 WHERE tenant_id = $1 AND id > $2 AND ($3::uuid IS NULL OR queue_id = $3) AND ($4::text IS NULL OR status = $4)
                 ORDER BY id LIMIT $5
                 """

@@ -8,7 +8,7 @@ enum SQLiteSchema {
         migrator.registerMigration("2 instances") { try $0.execute(sql: second) }
         migrator.registerMigration("3 readers by name") { try $0.execute(sql: third) }
         migrator.registerMigration("4 trends") { try $0.execute(sql: fourth) }
-        migrator.registerMigration("5 when nobody was in sight") { try $0.execute(sql: fifth) }
+        migrator.registerMigration("5 when nobody was in sight, and who was sent away") { try $0.execute(sql: fifth) }
         return migrator
     }
 
@@ -94,10 +94,21 @@ enum SQLiteSchema {
 
     /// `presence_seq` is the last event that said of this visitor alone whether they are in sight. Where `unseen_seq` came
     /// later they are out of sight since `unseen_at`, whatever the session's row says: when nobody is in sight any more,
-    /// one row is written and not a million.
+    /// one row is written and not a million. Where `closed_seq` came later whoever waits was sent away at `closed_at`; their
+    /// own rows are written afterwards. The view is of the sessions as they are.
     private static let fifth = """
         ALTER TABLE queues ADD COLUMN unseen_seq INTEGER;
         ALTER TABLE queues ADD COLUMN unseen_at INTEGER;
+        ALTER TABLE queues ADD COLUMN closed_seq INTEGER;
+        ALTER TABLE queues ADD COLUMN closed_at INTEGER;
         ALTER TABLE user_sessions ADD COLUMN presence_seq INTEGER;
+
+        CREATE VIEW sessions AS
+        SELECT s.id, s.tenant_id, s.queue_id, s.ticket, s.user, s.label, s.display_name, s.metadata,
+            CASE WHEN s.status = 'waiting' AND coalesce(s.presence_seq, 0) < q.closed_seq THEN 'expired' ELSE s.status END AS status,
+            CASE WHEN s.status = 'waiting' AND coalesce(s.presence_seq, 0) < q.closed_seq THEN 'closed' ELSE s.end_reason END
+                AS end_reason, s.created_at, s.admitted_at, s.expires_at,
+            CASE WHEN s.status = 'waiting' AND coalesce(s.presence_seq, 0) < q.closed_seq THEN q.closed_at ELSE s.ended_at END AS ended_at
+        FROM user_sessions s JOIN queues q ON q.id = s.queue_id;
         """
 }

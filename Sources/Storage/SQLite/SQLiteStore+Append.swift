@@ -110,11 +110,7 @@ private struct SQLiteAppend {
         switch event.change {
         case .configured, .opened, .paused, .resumed: break
         case .closed:
-            try execute(
-                """
-                UPDATE user_sessions SET status = 'expired', end_reason = 'closed', ended_at = ?, absent_since = NULL
-                WHERE queue_id = ? AND status = 'waiting'
-                """, [at, queue])
+            try execute("UPDATE queues SET closed_seq = ?, closed_at = ? WHERE id = ?", [Int64(event.seq), at, queue])
         case .joined(let ticket): try insertSession(ticket, event, detail)
         case .connected(let ranges): try setAbsence(ranges, nil, event)
         case .disconnected(let ranges): try setAbsence(ranges, at, event)

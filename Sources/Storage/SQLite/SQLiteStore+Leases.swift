@@ -59,6 +59,7 @@ extension SQLiteStore {
                     SELECT s.ticket FROM user_sessions s JOIN queues q ON q.id = s.queue_id
                     WHERE s.queue_id = ? AND s.status = 'waiting' AND s.absent_since IS NULL AND s.instance = ?
                         AND (q.unseen_seq IS NULL OR s.presence_seq > q.unseen_seq)
+                        AND (q.closed_seq IS NULL OR s.presence_seq > q.closed_seq)
                     """, arguments: [queue.data, instance.data]
             ).map { Ticket(rawValue: UInt64($0)) }
         }

@@ -72,6 +72,20 @@ extension SQLiteStore {
         }
     }
 
+    public func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int {
+        try await writing { db in
+            try db.execute(
+                sql: """
+                    UPDATE user_sessions SET status = 'expired', end_reason = 'closed', absent_since = NULL,
+                        ended_at = (SELECT closed_at FROM queues WHERE id = ?1)
+                    WHERE queue_id = ?1 AND ticket IN (
+                        SELECT w.ticket FROM user_sessions w JOIN queues q ON q.id = w.queue_id
+                        WHERE w.queue_id = ?1 AND w.status = 'waiting' AND coalesce(w.presence_seq, 0) < q.closed_seq LIMIT ?2)
+                    """, arguments: [queue.data, limit])
+            return db.changesCount
+        }
+    }
+
     public func prune(
         _ queue: QueueID, before moment: Timestamp, unseenSince: Timestamp, limit: Int
     ) async throws(StoreError) -> Int {
@@ -141,6 +155,7 @@ extension SQLiteStore {
             sql: """
                 SELECT s.ticket, CASE WHEN q.unseen_seq IS NULL OR s.presence_seq > q.unseen_seq THEN s.absent_since ELSE q.unseen_at END
                 FROM user_sessions s JOIN queues q ON q.id = s.queue_id WHERE s.queue_id = ? AND s.status = 'waiting'
+                    AND (q.closed_seq IS NULL OR s.presence_seq > q.closed_seq)
                 """, arguments: [id.data])
         while let row = try waiting.next() {
             let since: Int64? = row[1]

@@ -6,7 +6,7 @@ public import QueueService
 extension SQLiteStore {
     public func session(_ id: SessionID) async throws(StoreError) -> SessionRecord? {
         try await reading { db in
-            try Row.fetchOne(db, sql: "SELECT * FROM user_sessions WHERE id = ?", arguments: [id.data]).map(SQLiteStore.session)
+            try Row.fetchOne(db, sql: "SELECT * FROM sessions WHERE id = ?", arguments: [id.data]).map(SQLiteStore.session)
         }
     }
 
@@ -14,8 +14,10 @@ extension SQLiteStore {
         try await reading { db in
             try Row.fetchOne(
                 db,
-                sql: "SELECT * FROM user_sessions WHERE queue_id = ? AND user = ? AND status IN ('waiting', 'admitted')",
-                arguments: [queue.data, user]
+                sql: """
+                    SELECT * FROM sessions WHERE id = (SELECT id FROM user_sessions
+                        WHERE queue_id = ? AND user = ? AND status IN ('waiting', 'admitted')) AND status IN ('waiting', 'admitted')
+                    """, arguments: [queue.data, user]
             ).map(SQLiteStore.session)
         }
     }
@@ -25,7 +27,7 @@ extension SQLiteStore {
     ) async throws(StoreError) -> Page<SessionRecord> {
         let after = cursor.flatMap { SessionID($0) }
         return try await reading { db in
-            var sql = "SELECT * FROM user_sessions WHERE tenant_id = ? AND id > ?"
+            var sql = "SELECT * FROM sessions WHERE tenant_id = ? AND id > ?"
             var arguments: StatementArguments = [tenant.data, after?.data ?? Data()]
             if let queue {
                 sql += " AND queue_id = ?"

@@ -13,7 +13,7 @@ import threading
 import time
 
 from databases import Postgres, Redis, free_port, psql
-from harness import KEY, PROGRAM, Server, clean_environment, wait_for
+from harness import KEY, PROGRAM, Hog, Server, clean_environment, memory_group, wait_for, within
 
 
 def doctor(*flags):
@@ -173,6 +173,23 @@ with Server() as server:
     assert doctor("--url", server.url)["descriptors_short"]["severity"] == "critical"
     for client in clients:
         client.close()
+
+# Memory is short: somebody else in the server's control group takes it, little by little, for at its end the kernel ends one.
+with memory_group(320 << 20) as group:
+    if group:
+        with Server(prefix=within(group)) as server:
+            hog = Hog(group)
+            try:
+                hog.take(100_000_000)
+                for share, severity in [(0.77, "warning"), (0.87, "critical")]:
+                    while server.metric("stanchion_memory_used_bytes") < share * server.metric("stanchion_memory_limit_bytes"):
+                        hog.take(1_000_000)
+                    assert doctor("--url", server.url)["memory_short"]["severity"] == severity
+            finally:
+                hog.end()
+            wait_for(lambda: "memory_short" not in doctor("--url", server.url), 20, "memory enough again")
+    else:
+        print("memory: skipped, no control group may be made here")
 
 # Clients that say nothing.
 with Server("--request-seconds", "1") as server:
