@@ -71,7 +71,7 @@ extension QueueService {
 
     public func perform(_ verb: Verb, on id: QueueID, tenant: TenantID) async throws(ServiceError) -> QueueSnapshot {
         let known = try queue(id, tenant: tenant)
-        if verb == .open, known.state.status == .closed { try await asking { () throws(StoreError) in try await endClosed(id) } }
+        if verb == .open, known.state.status == .closed { try await endClosed(id, until: clock.now() + .seconds(5)) }
         try await perform(on: id) { decision throws(ServiceError) in
             try decision.run { state, now, log throws(QueueRefusal) in
                 switch verb {
@@ -85,15 +85,19 @@ extension QueueService {
         return try queue(id)
     }
 
-    /// Writes it into their rows that closing has sent them away: some at a time, so that nobody waits for a million.
-    private func endClosed(_ id: QueueID) async throws(StoreError) {
-        while try await store.endClosed(id, limit: 2_000) > 0 {}
+    /// Writes it into their rows that closing has sent them away: some at a time, so that nobody else waits for a million.
+    ///
+    /// - Throws: `unavailable` where there are more than can be written until `deadline`: whoever asks again finds fewer.
+    private func endClosed(_ id: QueueID, until deadline: Timestamp? = nil) async throws(ServiceError) {
+        while try await asking({ () throws(StoreError) in try await store.endClosed(id, limit: 2_000) }) > 0 {
+            if let deadline, clock.now() >= deadline { throw .unavailable(retryAfterSeconds: 5) }
+        }
     }
 
     /// The same once it is committed that a queue is closed. Whoever opens it again sees to what is left.
     func goOnClosing(_ id: QueueID) {
         Task {
-            do throws(StoreError) { try await endClosed(id) } catch {
+            do throws(ServiceError) { try await endClosed(id) } catch {
                 log.warning("not all rows of a closed queue could be written", metadata: ["queue": "\(id)", "error": "\(error)"])
             }
         }

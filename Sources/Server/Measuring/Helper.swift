@@ -1,4 +1,5 @@
 import CLinux
+import Dispatch
 import EventLoop
 import Glibc
 
@@ -17,30 +18,16 @@ struct Helper: Sendable {
         let complaint: String
     }
 
-    private static let outputLimit = 256 << 20
+    private static let outputLimit = 64 << 20
     private static let complaintLimit = 4_096
 
     init(_ arguments: String...) { self.arguments = arguments }
 
-    /// Runs it on a thread of its own; nil where there is no such program.
+    /// Runs it, waiting on a thread of its own; nil where it cannot be started.
     func run(seconds: Int) async -> Result? {
         await withCheckedContinuation { continuation in
-            let start = Start { continuation.resume(returning: wait(seconds: seconds)) }
-            var thread = pthread_t()
-            let result = pthread_create(
-                &thread, nil,
-                { start in
-                    Unmanaged<Start>.fromOpaque(start!).takeRetainedValue().body()
-                    return nil
-                }, Unmanaged.passRetained(start).toOpaque())
-            precondition(result == 0, "pthread_create failed: \(result)")
-            pthread_detach(thread)
+            DispatchQueue(label: "helper").async { continuation.resume(returning: wait(seconds: seconds)) }
         }
-    }
-
-    private final class Start {
-        let body: () -> Void
-        init(_ body: @escaping () -> Void) { self.body = body }
     }
 
     // MARK: On its thread

@@ -21,7 +21,7 @@ enum Profile {
 
     @discardableResult
     private static func check(_ result: Helper.Result?) throws(Problem) -> Helper.Result {
-        guard let result else { throw .profileUnavailable("perf is not installed (Debian: linux-perf)") }
+        guard let result else { throw .profileUnavailable("perf cannot be started: is it installed (Debian: linux-perf)?") }
         guard result.status == 0 else {
             let complaint = result.complaint.split(separator: "\n").prefix(3).joined(separator: " ")
             throw .profileUnavailable("perf may not look, or cannot (kernel.perf_event_paranoid, CAP_PERFMON): \(complaint)")

@@ -86,7 +86,7 @@ def of_the_machine(server):
 if os.environ.get("STORE") != "postgres":
     with Server(prefix=["env", "PATH=/nowhere"]) as server:
         status, _, problem = server.call("GET", "/v1/system/profile?seconds=1")
-        assert (status, problem["code"]) == (501, "profile_unavailable") and "not installed" in problem["detail"], problem
+        assert (status, problem["code"]) == (501, "profile_unavailable") and "is it installed" in problem["detail"], problem
     with Server() as server:
         knows_nothing_yet(server)
         refused(server)
