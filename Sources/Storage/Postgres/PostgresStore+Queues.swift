@@ -148,7 +148,8 @@ extension PostgresStore {
             ).with(queue).with(consumer).with(tenant).with(Int64(clamping: seq)))
     }
 
-    /// By the index that the line is read by; what is written here falls out of it.
+    /// Found by the index that the line is read by, out of which falls what is written here, and written by the ticket: a
+    /// plain condition on the status would lead the second through all who wait, too (see `AppendStatement`).
     public func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int {
         let ended = try await writing(
             PostgresCall(
@@ -159,7 +160,7 @@ extension PostgresStore {
                     FROM queues q WHERE q.id = $1 AND s.queue_id = $1 AND s.ticket = ANY (ARRAY(
                         SELECT w.ticket FROM user_sessions w, queues c WHERE c.id = $1 AND w.queue_id = $1 AND w.status = 'waiting'
                             AND c.closed_seq IS NOT NULL AND coalesce(w.presence_seq, 0) < c.closed_seq LIMIT $2))
-                        AND s.status = 'waiting'
+                        AND s.status IS NOT DISTINCT FROM 'waiting'
                     RETURNING s.ticket)
                 SELECT count(*) FROM ended
                 """
