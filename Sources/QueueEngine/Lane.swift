@@ -10,6 +10,7 @@ struct Lane: Sendable, Equatable {
     var pass: Int64 = 0
 
     var presentCount: Int { waiting.count - absent.count }
+
     /// From the first who waits to the last, in a lane of this number.
     func span(lane: Int) -> TicketRange? {
         guard let first = waiting.select(0), let last = waiting.select(waiting.count - 1) else { return nil }

@@ -64,14 +64,6 @@ extension QueueState {
         return lanes[lane].waiting.select(index).map { Ticket(lane: lane, number: $0) }
     }
 
-    /// Everyone who waits, by lane and number.
-    public var allWaiting: [Ticket] {
-        var tickets: [Ticket] = []
-        tickets.reserveCapacity(waitingCount)
-        for (lane, members) in lanes.enumerated() { members.waiting.forEach { tickets.append(Ticket(lane: lane, number: $0)) } }
-        return tickets
-    }
-
     /// When time alone will next change something; nil: never. May be in the past.
     ///
     /// Finding somebody who is due may take nothing but skipping old entries: the caller calls `advance` and asks again.

@@ -225,7 +225,7 @@ extension QueueService {
         }
         if !announcements.isEmpty { hosted[id]?.announcements.prepend(announcements) }
         notify(id, events: decision.events.map(\.event), announcements: announcements)
-        if decision.events.contains(where: { $0.event.change == .closed }) { goOnClosing(id) }
+        if decision.events.contains(where: { $0.event.change.isClosing }) { goOnClosing(id) }
     }
 }
 

@@ -266,5 +266,6 @@ extension HostedQueue {
 
 extension QueueEvent.Change {
     var isConfigured: Bool { if case .configured = self { true } else { false } }
+    var isClosing: Bool { if case .closed = self { true } else { false } }
     var isAdmission: Bool { if case .admitted = self { true } else { false } }
 }

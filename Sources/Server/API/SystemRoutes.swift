@@ -29,7 +29,7 @@ extension ServerCore {
         router.on(.get, "v1/system/profile") { [self] request, _ in
             _ = try await keys.authenticate(request, atLeast: .admin)
             let seconds = try request.integer("seconds", in: 1...60, default: 10)
-            guard isProfiling.exchange(true, ordering: .relaxed) == false else { throw Problem.profileUnderWay }
+            guard !isProfiling.exchange(true, ordering: .relaxed) else { throw Problem.profileUnderWay }
             defer { isProfiling.store(false, ordering: .relaxed) }
             // What is found is taken apart for it, so not on the loop that was asked.
             let stacks = try await Task.detached { try await Profile.take(seconds: seconds) }.value

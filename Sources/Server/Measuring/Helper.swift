@@ -5,8 +5,8 @@ import Glibc
 
 /// A program that is run beside the server, and ends by a deadline.
 ///
-/// Not Foundation's `Process`: what it starts inherits the signal mask of whichever thread starts it, and a program
-/// that waits for the end of a child of its own with a blocked SIGCHLD waits for ever.
+/// Not Foundation's `Process`: started by that, `perf` never ended. It waits for the end of a child of its own, and here it
+/// begins with no signal blocked.
 struct Helper: Sendable {
     let arguments: [String]
 
@@ -38,7 +38,7 @@ struct Helper: Sendable {
             output.close()
             complaint.close()
         }
-        guard let process = spawn(output.writing, complaint.writing) else { return nil }
+        guard output.isOpen, complaint.isOpen, let process = spawn(output.writing, complaint.writing) else { return nil }
         output.closeWriting()
         complaint.closeWriting()
         var (said, complained) = ([UInt8](), [UInt8]())

@@ -31,8 +31,8 @@ def refused(server):
 
 def is_profiled(server):
     """By the real `perf`, where this machine lets it look; without it, what is missing is said."""
-    integrator = server.good("POST", "/v1/keys", {"role": "operator"})["key"]
-    assert server.call("GET", "/v1/system/profile", key=integrator)[0] == 403
+    operator = server.good("POST", "/v1/keys", {"role": "operator"})["key"]
+    assert server.call("GET", "/v1/system/profile", key=operator)[0] == 403
     for seconds in ["0", "61", "x"]:
         assert server.call("GET", f"/v1/system/profile?seconds={seconds}")[0] == 400
     with ThreadPoolExecutor() as pool:
