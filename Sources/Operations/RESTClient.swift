@@ -5,6 +5,8 @@ import HTTPTypes
 /// Requests over as many connections as it takes: each goes out at once, on one that is free or on a new one.
 final class RESTClient {
     typealias Method = HTTPRequest.Method
+    /// The status and the content, or why there is none.
+    typealias Answer = Result<(status: Int, body: [UInt8]), Failed>
     enum Failure: String { case connect, closed, malformed, timeout }
 
     private let loop: EventLoop
@@ -19,10 +21,10 @@ final class RESTClient {
         self.timeoutSeconds = timeoutSeconds
     }
 
-    /// - Parameter answered: the status and the content, or why there is none; once, on the loop.
+    /// - Parameter answered: called once, on the loop.
     func send(
         _ method: Method, _ path: String, key: String? = nil, body: String? = nil,
-        answered: @escaping (Result<(status: Int, body: [UInt8]), Failed>) -> Void
+        answered: @escaping (Answer) -> Void
     ) {
         var head = HTTPRequest(method: method, scheme: nil, authority: "\(address)", path: path)
         if let key { head.headerFields[.authorization] = "Bearer \(key)" }
@@ -50,7 +52,7 @@ final class RESTClient {
         private var connector: Connector?
         private var connection: Connection?
         private var parser = ResponseParser(answering: .get)
-        private var answered: ((Result<(status: Int, body: [UInt8]), Failed>) -> Void)?
+        private var answered: ((Answer) -> Void)?
 
         init(_ client: RESTClient) {
             self.client = client
@@ -58,9 +60,7 @@ final class RESTClient {
             timeoutSeconds = client.timeoutSeconds
         }
 
-        func begin(
-            _ bytes: [UInt8], to address: SocketAddress, _ answered: @escaping (Result<(status: Int, body: [UInt8]), Failed>) -> Void
-        ) {
+        func begin(_ bytes: [UInt8], to address: SocketAddress, _ answered: @escaping (Answer) -> Void) {
             self.answered = answered
             if let connection { return send(bytes, on: connection) }
             do throws(SystemError) {
@@ -98,7 +98,7 @@ final class RESTClient {
             }
         }
 
-        private func finish(_ result: Result<(status: Int, body: [UInt8]), Failed>, keeps: Bool) {
+        private func finish(_ result: Answer, keeps: Bool) {
             guard let answered else { return }
             self.answered = nil
             if keeps, let client, !client.isClosed { client.idle.append(self) } else { close() }

@@ -29,7 +29,11 @@ public final class LoadTest: @unchecked Sendable {
     private var began: UInt64 = 0
     /// What the server had used when everybody was there, and has used by now; the most memory that it had.
     private var use: (first: ServerUse, last: ServerUse, mostBytes: Double)?
-    private var isOver = false
+    /// Queues that were asked for and are not deleted yet, the crowd's own among them: the end waits for each.
+    private var queues = 0
+    /// What was measured, from the end on.
+    private var report: LoadReport?
+    private var isOver: Bool { report != nil }
     private var progress: (LoadReport.Second) -> Void = { _ in }
     private var finished: CheckedContinuation<LoadReport, Never>?
     private let isInterrupted = Atomic<Bool>(false)
@@ -76,6 +80,7 @@ public final class LoadTest: @unchecked Sendable {
             if status == 401 || status == 403 { return told("the server does not take the admin key: its role must be operator at least") }
             guard status == 201, let id = JSONText.string("id", in: answer) else { return told("a queue cannot be made: status \(status)") }
             queue = id
+            queues += 1
             told(nil)
         }
     }
@@ -141,13 +146,10 @@ public final class LoadTest: @unchecked Sendable {
         }
     }
 
-    /// Everybody goes, the queue is deleted, and what was measured is told.
+    /// Everybody goes, what was made is deleted, and what was measured is told.
     private func end() {
         guard !isOver else { return }
-        isOver = true
-        for arrival in arrivals { arrival.stop() }
-        for follower in followers { follower.close() }
-        let report = LoadReport(
+        report = LoadReport(
             scenario: scenario, operations: tally.operations, seconds: tally.seconds, mostUsers: most, admitted: admitted,
             server: use.flatMap { use in
                 let seconds = use.last.at - use.first.at
@@ -158,13 +160,20 @@ public final class LoadTest: @unchecked Sendable {
             eventsFollowed: followers.map(\.events.count).min() ?? 0,
             eventsMissing: followers.reduce(0) { $0 + $1.events.missing } + brokenStreams,
             isInterrupted: isInterrupted.load(ordering: .relaxed))
+        for arrival in arrivals { arrival.stop() }
+        for follower in followers { follower.close() }
         for visitor in visitors.values { visitor.vanish() }
         visitors = [:]
-        rest.send(.delete, "/v1/queues/\(queue)", key: adminKey) { [self] _ in
-            rest.close()
-            finished?.resume(returning: report)
-            finished = nil
-        }
+        rest.send(.delete, "/v1/queues/\(queue)", key: adminKey) { [self] _ in queueIsGone() }
+    }
+
+    /// A queue is deleted, or never came to be.
+    private func queueIsGone() {
+        queues -= 1
+        guard queues == 0, let report else { return }
+        rest.close()
+        finished?.resume(returning: report)
+        finished = nil
     }
 
     // MARK: What is done
@@ -187,34 +196,43 @@ public final class LoadTest: @unchecked Sendable {
     }
 
     private func createAndDelete(at planned: UInt64) {
-        request(.create, .post, "/v1/queues", key: true, body: #"{"name":"made and deleted"}"#, at: planned) { [self] answer in
-            guard let id = answer.flatMap({ JSONText.string("id", in: $0) }) else { return }
-            request(.delete, .delete, "/v1/queues/\(id)", key: true, at: EventLoop.monotonicNow()) { _ in }
+        queues += 1
+        rest.send(.post, "/v1/queues", key: adminKey, body: #"{"name":"made and deleted"}"#) { [self] result in
+            guard let id = note(.create, result, since: planned).flatMap({ JSONText.string("id", in: $0) }) else { return queueIsGone() }
+            let asked = EventLoop.monotonicNow()
+            rest.send(.delete, "/v1/queues/\(id)", key: adminKey) { [self] result in
+                _ = note(.delete, result, since: asked)
+                queueIsGone()
+            }
         }
     }
 
     /// - Parameters:
     ///   - key: the admin key is shown.
-    ///   - then: given what was answered where that was a success.
+    ///   - then: given what was answered where that was a success; not called after the end.
     func request(
         _ operation: Tally.Operation, _ method: RESTClient.Method, _ path: String, key: Bool = false, token: String? = nil,
         body: String? = nil, at planned: UInt64, then: @escaping ([UInt8]?) -> Void
     ) {
         rest.send(method, path, key: key ? adminKey : token, body: body) { [weak self] result in
-            // What the end of the test cuts short says nothing of the server.
             guard let self, !isOver else { return }
-            switch result {
-            case .success(let (status, content)) where status < 300:
-                tally.note(operation, nanoseconds: EventLoop.monotonicNow() - planned)
-                then(content)
-            case .success(let (status, _)):
-                tally.fail(operation, "status \(status)")
-                then(nil)
-            case .failure(let failed):
-                tally.fail(operation, failed.reason.rawValue)
-                then(nil)
-            }
+            then(note(operation, result, since: planned))
         }
+    }
+
+    /// Counts an answer, and gives its content where it was a success.
+    private func note(_ operation: Tally.Operation, _ result: RESTClient.Answer, since planned: UInt64) -> [UInt8]? {
+        switch result {
+        case .success(let (status, content)) where status < 300:
+            // What comes after the end of the test says nothing of the server.
+            if !isOver { tally.note(operation, nanoseconds: EventLoop.monotonicNow() - planned) }
+            return content
+        case .success(let (status, _)):
+            if !isOver { tally.fail(operation, "status \(status)") }
+        case .failure(let failed):
+            if !isOver { tally.fail(operation, failed.reason.rawValue) }
+        }
+        return nil
     }
 
     /// How long somebody stays, in seconds: at random.

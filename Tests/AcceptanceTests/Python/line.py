@@ -94,7 +94,8 @@ async def keeps_the_place(server):
     await b.until("admitted")
     a = await Visitor.enter(server, type="resume", token=token)
     assert (await a.until("joined"))["position"] == 1
-    assert server.good("GET", f"/v1/queues/{queue}/stats")["absent"] == 0
+    # The visitor is answered first, the event written then.
+    await asyncio.to_thread(wait_for, lambda: server.good("GET", f"/v1/queues/{queue}/stats")["absent"] == 0, what="the end of the absence")
     # A newer connection of the same session takes over.
     newer = await Visitor.enter(server, type="resume", token=token)
     await newer.until("joined")

@@ -24,7 +24,7 @@ poll-seconds: 0.5
 sleeping-percent: 50
 releases-per-minute: 600
 reads-per-second: 10
-creates-per-second: 2
+creates-per-second: 100
 announcement-seconds: 1
 limit-seconds: 5
 limit-error-percent: 0.1
