@@ -8,42 +8,34 @@ import QueueEngine
 /// Holders are counted, so it does not matter in which order an opening on one loop and a closing on another arrive. A
 /// ticket that another instance shows to have (`connected`) is not held here any more.
 ///
-/// A value that is copied with every batch: the tables share what did not change, and leases are found by the second
-/// in which they end, so a batch costs what it changes and not how many people poll.
+/// A value that is copied with every batch: bits are quick to copy, and of the rest what did not change is shared.
 struct Presence {
-    /// By lane.
-    private var held: [TicketSet] = []
+    private var held = LanedTickets()
     /// Holders beyond the first.
     private var surplus = TreeDictionary<Ticket, Int>()
-    /// Until which second each one who polls is held.
-    private var leases = TreeDictionary<Ticket, Int64>()
-    private var ends = Deque<LeaseEnd>()
+    /// Who polled, by the second in which what that gave ends. The last to end is the newest.
+    private var leases = Deque<Lease>()
 
-    private struct LeaseEnd {
+    private struct Lease {
         let second: Int64
-        var tickets: [Ticket]
+        var tickets = LanedTickets()
     }
 
-    func holds(_ ticket: Ticket) -> Bool { ticket.lane < held.count && held[ticket.lane].contains(ticket.number) }
+    func holds(_ ticket: Ticket) -> Bool { held.contains(ticket) }
 
     /// Everyone who is held.
-    var tickets: [Ticket] {
-        var tickets: [Ticket] = []
-        for (lane, numbers) in held.enumerated() { numbers.forEach { tickets.append(Ticket(lane: lane, number: $0)) } }
-        return tickets
-    }
+    var tickets: [Ticket] { held.tickets }
 
     /// A holder more. Returns whether it is the first.
     mutating func opened(_ ticket: Ticket) -> Bool {
-        while held.count <= ticket.lane { held.append(TicketSet()) }
-        if held[ticket.lane].insert(ticket.number) { return true }
+        if held.insert(ticket) { return true }
         surplus[ticket, default: 0] += 1
         return false
     }
 
     /// A holder less. Returns whether it was the last; false, too, where there was none.
     mutating func closed(_ ticket: Ticket) -> Bool {
-        guard let extra = surplus[ticket] else { return ticket.lane < held.count && held[ticket.lane].remove(ticket.number) }
+        guard let extra = surplus[ticket] else { return held.remove(ticket) }
         surplus[ticket] = extra == 1 ? nil : extra - 1
         return false
     }
@@ -51,42 +43,61 @@ struct Presence {
     /// Somebody polled: held for `lease` from `now`. Returns whether that is a new holder.
     mutating func polled(_ ticket: Ticket, at now: Timestamp, lease: Timestamp.Span) -> Bool {
         let second = (now + lease).microseconds / 1_000_000 + 1
-        let before = leases.updateValue(second, forKey: ticket)
-        if before != second {
-            if let last = ends.last, last.second == second {
-                ends[ends.count - 1].tickets.append(ticket)
-            } else {
-                ends.append(LeaseEnd(second: second, tickets: [ticket]))
-            }
-        }
-        return before == nil
+        let isNew = !hasLease(ticket)
+        if leases.last?.second != second { leases.append(Lease(second: second)) }
+        leases[leases.count - 1].tickets.insert(ticket)
+        return isNew
     }
 
     /// The same, where it is no new holder; otherwise nothing.
     mutating func prolong(_ ticket: Ticket, at now: Timestamp, lease: Timestamp.Span) {
-        if leases[ticket] != nil { _ = polled(ticket, at: now, lease: lease) }
+        if hasLease(ticket) { _ = polled(ticket, at: now, lease: lease) }
     }
+
+    /// From the newest on: who polls has polled just before.
+    private func hasLease(_ ticket: Ticket) -> Bool { leases.reversed().contains { $0.tickets.contains(ticket) } }
 
     /// Tickets whose polls have stopped.
     mutating func lapsed(at now: Timestamp) -> [Ticket] {
         var gone: [Ticket] = []
-        while let first = ends.first, first.second <= now.microseconds / 1_000_000 {
-            ends.removeFirst()
-            for ticket in first.tickets where leases[ticket] == first.second {
-                leases[ticket] = nil
-                gone.append(ticket)
-            }
+        while let first = leases.first, first.second <= now.microseconds / 1_000_000 {
+            leases.removeFirst()
+            gone += first.tickets.tickets.filter { !hasLease($0) }
         }
         return gone
     }
 
     /// When a lease may end next.
-    var nextLapse: Timestamp? { ends.first.map { Timestamp(microseconds: $0.second * 1_000_000) } }
+    var nextLapse: Timestamp? { leases.first.map { Timestamp(microseconds: $0.second * 1_000_000) } }
 
     /// The ticket waits no more, or is held elsewhere.
     mutating func forget(_ ticket: Ticket) {
-        if ticket.lane < held.count { held[ticket.lane].remove(ticket.number) }
+        held.remove(ticket)
         surplus[ticket] = nil
-        leases[ticket] = nil
+        for index in leases.indices { leases[index].tickets.remove(ticket) }
+    }
+}
+
+/// A set of tickets, one bit each.
+private struct LanedTickets {
+    private var lanes: [TicketSet] = []
+
+    func contains(_ ticket: Ticket) -> Bool { ticket.lane < lanes.count && lanes[ticket.lane].contains(ticket.number) }
+
+    /// False where it was there already.
+    @discardableResult
+    mutating func insert(_ ticket: Ticket) -> Bool {
+        while lanes.count <= ticket.lane { lanes.append(TicketSet()) }
+        return lanes[ticket.lane].insert(ticket.number)
+    }
+
+    /// False where it was not there.
+    @discardableResult
+    mutating func remove(_ ticket: Ticket) -> Bool { contains(ticket) && lanes[ticket.lane].remove(ticket.number) }
+
+    var tickets: [Ticket] {
+        var tickets: [Ticket] = []
+        for (lane, numbers) in lanes.enumerated() { numbers.forEach { tickets.append(Ticket(lane: lane, number: $0)) } }
+        return tickets
     }
 }
