@@ -72,7 +72,7 @@ let package = Package(
         .target(
             name: "QueueService",
             dependencies: [
-                "QueueEngine", "Telemetry", logging, .product(name: "Metrics", package: "swift-metrics"),
+                "QueueEngine", "Telemetry", "Locks", logging, .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "HashTreeCollections", package: "swift-collections"),
                 .product(name: "DequeModule", package: "swift-collections"),
             ],

@@ -1,39 +1,63 @@
 import Logging
 import Metrics
 import QueueEngine
+import Synchronization
 import Telemetry
 
 /// What waits together is committed together.
 extension QueueService {
     /// Runs `body` against the queue and returns once what it brought is committed.
     ///
+    /// Nobody comes to the service's executor for it and goes back: whoever calls waits where it is, and a thousand who
+    /// arrive together wake the service once.
+    ///
     /// `body` may run more than once, and must change nothing where it throws.
+    @discardableResult
     func perform<R: Sendable>(
-        on queue: QueueID, _ body: @escaping (inout Decision) throws(ServiceError) -> R
-    ) async throws(ServiceError) -> R {
+        on queue: QueueID, isolation: isolated (any Actor)? = #isolation,
+        _ body: @escaping @Sendable (inout Decision) throws(ServiceError) -> R
+    ) async throws(ServiceError) -> AwaitedCommand<R>.Committed {
         let traced = slow?.begin("queue.commit")
         defer { traced?.end() }
         do throws(ServiceError) {
-            let result = try await performUncounted(on: queue, body)
+            let committed = try await withCheckedContinuation { continuation in
+                arrive(AwaitedCommand(queue, continuation, body))
+            }.get()
             measurements.became(.done)
-            return result
+            return committed
         } catch {
             measurements.became(error.isOfTheStore ? .failed : .refused)
             throw error
         }
     }
 
-    private func performUncounted<R: Sendable>(
-        on queue: QueueID, _ body: @escaping (inout Decision) throws(ServiceError) -> R
-    ) async throws(ServiceError) -> R {
-        guard hosted[queue] != nil else { throw .noSuchQueue }
+    nonisolated private func arrive(_ command: any PendingCommand) {
+        let isFirst = arrivals.withLock { arrivals in
+            arrivals.append(command)
+            return arrivals.count == 1
+        }
+        guard isFirst else { return }
+        executor.execute { self.assumeIsolated { $0.takeArrivals() } }
+    }
+
+    /// Lets in who has arrived, or says why not.
+    func takeArrivals() {
+        let arrived = arrivals.withLock { arrivals in
+            defer { arrivals = [] }
+            return arrivals
+        }
+        for command in arrived {
+            if let refusal = refusal(of: command.queue) { _ = command.fail(refusal) } else { pending.append(command) }
+        }
+        if !pending.isEmpty { beginCommitting() }
+    }
+
+    private func refusal(of queue: QueueID) -> ServiceError? {
+        guard hosted.index(forKey: queue) != nil else { return .noSuchQueue }
         // Whoever asks is told at once, not after a time limit; that the store is back is found out by asking it.
-        if let outage { throw outage.error }
+        if let outage { return outage.error }
         // A store that hangs must not gather waiters without end.
-        guard pending.count < QueueService.pendingLimit else { throw .unavailable(retryAfterSeconds: 5) }
-        return try await withCheckedContinuation { continuation in
-            enqueue(AwaitedCommand(queue, continuation, body))
-        }.get()
+        return pending.count < QueueService.pendingLimit ? nil : .unavailable(retryAfterSeconds: 5)
     }
 
     func enqueue(_ command: any PendingCommand) {
@@ -110,8 +134,9 @@ extension QueueService {
         let needsCommit = { (item: Undecided) in !item.decision.isEmpty || self.hosted[item.decision.record.id]!.isKept }
         let toCommit = decided.filter(needsCommit)
         for item in decided where !needsCommit(item) {
-            hosted[item.decision.record.id]?.presence = item.decision.presence
-            for command in item.commands { command.succeed() }
+            let id = item.decision.record.id
+            hosted[id]?.presence = item.decision.presence
+            succeed(item.entries, id)
         }
         guard !toCommit.isEmpty else { return [] }
         for item in toCommit { beginCommit(of: item.decision.record.id) }
@@ -137,22 +162,21 @@ extension QueueService {
         }
     }
 
+    private func succeed(_ entries: [Undecided.Entry], _ id: QueueID) {
+        let snapshot = hosted[id]?.snapshot
+        for entry in entries { entry.command.succeed(snapshot) }
+    }
+
     private func decide(_ batch: [any PendingCommand]) -> [Undecided] {
         let now = clock.now()
-        var order: [QueueID] = []
-        var byQueue: [QueueID: [any PendingCommand]] = [:]
-        for command in batch {
-            if byQueue[command.queue] == nil { order.append(command.queue) }
-            byQueue[command.queue, default: []].append(command)
-        }
-        return order.compactMap { id in
+        return QueueService.byQueue(batch).compactMap { id, commands in
             guard let queue = hosted[id] else {
-                for command in byQueue[id]! { _ = command.fail(.noSuchQueue) }
+                for command in commands { _ = command.fail(.noSuchQueue) }
                 return nil
             }
             hosted[id]!.isTicking = false
             var item = Undecided(decision: Decision(queue, now: now))
-            for command in byQueue[id]! {
+            for command in commands {
                 let (events, receipts) = (item.decision.events.count, item.decision.receipts.count)
                 do throws(ServiceError) {
                     try command.decide(&item.decision)
@@ -169,13 +193,29 @@ extension QueueService {
         }
     }
 
+    /// In the order in which the queues come up. Most often there is one.
+    private static func byQueue(_ batch: [any PendingCommand]) -> [(id: QueueID, commands: [any PendingCommand])] {
+        var parts: [(id: QueueID, commands: [any PendingCommand])] = []
+        var places: [QueueID: Int] = [:]
+        for command in batch {
+            let id = command.queue
+            let place = parts.last?.id == id ? parts.count - 1 : places[id] ?? parts.count
+            if place == parts.count {
+                places[id] = place
+                parts.append((id, []))
+            }
+            parts[place].commands.append(command)
+        }
+        return parts
+    }
+
     private func settle(_ item: Undecided, _ outcome: AppendOutcome, _ messages: inout [BusMessage]) async -> [any PendingCommand] {
         let id = item.decision.record.id
         switch outcome {
         case .committed:
             adopt(item.decision)
             messages.append(item.decision.message)
-            for command in item.commands { command.succeed() }
+            succeed(item.entries, id)
             return []
         case .behind:
             hosted[id]?.isKept = true
@@ -204,21 +244,14 @@ extension QueueService {
     /// The replica becomes what was committed.
     private func adopt(_ decision: Decision) {
         let id = decision.record.id
-        guard let queue = hosted[id], queue.state.position == decision.base else { return }
-        hosted[id]?.presence = decision.presence
-        hosted[id]?.state = decision.state
-        hosted[id]?.isKept = false
-        for (event, _) in decision.events {
-            hosted[id]?.note(event)
-            measurements.committed(EventKind(event.change))
-        }
-        if let due = queue.due {
-            hosted[id]?.due = nil
+        guard let old = hosted[id]?.adopt(decision) else { return }
+        for (event, _) in decision.events { measurements.committed(EventKind(event.change)) }
+        if let due = old.due {
             if decision.events.contains(where: { $0.event.change.isAdmission }) {
                 measurements.releaseLagSeconds.recordNanoseconds(1_000 * max(0, (clock.now() - due).microseconds))
             }
         }
-        rename(queue.record, to: decision.record)
+        rename(old.record, to: decision.record)
         let announcements = decision.events.compactMap { event, detail -> Announcement? in
             guard case .announcement(let text, let severity, let expiresAt) = detail, case .announced = event.change else { return nil }
             return Announcement(seq: event.seq, text: text, severity: severity, publishedAt: event.at, expiresAt: expiresAt)

@@ -58,6 +58,17 @@ struct HostedQueue {
         return kept
     }
 
+    /// Becomes what was committed. Returns what it was before; nil where it has become something else meanwhile.
+    mutating func adopt(_ decision: Decision) -> (record: QueueRecord, due: Timestamp?)? {
+        guard state.position == decision.base else { return nil }
+        defer { due = nil }
+        presence = decision.presence
+        state = decision.state
+        isKept = false
+        for (event, _) in decision.events { note(event) }
+        return (record, due)
+    }
+
     /// What events of others mean for those whom this instance sees.
     struct Moves {
         /// They have shown up at another instance.

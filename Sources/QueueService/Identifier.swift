@@ -58,18 +58,24 @@ public struct Identifier<Subject>: Sendable, Hashable, CustomStringConvertible {
     public var bytes: [UInt8] { withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) { Array($0) } }
 
     public var description: String {
-        String(unsafeUninitializedCapacity: 36) { text in
-            var (first, rest) = (high, low)
-            for index in 0..<36 {
-                if Identifier.hyphens & 1 << index != 0 {
-                    text[index] = 0x2D
-                    continue
-                }
-                let digit = UInt8(truncatingIfNeeded: first >> 60)
-                text[index] = digit < 10 ? 0x30 + digit : 0x57 + digit
-                (first, rest) = (first << 4 | rest >> 60, rest << 4)
+        String(unsafeUninitializedCapacity: 36) { buffer in
+            var text = OutputSpan(buffer: buffer, initializedCount: 0)
+            write(to: &text)
+            return text.finalize(for: buffer)
+        }
+    }
+
+    /// Writes the 36 characters of a UUID.
+    public func write(to text: inout OutputSpan<UInt8>) {
+        var (first, rest) = (high, low)
+        for index in 0..<36 {
+            if Identifier.hyphens & 1 << index != 0 {
+                text.append(0x2D)
+                continue
             }
-            return 36
+            let digit = UInt8(truncatingIfNeeded: first >> 60)
+            text.append(digit < 10 ? 0x30 + digit : 0x57 + digit)
+            (first, rest) = (first << 4 | rest >> 60, rest << 4)
         }
     }
 }

@@ -11,6 +11,11 @@ public protocol ServiceClock: Sendable {
     func wake(at moment: Timestamp, _ body: @escaping @Sendable () -> Void)
 }
 
+/// Where the service runs, from outside: an event loop. It can be asked from any thread to run something there, soon.
+public protocol ServiceExecutor: SerialExecutor {
+    func execute(_ body: @escaping @Sendable () -> Void)
+}
+
 /// Randomness, from outside: the system's, or a seeded generator.
 public protocol RandomSource: Sendable {
     func next() -> UInt64

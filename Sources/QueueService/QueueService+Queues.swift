@@ -128,7 +128,7 @@ extension QueueService {
                 let event = decision.events.last!.event
                 decision.receipt(once, result: String(event.seq))
                 return Announcement(seq: event.seq, text: text, severity: severity, publishedAt: event.at, expiresAt: expiresAt)
-            }
+            }.result
         } catch {
             guard error == .alreadyDone else { throw error }
             return try await announce(text, severity: severity, expiresAt: expiresAt, to: id, tenant: tenant, once: once)

@@ -12,25 +12,30 @@ extension QueueService {
     }
 
     /// Takes a place. A trusted user (`visitor.user`) who has one keeps it and is given the same session again.
-    public func join(
+    nonisolated public func join(
         _ id: QueueID, lane: String? = nil, visitor: Visitor, holder: Holder, once: WriteOnce? = nil
     ) async throws(ServiceError) -> Joined {
         // A lost race for the same person or key is met by looking again; each turn waits for a commit.
         for _ in 0..<16 {
-            if let earlier = try await earlierSession(id, visitor, once) {
-                if case .polls = holder { poll(id, earlier.ticket) } else { opened(id, [earlier.ticket]) }
-                return Joined(session: earlier, snapshot: try queue(id))
-            }
+            if visitor.user != nil || once != nil, let earlier = try await earlierPlace(id, visitor, holder, once) { return earlier }
             do throws(ServiceError) {
-                let session = try await perform(on: id) { [random] decision throws(ServiceError) in
+                let (session, snapshot) = try await perform(on: id) { [random] decision throws(ServiceError) in
                     try decision.join(lane: lane, visitor: visitor, holder: holder, once: once, random: random)
                 }
-                return Joined(session: session, snapshot: try queue(id))
+                guard let snapshot else { throw .noSuchQueue }
+                return Joined(session: session, snapshot: snapshot)
             } catch {
                 guard error == .userHasPlace || error == .alreadyDone else { throw error }
             }
         }
         throw .unavailable(retryAfterSeconds: 1)
+    }
+
+    private func earlierPlace(_ id: QueueID, _ visitor: Visitor, _ holder: Holder, _ once: WriteOnce?) async throws(ServiceError) -> Joined?
+    {
+        guard let earlier = try await earlierSession(id, visitor, once) else { return nil }
+        if case .polls = holder { poll(id, earlier.ticket) } else { opened(id, [earlier.ticket]) }
+        return Joined(session: earlier, snapshot: try queue(id))
     }
 
     private func earlierSession(_ id: QueueID, _ visitor: Visitor, _ once: WriteOnce?) async throws(ServiceError) -> SessionRecord? {

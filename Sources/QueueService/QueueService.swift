@@ -1,5 +1,7 @@
+import Locks
 public import Logging
 public import QueueEngine
+import Synchronization
 public import Telemetry
 
 /// Everything that can be done with queues, each as one function.
@@ -9,7 +11,7 @@ public import Telemetry
 ///
 /// An actor on an executor that is given: a loop of the server, or a simulation's. No driver is known here.
 public actor QueueService {
-    nonisolated let executor: any SerialExecutor
+    nonisolated let executor: any ServiceExecutor
     nonisolated public var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     /// What the others know this one by.
@@ -37,6 +39,8 @@ public actor QueueService {
     var loading: [CacheKey: [CheckedContinuation<Void, Never>]] = [:]
     let measurements: QueueMeasurements
     let slow: SlowOperations?
+    /// Commands that have not come to the executor yet.
+    nonisolated let arrivals = Lock<[any PendingCommand]>([])
     var pending: [any PendingCommand] = []
     var isCommitting = false
     /// Queues that are kept for another instance just now.
@@ -61,7 +65,7 @@ public actor QueueService {
     ///   - logAge: how long entries of logs are kept; nil: for ever.
     ///   - cacheCapacity: entries of logs that are kept in memory for those who read them.
     public init(
-        instance: InstanceID? = nil, executor: any SerialExecutor, store: any QueueStore, bus: any EventBus, clock: any ServiceClock,
+        instance: InstanceID? = nil, executor: any ServiceExecutor, store: any QueueStore, bus: any EventBus, clock: any ServiceClock,
         random: any RandomSource, lease: LeaseSettings = LeaseSettings(), shared: (any SharedCache)? = nil,
         logAge: Timestamp.Span? = nil, cacheCapacity: Int = 100_000, measurements: QueueMeasurements = QueueMeasurements(),
         slow: SlowOperations? = nil, log: Logger
@@ -112,6 +116,7 @@ public actor QueueService {
     /// Releases nobody any more, and returns once what was asked before is committed or refused. The others are told.
     public func stop() async {
         isStopped = true
+        takeArrivals()
         while isCommitting || !givesWay.isEmpty { await Task.yield() }
         if outage == nil { try? await store.endLease(instance) }
         bus.stop()

@@ -30,8 +30,8 @@ extension Decision {
     }
 
     /// Remembers the write in the same transaction that does it.
-    mutating func receipt(_ once: WriteOnce?, result: String) {
+    mutating func receipt(_ once: WriteOnce?, result: @autoclosure () -> String) {
         guard let once else { return }
-        receipts.append(Receipt(tenant: once.tenant, key: once.key, requestHash: once.requestHash, result: result))
+        receipts.append(Receipt(tenant: once.tenant, key: once.key, requestHash: once.requestHash, result: result()))
     }
 }

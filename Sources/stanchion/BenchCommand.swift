@@ -105,7 +105,7 @@ struct BenchCommand: AsyncParsableCommand {
 private enum StoreBenchmark {
     static func run(_ store: any QueueStore, on loop: EventLoop, rounds: Int) async throws -> [ResponseTimes] {
         let service = QueueService(
-            executor: loop, store: store, bus: InProcessBus(), clock: SystemClock(loop: loop), random: SystemRandom(),
+            executor: LoopSerialExecutor(loop), store: store, bus: InProcessBus(), clock: SystemClock(loop: loop), random: SystemRandom(),
             log: Logger(label: "bench") { _ in SwiftLogNoOpLogHandler() })
         try await service.start()
         let tenant = try await store.tenants()[0].id

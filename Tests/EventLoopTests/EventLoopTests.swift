@@ -39,8 +39,9 @@ import Testing
     @Test func anActorOnALoopStaysThere() async throws {
         actor Resident {
             let loop: EventLoop
-            nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
-            init(_ loop: EventLoop) { self.loop = loop }
+            let executor: LoopSerialExecutor
+            nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+            init(_ loop: EventLoop) { (self.loop, executor) = (loop, LoopSerialExecutor(loop)) }
             func isHome() -> Bool { loop.isOnLoop }
         }
         let loop = try EventLoopGroup(count: 1).loops[0]
@@ -48,6 +49,26 @@ import Testing
         let isOn = await Task(executorPreference: loop) { loop.isOnLoop }.value
         #expect(isOn)
         loop.stop()
+    }
+
+    @inline(never) private static func anyFunction() async {}
+
+    @Test func aTaskOnItsLoopCallsFunctionsWithoutTakingTurns() async throws {
+        let loop = try EventLoopGroup(count: 1).loops[0]
+        let turns = await Task(executorPreference: loop) {
+            let turns = Counter()
+            loop.execute { turns.add() }
+            await EventLoopTests.anyFunction()
+            return turns.count
+        }.value
+        #expect(turns == 0)
+        loop.stop()
+    }
+
+    private final class Counter: Sendable {
+        private let atomic = Atomic<Int>(0)
+        func add() { atomic.wrappingAdd(1, ordering: .relaxed) }
+        var count: Int { atomic.load(ordering: .relaxed) }
     }
 
     @Test func descriptorsAreClosedExactlyOnce() async throws {

@@ -8,6 +8,8 @@ import TestSupport
 
 @testable import QueueService
 
+extension LoopSerialExecutor: ServiceExecutor {}
+
 /// Time that a test moves.
 final class ManualClock: ServiceClock {
     private struct State {
@@ -89,7 +91,7 @@ final class Instances: Sendable {
         _ logAge: Timestamp.Span? = nil, _ registry: PrometheusRegistry = PrometheusRegistry(), seed: UInt64
     ) -> QueueService {
         QueueService(
-            executor: loop, store: store, bus: bus, clock: clock, random: SeededSource(seed: seed),
+            executor: LoopSerialExecutor(loop), store: store, bus: bus, clock: clock, random: SeededSource(seed: seed),
             lease: LeaseSettings(duration: lease), logAge: logAge, measurements: QueueMeasurements(registry: registry),
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }

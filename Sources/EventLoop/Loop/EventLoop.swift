@@ -5,15 +5,16 @@ import Synchronization
 
 /// One thread that waits on epoll and runs what is ready: sockets, timers, and jobs of Swift concurrency.
 ///
-/// Everything a connection does happens on its loop, so nothing of a connection is locked. A loop is a
-/// `SerialExecutor` (an actor can live on it) and a `TaskExecutor` (a task can prefer it): whatever serves a connection
-/// stays on the connection's thread.
-public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
+/// Everything a connection does happens on its loop, so nothing of a connection is locked. A loop is a `TaskExecutor`
+/// (a task can prefer it): whatever serves a connection stays on the connection's thread. For an actor to live on it
+/// there is `LoopSerialExecutor`.
+public final class EventLoop: TaskExecutor, @unchecked Sendable {
     // Unchecked: `inbox` is locked; all other mutable state belongs to the loop's thread, which `preconditionOnLoop`
     // checks where a caller could get it wrong.
 
     private enum Work {
         case job(UnownedJob)
+        case isolated(UnownedJob, UnownedSerialExecutor)
         case call(@Sendable () -> Void)
     }
 
@@ -93,6 +94,8 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
 
     public func enqueue(_ job: consuming ExecutorJob) { submit(.job(UnownedJob(job))) }
 
+    func enqueue(_ job: UnownedJob, of executor: UnownedSerialExecutor) { submit(.isolated(job, executor)) }
+
     /// Runs `body` on the loop, soon. May be called from any thread; keeps the order of one caller's calls.
     public func execute(_ body: @escaping @Sendable () -> Void) { submit(.call(body)) }
 
@@ -116,11 +119,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         wake()
     }
 
-    public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
-
     public var isOnLoop: Bool { thread.load(ordering: .relaxed) == UInt(bitPattern: Int(pthread_self())) }
-
-    public func checkIsolated() { preconditionOnLoop() }
 
     public func preconditionOnLoop() { precondition(isOnLoop, "called off its event loop") }
 
@@ -222,7 +221,8 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         defer { taken.removeAll(keepingCapacity: taken.capacity <= 4_096) }
         for item in taken {
             switch item {
-            case .job(let job): job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+            case .job(let job): job.runSynchronously(on: asUnownedTaskExecutor())
+            case .isolated(let job, let executor): job.runSynchronously(on: executor)
             case .call(let body): body()
             }
         }

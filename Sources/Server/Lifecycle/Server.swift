@@ -45,7 +45,8 @@ public final class Server: Sendable {
                 measurements: measurements.bus, log: log)
         }
         let service = QueueService(
-            instance: instance, executor: serviceLoop, store: store, bus: redis ?? InProcessBus(), clock: clock, random: random,
+            instance: instance, executor: LoopSerialExecutor(serviceLoop), store: store, bus: redis ?? InProcessBus(), clock: clock,
+            random: random,
             lease: lease, shared: redis,
             logAge: settings.logDays > 0 ? .seconds(86_400 * settings.logDays) : nil, cacheCapacity: settings.cacheEntries,
             measurements: measurements.queues, slow: slow, log: log)
