@@ -1,3 +1,4 @@
+import Foundation
 import QueueEngine
 import QueueService
 import Testing
@@ -12,6 +13,15 @@ import Testing
 
     static func secret(_ id: String) -> StoredSecret {
         StoredSecret(id: id, purpose: SessionTokens.purpose, value: Array(id.utf8) + [UInt8](repeating: 1, count: 24), createdAt: now)
+    }
+
+    @Test func whatIsWrittenAsBase64URLIsWhatFoundationReads() throws {
+        for count in 0..<100 {
+            let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 * 91 + count * 57) }
+            let text = bytes.base64URL(behind: "st1.")
+            #expect(text.hasPrefix("st1.") && text.dropFirst(4) == Data(bytes).base64URL)
+            #expect(try Array(#require(Data(base64URL: String(text.dropFirst(4))))) == bytes)
+        }
     }
 
     @Test func saysWhatItWasMadeOf() {

@@ -54,7 +54,7 @@ extension ServerCore {
         let lane = try fields.string("lane", max: 64)
         guard lane == nil || key != nil else { throw fields.wrong("lane", "is given by the integrator, with a key") }
         try fields.finish(known: "user, displayName, metadata, lane")
-        if key == nil, request.fields[.idempotencyKey] != nil {
+        if key == nil, request.fields.contains(.idempotencyKey) {
             // The receipt of a stranger's write would hand out that stranger's session.
             throw Problem(.badRequest, "idempotency_needs_key", "Idempotency-Key needs an Authorization")
         }

@@ -25,6 +25,7 @@ struct Request: Sendable {
         host = parsed.request.authority
         self.peer = peer
         var segments: [String] = []
+        segments.reserveCapacity(6)  // As many as a route has.
         var rest = target[..<cut].utf8
         while let start = rest.firstIndex(where: { $0 != UInt8(ascii: "/") }) {
             let end = rest[start...].firstIndex(of: UInt8(ascii: "/")) ?? rest.endIndex
@@ -56,9 +57,15 @@ struct Request: Sendable {
     /// The queue that the path or the query names by its id.
     var queue: QueueID? { (segments.count > 2 ? QueueID(segments[2]) : nil) ?? query["queue"].flatMap { QueueID($0) } }
 
+    /// As `fields` has it, which goes about joining a list before it knows that there is one.
+    func field(_ name: HTTPField.Name) -> String? {
+        let values = fields[values: name]
+        return values.count > 1 ? fields[name] : values.first
+    }
+
     /// What stands behind `Bearer` in `Authorization` (RFC 6750 §2.1).
     var bearer: String? {
-        guard let value = fields[.authorization] else { return nil }
+        guard let value = field(.authorization) else { return nil }
         let words = value.split(separator: " ", maxSplits: 1)
         guard words.count == 2, words[0].lowercased() == "bearer" else { return nil }
         return words[1].trimmingCharacters(in: .whitespaces)
@@ -67,7 +74,7 @@ struct Request: Sendable {
     /// The body's members. A body must be JSON and say so.
     func json() throws(Problem) -> Fields {
         if !body.isEmpty {
-            guard let type = fields[.contentType], type == "application/json" || Request.mediaType(type) == "application/json" else {
+            guard let type = field(.contentType), type == "application/json" || Request.mediaType(type) == "application/json" else {
                 throw Problem(.unsupportedMediaType, "unsupported_media_type", "send Content-Type: application/json")
             }
         }

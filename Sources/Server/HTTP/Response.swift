@@ -4,7 +4,7 @@ import HTTPTypes
 /// An answer, whole.
 struct Response {
     var status: HTTPResponse.Status
-    var fields = HTTPFields()
+    var fields = Response.always
     var body: [UInt8]
     /// Takes the connection over once the head is sent, for a stream of events.
     var follower: EventReader?
@@ -15,23 +15,27 @@ struct Response {
         if let type { fields[.contentType] = type }
     }
 
+    /// What stands in every answer, and in each with JSON: made once.
+    private static let always: HTTPFields = [.xContentTypeOptions: "nosniff"]
+    private static let ofJSON: HTTPFields = [
+        .xContentTypeOptions: "nosniff", .contentType: "application/json", .cacheControl: "no-store",
+    ]
+
     /// JSON, never cached.
     static func json(_ status: HTTPResponse.Status = .ok, _ members: (inout [UInt8]) -> Void) -> Response {
         var body: [UInt8] = []
         body.reserveCapacity(512)  // Most answers fit, and nothing is copied as they grow.
         body.object(members)
-        var response = Response(status, body: body, type: "application/json")
-        response.fields[.cacheControl] = "no-store"
+        var response = Response(status, body: body)
+        response.fields = ofJSON
         return response
     }
 
-    /// What is sent with every answer beside its own fields.
-    ///
     /// - Parameter closes: the connection carries no request after this one (RFC 9112 §9.6).
     func sentFields(closes: Bool) -> HTTPFields {
+        guard closes else { return fields }
         var fields = fields
-        fields[.xContentTypeOptions] = "nosniff"
-        if closes { fields[.connection] = "close" }
+        fields[.connection] = "close"
         return fields
     }
 

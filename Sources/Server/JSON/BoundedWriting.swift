@@ -62,9 +62,15 @@ struct Prepared {
     private var storage = InlineArray<64, UInt8>(repeating: 0)
     let count: Int
 
-    init(_ bytes: [UInt8]) {
-        count = bytes.count
-        for (index, byte) in bytes.enumerated() { storage[index] = byte }
+    init(_ write: (inout OutputSpan<UInt8>) -> Void) {
+        var count = 0
+        var bytes = storage.mutableSpan
+        bytes.withUnsafeMutableBufferPointer { buffer in
+            var text = OutputSpan(buffer: buffer, initializedCount: 0)
+            write(&text)
+            count = text.finalize(for: buffer)
+        }
+        self.count = count
     }
 
     func append(to bytes: inout OutputSpan<UInt8>) {

@@ -97,10 +97,17 @@ extension Double: JSONWritable {
 
 extension String: JSONWritable {
     func write(to bytes: inout [UInt8]) {
+        var text = self
         bytes.append(0x22)
-        defer { bytes.append(0x22) }
-        // Most text is as it is.
-        guard utf8.contains(where: { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C }) else { return bytes.append(contentsOf: utf8) }
+        text.withUTF8 { utf8 in
+            // Most text is as it is.
+            let isPlain = utf8.allSatisfy { $0 >= 0x20 && $0 != 0x22 && $0 != 0x5C }
+            if isPlain { bytes.append(contentsOf: utf8) } else { String.escape(utf8, into: &bytes) }
+        }
+        bytes.append(0x22)
+    }
+
+    private static func escape(_ utf8: UnsafeBufferPointer<UInt8>, into bytes: inout [UInt8]) {
         for byte in utf8 {
             switch byte {
             case 0x22, 0x5C: bytes.append(contentsOf: [0x5C, byte])
@@ -116,19 +123,25 @@ extension String: JSONWritable {
 
 /// RFC 3339 in UTC with milliseconds.
 extension Timestamp: JSONWritable {
-    func write(to bytes: inout [UInt8]) {
+    func write(to bytes: inout [UInt8]) { bytes.append(addingCapacity: 40) { write(to: &$0) } }
+
+    /// At most 40 bytes.
+    func write(to bytes: inout OutputSpan<UInt8>) {
         let (days, rest) = (microseconds / 86_400_000_000, microseconds % 86_400_000_000)
         let (year, month, day) = Timestamp.civil(days)
         let seconds = rest / 1_000_000
         bytes.append(0x22)
-        let parts: [(Int64, Int, UInt8)] = [
-            (year, 4, 0x2D), (month, 2, 0x2D), (day, 2, 0x54), (seconds / 3_600, 2, 0x3A), (seconds / 60 % 60, 2, 0x3A),
-            (seconds % 60, 2, 0x2E), (rest / 1_000 % 1_000, 3, 0x5A),
-        ]
-        for (value, width, separator) in parts {
+        func part(_ value: Int64, _ width: Int, _ separator: UInt8) {
             bytes.append(decimal: UInt64(value), width: width)
             bytes.append(separator)
         }
+        part(year, 4, 0x2D)
+        part(month, 2, 0x2D)
+        part(day, 2, 0x54)
+        part(seconds / 3_600, 2, 0x3A)
+        part(seconds / 60 % 60, 2, 0x3A)
+        part(seconds % 60, 2, 0x2E)
+        part(rest / 1_000 % 1_000, 3, 0x5A)
         bytes.append(0x22)
     }
 
@@ -145,5 +158,11 @@ extension Timestamp: JSONWritable {
 }
 
 extension Identifier: JSONWritable {
-    func write(to bytes: inout [UInt8]) { description.write(to: &bytes) }
+    func write(to bytes: inout [UInt8]) {
+        bytes.append(addingCapacity: 38) { text in
+            text.append(0x22)
+            write(to: &text)
+            text.append(0x22)
+        }
+    }
 }

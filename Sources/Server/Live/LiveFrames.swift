@@ -25,14 +25,17 @@ enum LiveFrames {
         init(waiting: Int, drain: DrainRate, at: Timestamp, isStopped: Bool = false) {
             self.drain = drain
             hasOneRate = isStopped || drain.isUniform
-            var (before, after): ([UInt8], [UInt8]) = ([], [])
-            before.append(literal: #","waiting":"#)
-            waiting.write(to: &before)
-            before.append(literal: #","rate":"#)
-            if hasOneRate { (isStopped ? 0 : drain.rate(at: 1)).write(to: &before) }
-            after.append(literal: #","at":"#)
-            at.write(to: &after)
-            (beforeRate, self.at) = (Prepared(before), Prepared(after))
+            let rate: Double? = !hasOneRate ? nil : isStopped ? 0 : drain.rate(at: 1)
+            beforeRate = Prepared { bytes in
+                bytes.append(literal: #","waiting":"#)
+                bytes.append(integer: waiting)
+                bytes.append(literal: #","rate":"#)
+                if let rate { bytes.append(number: rate) }
+            }
+            self.at = Prepared { bytes in
+                bytes.append(literal: #","at":"#)
+                at.write(to: &bytes)
+            }
         }
 
         func write(position: Int, behind text: StaticString = "", to bytes: inout [UInt8]) {

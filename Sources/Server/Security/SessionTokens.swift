@@ -42,15 +42,14 @@ struct SessionTokens: Sendable {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(160)
         bytes.append(bigEndian: newest)
-        bytes.append(contentsOf: claims.queue.bytes)
-        bytes.append(contentsOf: claims.session.bytes)
+        for word in [claims.queue.high, claims.queue.low, claims.session.high, claims.session.low] { bytes.append(bigEndian: word) }
         bytes.append(bigEndian: claims.ticket.rawValue)
         bytes.append(bigEndian: UInt64(claims.expiresAt.microseconds))
         bytes.append(contentsOf: (claims.user ?? "").utf8)
         var code = keyed
         code.update(data: bytes)
         code.finalize().withUnsafeBytes { bytes.append(contentsOf: $0) }
-        return SessionTokens.prefix + Data(bytes).base64URL
+        return bytes.base64URL(behind: SessionTokens.prefix)
     }
 
     /// nil for whatever this server, or one with the same keys, did not make, and for what has expired.
@@ -77,6 +76,32 @@ struct SessionTokens: Sendable {
 extension [UInt8] {
     fileprivate mutating func append(bigEndian value: some FixedWidthInteger) {
         Swift.withUnsafeBytes(of: value.bigEndian) { append(contentsOf: $0) }
+    }
+}
+
+extension [UInt8] {
+    /// RFC 4648 §5, without padding. Into the string at once: Foundation's needs the bytes and the text a second time.
+    func base64URL(behind prefix: String) -> String {
+        String(unsafeUninitializedCapacity: prefix.utf8.count + (count * 4 + 2) / 3) { buffer in
+            var text = OutputSpan(buffer: buffer, initializedCount: 0)
+            for byte in prefix.utf8 { text.append(byte) }
+            for start in stride(from: 0, to: count, by: 3) {
+                let part = self[start..<Swift.min(start + 3, count)]
+                let bits = part.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } << UInt32(8 * (3 - part.count))
+                for place in 0...part.count { text.append([UInt8].base64URLDigit(bits >> UInt32(18 - 6 * place) & 63)) }
+            }
+            return text.finalize(for: buffer)
+        }
+    }
+
+    private static func base64URLDigit(_ value: UInt32) -> UInt8 {
+        switch UInt8(value) {
+        case let value where value < 26: 0x41 + value
+        case let value where value < 52: 0x61 + value - 26
+        case let value where value < 62: 0x30 + value - 52
+        case 62: UInt8(ascii: "-")
+        default: UInt8(ascii: "_")
+        }
     }
 }
 
