@@ -85,22 +85,18 @@ extension [UInt8] {
         String(unsafeUninitializedCapacity: prefix.utf8.count + (count * 4 + 2) / 3) { buffer in
             var text = OutputSpan(buffer: buffer, initializedCount: 0)
             for byte in prefix.utf8 { text.append(byte) }
-            for start in stride(from: 0, to: count, by: 3) {
-                let part = self[start..<Swift.min(start + 3, count)]
-                let bits = part.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } << UInt32(8 * (3 - part.count))
-                for place in 0...part.count { text.append([UInt8].base64URLDigit(bits >> UInt32(18 - 6 * place) & 63)) }
+            let digits: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+            var (bits, pending) = (UInt32(0), UInt32(0))
+            for byte in self {
+                bits = bits << 8 | UInt32(byte)
+                pending += 8
+                while pending >= 6 {
+                    pending -= 6
+                    text.append(digits.utf8Start[Int(bits >> pending & 63)])
+                }
             }
+            if pending > 0 { text.append(digits.utf8Start[Int(bits << (6 - pending) & 63)]) }
             return text.finalize(for: buffer)
-        }
-    }
-
-    private static func base64URLDigit(_ value: UInt32) -> UInt8 {
-        switch UInt8(value) {
-        case let value where value < 26: 0x41 + value
-        case let value where value < 52: 0x61 + value - 26
-        case let value where value < 62: 0x30 + value - 52
-        case 62: UInt8(ascii: "-")
-        default: UInt8(ascii: "_")
         }
     }
 }
