@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Swift's own libraries are linked in: a tenth less of processor time, and nothing of Swift is needed where it runs.
 RELEASE = swift build -c release --static-swift-stdlib --product stanchion
-.PHONY: help run release test lint format bench conformance faults fuzz sanitize
+.PHONY: help run release test lint format bench conformance faults drill fuzz sanitize
 
 help: ## Show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,11 @@ faults: ## Three instances and a crowd through everything that can go wrong (FAU
 	@Scripts/prepare test
 	$(RELEASE)
 	Tests/Faults/run $(FAULTS)
+
+drill: ## Lose an index under load, and find it out: what docs/runbook.md shows
+	@Scripts/prepare test
+	$(RELEASE)
+	STANCHION=$(CURDIR)/.build/release/stanchion PROJECT=$(CURDIR) .venv/bin/python Tests/Drill/missing_index.py
 
 fuzz: ## Fuzz each parser for ten minutes (FUZZ_SECONDS)
 	@Scripts/prepare run

@@ -23,7 +23,7 @@ class Visitor:
 
     async def live(self):
         while not self.end and not self.crowd.is_over:
-            server = self.crowd.rng.choice(self.crowd.world.servers)
+            server = self.server = self.crowd.rng.choice(self.crowd.world.servers)
             pause = self.crowd.rng.uniform(0.1, 1)
             try:
                 async with websockets.connect(server.live, ping_interval=None, open_timeout=6, close_timeout=1, compression=None,
@@ -74,6 +74,11 @@ class Visitor:
             self.crowd.wrong.append(f"{self.session} is sent away for good ({self.socket.close_code}) without a word")
             self.end = "sent away"
         return None
+
+    @property
+    def last(self):
+        """The last frame with a place, for a sentence."""
+        return f"{self.position} at {self.rate} a second {time.monotonic() - self.told_at:.1f} s ago, at {self.server.port}"
 
     @property
     def shown(self):
