@@ -198,14 +198,13 @@ def matches(view, line):
 DRAINS = 2 * 4
 
 
-def in_place(places, line, bound=lambda position: 1 if position <= 100 else position // 100 + DRAINS):
-    """Whoever waits was told a place that is true, or is shown one by now, but for what a display may be wrong by.
+def in_place(shown, line, bound=lambda position: 1 if position <= 100 else position // 100 + DRAINS, describe=str):
+    """Whoever waits is shown a place that is true, but for what a display may be wrong by.
 
-    Either: in a line that moves what is shown is nearer, and in one that stands what was told. There it goes on falling by as many
-    as have left before, and no frame can mend what it has fallen by.
+    `describe` says of a session what it was told, for whoever reads that it is wrong.
     """
     rank = {line.waiting[ticket]: index + 1 for index, ticket in enumerate(sorted(line.waiting))}
-    wrong = [session for session, known in places.items()
-             if session in rank and min(abs(place - rank[session]) for place in known) > bound(rank[session]) + 1]
-    demand(not wrong, f"{len(wrong)} of {len(places)} are in a wrong place: " +
-           ", ".join(f"{session} {places[session]}, and is {rank[session]}" for session in wrong[:3]))
+    wrong = [session for session, position in shown.items()
+             if session in rank and abs(position - rank[session]) > bound(rank[session]) + 1]
+    demand(not wrong, f"{len(wrong)} of {len(shown)} are in a wrong place: " +
+           "; ".join(f"{describe(session)} is shown {shown[session]}, and is {rank[session]}" for session in wrong[:3]))

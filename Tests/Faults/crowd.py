@@ -75,10 +75,9 @@ class Visitor:
             self.end = "sent away"
         return None
 
-    @property
-    def last(self):
-        """The last frame with a place, for a sentence."""
-        return f"{self.position} at {self.rate} a second {time.monotonic() - self.told_at:.1f} s ago, at {self.server.port}"
+    def __str__(self):
+        return (f"{self.session} (told {self.position}, falling {self.rate} a second, {time.monotonic() - self.told_at:.1f} s ago by "
+                f"{self.server.port})")
 
     @property
     def shown(self):

@@ -118,10 +118,7 @@ class Story:
         # Places of those who gave up before they had an answer are marked; nobody stands in line who is not there.
         ghosts = [ticket for ticket, session in self.line.waiting.items() if session not in here and ticket not in self.line.absent]
         assert not ghosts, f"{len(ghosts)} places have nobody in them and are not marked"
-        try:
-            in_place({session: (visitor.position, round(visitor.shown)) for session, visitor in here.items()}, self.line)
-        except Broken as problem:
-            raise Broken(f"{problem}; {[here[session].last for session in here if session in str(problem)]}") from None
+        in_place({session: round(visitor.shown) for session, visitor in here.items()}, self.line, describe=lambda session: str(here[session]))
 
     async def until(self, condition, seconds, what):
         deadline = time.monotonic() + seconds

@@ -222,17 +222,20 @@ public final class LoadTest: @unchecked Sendable {
 
     /// Counts an answer, and gives its content where it was a success.
     private func note(_ operation: Tally.Operation, _ result: RESTClient.Answer, since planned: UInt64) -> [UInt8]? {
-        switch result {
-        case .success(let (status, content)) where status < 300:
-            // What comes after the end of the test says nothing of the server.
-            if !isOver { tally.note(operation, nanoseconds: EventLoop.monotonicNow() - planned) }
-            return content
-        case .success(let (status, _)):
-            if !isOver { tally.fail(operation, "status \(status)") }
-        case .failure(let failed):
-            if !isOver { tally.fail(operation, failed.reason.rawValue) }
+        let (content, reason): ([UInt8]?, String) =
+            switch result {
+            case .success(let (status, content)) where status < 300: (content, "")
+            case .success(let (status, _)): (nil, "status \(status)")
+            case .failure(let failed): (nil, failed.reason.rawValue)
+            }
+        // What comes after the end of the test says nothing of the server.
+        if isOver { return content }
+        if content != nil {
+            tally.note(operation, nanoseconds: EventLoop.monotonicNow() - planned)
+        } else {
+            tally.fail(operation, reason)
         }
-        return nil
+        return content
     }
 
     /// How long somebody stays, in seconds: at random.

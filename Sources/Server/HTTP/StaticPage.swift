@@ -10,7 +10,7 @@ struct StaticPage: Sendable {
 
     init(_ file: WebFile) {
         self.file = file
-        tag = "\"" + Data(SHA256.hash(data: Data(file.bytes)).prefix(12)).base64URL + "\""
+        tag = "\"" + Data(SHA256.hash(data: Data(file.bytes)).prefix(12)).base64URL() + "\""
     }
 
     /// No inline script, nothing from elsewhere, no frame around it.

@@ -61,7 +61,7 @@ struct AdmissionSigner: Sendable {
         keySet = text
     }
 
-    private static func url(_ base64: String) -> String { Data(base64Encoded: base64)?.base64URL ?? base64 }
+    private static func url(_ base64: String) -> String { Data(base64Encoded: base64)?.base64URL() ?? base64 }
 
     static func newKey() -> String { P256.Signing.PrivateKey().pemRepresentation }
 
