@@ -1,4 +1,5 @@
 import HTTPTypes
+import Locks
 import QueueEngine
 import QueueService
 import Synchronization

@@ -1,4 +1,5 @@
 import EventLoop
+import Locks
 import Metrics
 import QueueEngine
 import QueueService
