@@ -1,6 +1,5 @@
 public import QueueService
 import Locks
-import Synchronization
 
 /// The bus of a single process: everyone else who subscribed gets the message.
 public final class InProcessBus: EventBus {

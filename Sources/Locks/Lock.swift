@@ -26,6 +26,15 @@ public struct Lock<Value>: ~Copyable, @unchecked Sendable {
 #else
 public import Synchronization
 
-/// A lock around a value (`Synchronization.Mutex`).
-public typealias Lock = Synchronization.Mutex
+/// A lock around a value: `Synchronization.Mutex`, under a name whose members come from here in both builds.
+public struct Lock<Value>: ~Copyable, Sendable {
+    @usableFromInline let mutex: Mutex<Value>
+
+    @inlinable public init(_ value: consuming sending Value) { mutex = Mutex(value) }
+
+    @inlinable
+    public borrowing func withLock<R, E: Error>(_ body: (inout sending Value) throws(E) -> sending R) throws(E) -> sending R {
+        try mutex.withLock(body)
+    }
+}
 #endif

@@ -2,7 +2,6 @@ import Locks
 import Logging
 import Metrics
 import QueueEngine
-import Synchronization
 import Telemetry
 
 /// What waits together is committed together.

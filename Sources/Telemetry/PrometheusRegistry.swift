@@ -1,6 +1,5 @@
 public import Metrics
 import Locks
-import Synchronization
 
 /// Where measurements are kept, and read as Prometheus text (exposition format 0.0.4).
 ///

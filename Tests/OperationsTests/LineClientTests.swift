@@ -3,7 +3,6 @@ import Logging
 import Operations
 import Server
 import Storage
-import Synchronization
 import Testing
 import TestSupport
 

@@ -2,7 +2,6 @@ import Foundation
 import QueueEngine
 public import QueueService
 import Locks
-import Synchronization
 
 /// A generator that a seed makes: SplitMix64 (Steele, Lea, Flood 2014).
 public struct SeededRandom: RandomNumberGenerator, Sendable {

@@ -1,7 +1,6 @@
 import COpenSSL
 import Glibc
 import Locks
-import Synchronization
 
 /// The keys of session tickets (RFC 5077 §4, RFC 8446 §4.6.1): a new one for each period, and each is good for reading
 /// for one period more. Whoever steals a key can read the sessions of two periods and no others.

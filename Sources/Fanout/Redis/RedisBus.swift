@@ -3,7 +3,6 @@ import Locks
 public import Logging
 import Metrics
 public import QueueService
-import Synchronization
 public import Telemetry
 
 /// The bus between instances: Redis pub/sub. What it loses is read from the store when its lack is noticed.

@@ -1,6 +1,5 @@
 import EventLoop
 import Locks
-import Synchronization
 
 /// The listeners of all loops, to be closed together.
 final class ListenerRegistry: Sendable {

@@ -1,6 +1,5 @@
 import EventLoop
 import Locks
-import Synchronization
 
 /// How much of the processor time that it could have this process has used lately.
 final class LoadMeter: Sendable {

@@ -2,7 +2,6 @@ public import EventLoop
 public import QueueEngine
 public import QueueService
 import Locks
-import Synchronization
 
 /// The machine's clock made steady, and timers on the service's loop.
 public final class SystemClock: ServiceClock {

@@ -1,7 +1,6 @@
 import Glibc
 import Locks
 public import QueueService
-import Synchronization
 
 /// The system's randomness, some at a time: each fetch is a system call, and an identifier takes two words.
 public final class SystemRandom: RandomSource {

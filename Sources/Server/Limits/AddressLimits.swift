@@ -1,7 +1,6 @@
 import EventLoop
 import QueueService
 import Locks
-import Synchronization
 
 /// What each address, and all together, may do. One for all loops: it is asked once a connection, a handshake and a
 /// join, never for a message.

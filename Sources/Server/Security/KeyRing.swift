@@ -4,7 +4,6 @@ import Foundation
 import HTTPTypes
 import QueueService
 import Locks
-import Synchronization
 
 /// The keys to the API, by the digest of each: a look-up tells nothing by its time, for nobody can choose a digest.
 final class KeyRing: Sendable {

@@ -2,7 +2,6 @@ import DequeModule
 import EventLoop
 import Locks
 import QueueService
-import Synchronization
 
 /// Connections to one server, few and kept. Confined to its loop.
 ///

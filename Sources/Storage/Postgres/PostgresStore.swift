@@ -2,7 +2,6 @@ public import EventLoop
 import Locks
 import QueueEngine
 public import QueueService
-import Synchronization
 
 /// The shared home of queues: a Postgres database, which several instances serve from.
 ///
