@@ -34,12 +34,21 @@ extension QueueService {
 
     /// Whether `queue` is one that another instance has made so lately that nobody has told of it here yet: then it is
     /// known from here on. Of any older id a beat has told, or there is no such queue.
+    ///
+    /// Of any number who ask for the same one looks for all: a crowd may be faster than word of its queue.
     func meet(_ queue: QueueID) async -> Bool {
         let age = clock.now() - queue.madeAt
-        guard hosted[queue] == nil, outage == nil, meetings < 16, age < .seconds(5), age > .seconds(-5) else { return false }
-        meetings += 1
+        guard hosted[queue] == nil, outage == nil, age < .seconds(5), age > .seconds(-5) else { return false }
+        guard meetings[queue] == nil else {
+            await withCheckedContinuation { waiter in
+                if meetings[queue] == nil { waiter.resume() } else { meetings[queue]!.append(waiter) }
+            }
+            return hosted[queue] != nil
+        }
+        guard meetings.count < QueueService.meetingsLimit else { return false }
+        meetings[queue] = []
         await adopt(queue)
-        meetings -= 1
+        for waiter in meetings.removeValue(forKey: queue)! { waiter.resume() }
         return hosted[queue] != nil
     }
 

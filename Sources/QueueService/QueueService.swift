@@ -1,7 +1,6 @@
 import Locks
 public import Logging
 public import QueueEngine
-import Synchronization
 public import Telemetry
 
 /// Everything that can be done with queues, each as one function.
@@ -29,8 +28,8 @@ public actor QueueService {
     var peers = Peers()
     var capacity: (@Sendable () -> Capacity)?
     var isBurying = false
-    /// Ids that are being looked for in the store: what strangers make up must not become its load.
-    var meetings = 0
+    /// Ids that are being looked for in the store, each with those who wait for that.
+    var meetings: [QueueID: [CheckedContinuation<Void, Never>]] = [:]
     /// How long entries of logs are kept; nil: for ever.
     let logAge: Timestamp.Span?
     var memory: MemoryCache
@@ -55,6 +54,8 @@ public actor QueueService {
 
     /// Commands that may wait for the store at once.
     static let pendingLimit = 100_000
+    /// Ids that are looked for at once: what strangers make up must not become the store's load.
+    static let meetingsLimit = 16
     /// How long a queue is left to whom it is kept for, where nothing is heard of that one.
     static let waitForOther = Timestamp.Span.milliseconds(20)
     /// How long somebody without a connection counts as in sight after a join or a poll over REST.

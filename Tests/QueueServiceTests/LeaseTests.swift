@@ -147,6 +147,13 @@ import TestSupport
         #expect(await other.knows(queue))
         #expect(await !other.knows(SeededSource(seed: 8).identifier(at: instances.clock.now())))
         #expect(await !other.meet(SeededSource(seed: 7).identifier(at: instances.clock.now())))
+        // A crowd that is faster than word of its queue.
+        let rushed = try await make()
+        let met = await withTaskGroup(of: Bool.self) { group in
+            for _ in 0..<100 { group.addTask { await other.knows(rushed) } }
+            return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+        }
+        #expect(met == 100)
         // Of one that is older a beat would have told.
         let early = try await make()
         instances.clock.observe(instances.clock.now() + .seconds(6))
