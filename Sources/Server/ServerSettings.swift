@@ -6,7 +6,7 @@ public import WebSocketProtocol
 /// What a server can be told. Every limit is here, with a default that is safe.
 public struct ServerSettings: Sendable {
     public var listen = SocketAddress("127.0.0.1:8080")!
-    /// Event loops; nil: one a core.
+    /// Event loops; nil: one for each processor that the process may use.
     public var loops: Int?
     /// A key that is an admin's from the start, beside those in the store.
     public var adminKey: String?

@@ -33,7 +33,7 @@ struct SettingFlags: ParsableArguments {
     )
     var adminKey: String?
 
-    @Option(help: "Event loops, 1 to 256. Default one a core. [STANCHION_LOOPS]")
+    @Option(help: "Event loops, 1 to 256. Default one for each processor that it may use. [STANCHION_LOOPS]")
     var loops: String?
 
     @Option(

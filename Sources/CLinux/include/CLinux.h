@@ -44,6 +44,8 @@ int clinux_signal_pipe(const int *signals, int count);
 int clinux_next_signal(int fd);
 /// Sets the soft limit on descriptors to the hard one; returns the limit.
 int64_t clinux_raise_descriptor_limit(void);
+/// Processors that this process may run on.
+int clinux_processor_count(void);
 /// Names the calling thread, for top and perf (15 bytes at most).
 void clinux_name_thread(const char *name);
 

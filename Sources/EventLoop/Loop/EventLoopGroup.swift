@@ -5,7 +5,7 @@ import Glibc
 public final class EventLoopGroup: Sendable {
     public let loops: [EventLoop]
 
-    /// Makes and starts `count` loops; nil: one a core.
+    /// Makes and starts `count` loops; nil: one for each that it may run on.
     public init(count: Int? = nil) throws(SystemError) {
         var made: [EventLoop] = []
         for index in 0..<(count ?? EventLoopGroup.coreCount) { made.append(try EventLoop(index: index)) }
@@ -13,7 +13,8 @@ public final class EventLoopGroup: Sendable {
         for loop in loops { EventLoopGroup.startThread(loop) }
     }
 
-    public static var coreCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+    /// Processors that this process may run on (sched_getaffinity(2)): fewer than the machine has where it is bound to some.
+    public static var coreCount: Int { max(1, Int(clinux_processor_count())) }
 
     /// Allows this process as many descriptors as the system grants it; returns that number.
     @discardableResult

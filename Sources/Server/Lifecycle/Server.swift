@@ -74,7 +74,7 @@ public final class Server: Sendable {
     private init(_ core: ServerCore, _ serviceLoop: EventLoop, _ newAdminKey: String?) async throws {
         self.core = core
         self.newAdminKey = newAdminKey
-        group = try EventLoopGroup(count: core.settings.loops)
+        group = try EventLoopGroup(count: core.settings.loops ?? Int(Machine.processors.rounded(.up)))
         listeners = ListenerRegistry()
         let router = core.makeRouter()
         handles = group.loops.map { core.attach($0, router) }

@@ -1,9 +1,11 @@
+import EventLoop
 import Foundation
 import Glibc
 
-/// What the machine has.
+/// What there is for this process.
 enum Machine {
-    static let processors = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+    /// Processors that it may use: a container on a large machine may have the time of two.
+    static let processors = min(Double(EventLoopGroup.coreCount), ControlGroup.processors() ?? .infinity)
 
     /// Of the fastest network interface that says so; 0: none does.
     static let networkBytesPerSecond: Double = {

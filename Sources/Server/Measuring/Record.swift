@@ -3,7 +3,6 @@ import Locks
 import Logging
 import QueueEngine
 import QueueService
-import Synchronization
 import Telemetry
 
 /// What this server remembers of its own doing.
@@ -102,7 +101,7 @@ extension ServerCore {
         counts.admissions = registry.distribution(of: "stanchion_admission_delay_seconds")
         (counts.admitted, counts.waitedSeconds) = registry.totals(of: "stanchion_visitor_wait_seconds")
         counts.processorSeconds = Double(EventLoop.processTime()) / 1e9
-        counts.machineSeconds = Record.elapsed * Double(Machine.processors)
+        counts.machineSeconds = Record.elapsed * Machine.processors
         counts.networkBytes = loops.withLock { loops in
             loops.reduce(0) { $0 + Double($1.loop.figures.bytesReceived.now + $1.loop.figures.bytesSent.now) }
         }

@@ -3,7 +3,6 @@ import Locks
 import Metrics
 import QueueEngine
 import QueueService
-import Synchronization
 import Telemetry
 
 /// What is read off the server when somebody asks for it, rather than counted as it happens.
@@ -45,7 +44,7 @@ extension ServerCore {
         func set(_ name: String, _ help: String, _ value: Double) { measurements.registry.set("stanchion_\(name)", .gauge, help, value) }
         set("store_down", "1 while the store cannot be written, and everybody is shown what was true before.", isStoreAway ? 1 : 0)
         set("bus_down", "1 while a bus is set and carries nothing: events come by the second.", service.bus.health.isDown ? 1 : 0)
-        set("processors", "Processors of the machine.", Double(Machine.processors))
+        set("processors", "Processors that the process may use.", Machine.processors)
         if let (used, limit) = memory.figures() {
             set("memory_used_bytes", "Memory in use, of the control group that has a limit or of the machine.", Double(used))
             set("memory_limit_bytes", "Memory that there is, likewise.", Double(limit))

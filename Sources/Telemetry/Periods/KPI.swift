@@ -74,7 +74,7 @@ public struct KPI: Sendable {
 }
 
 extension Period {
-    /// Of the machine's processors.
+    /// Of the processors that there are for it.
     public var processorShare: Double? { counts.machineSeconds > 0 ? counts.processorSeconds / counts.machineSeconds : nil }
     /// Of the fastest network interface.
     public var networkShare: Double? { counts.networkRoom > 0 ? counts.networkBytes / counts.networkRoom : nil }

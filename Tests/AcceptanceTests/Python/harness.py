@@ -192,10 +192,13 @@ def under_faketime(**variables):
 
 
 @contextmanager
-def memory_group(limit):
-    """A control group with a memory limit, in whichever version there is: the folder, or nothing."""
+def control_group(*places):
+    """A control group with a limit, in whichever version there is: its folder, or nothing.
+
+    `places` are where it may be made, the file there that the limit is written into, and the limit.
+    """
     made = None
-    for root, file in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+    for root, file, limit in places:
         folder = f"{root}/stanchion-test-{os.getpid()}"
         try:
             os.mkdir(folder)
@@ -211,6 +214,16 @@ def memory_group(limit):
         if made:
             wait_for(lambda: not open(f"{made}/cgroup.procs").read(), what="the group to be empty")
             os.rmdir(made)
+
+
+def memory_group(limit):
+    return control_group(("/sys/fs/cgroup/memory", "memory.limit_in_bytes", limit), ("/sys/fs/cgroup", "memory.max", limit))
+
+
+def processor_group(share):
+    """With the time of so many processors."""
+    quota = int(share * 100_000)
+    return control_group(("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", quota), ("/sys/fs/cgroup", "cpu.max", f"{quota} 100000"))
 
 
 def within(group):
