@@ -21,7 +21,6 @@ public final class SQLiteStore: QueueStore {
         configuration.busyMode = .timeout(5)
         configuration.maximumReaderCount = 4
         configuration.prepareDatabase { db in
-            try db.execute(sql: "PRAGMA synchronous = FULL")
             // What is hot is the end of each table; the system keeps the rest of the file in its own cache.
             try db.execute(sql: "PRAGMA cache_size = -512")
             // A checkpoint for every 16 MB of log: at a thousand joins a commit the default of 4 MB is many.
@@ -29,6 +28,8 @@ public final class SQLiteStore: QueueStore {
         }
         do {
             pool = try DatabasePool(path: path, configuration: configuration)
+            // Only now: a pool sets it to NORMAL as it opens, and a commit would not wait for the disk.
+            try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
             let migrator = SQLiteSchema.migrator
             // An older program on a newer file: GRDB's `migrate` would say nothing.
             guard try pool.read({ try !migrator.hasBeenSuperseded($0) }) else { throw StoreOpenError.newer(path) }
