@@ -6,12 +6,14 @@ import TestSupport
 /// servers of its own and ends with a status other than 0 when something is not as it should be.
 @Suite(.serialized) struct AcceptanceTests {
     /// Those that measure memory, or need more of the machine than a sanitizer leaves them, run in the plain build.
-    static let plainOnly = ["exhaustion", "kill9", "descriptors", "disk_full", "slow_reader", "pages", "tour", "line", "to_everyone"]
+    static let plainOnly = [
+        "exhaustion", "kill9", "power_cut", "descriptors", "disk_full", "slow_reader", "pages", "tour", "line", "to_everyone",
+    ]
     static let scripts =
         [
             "startup", "tls", "limits", "hostile", "conformance", "second_opinion", "bad_input", "events", "http_clients", "protocol",
-            "sizes", "metrics", "system", "config", "loadtest", "bench_api", "capacity", "doctor", "proxies", "postgres", "instances",
-            "bus",
+            "sizes", "metrics", "system", "config", "loadtest", "bench_api", "capacity", "doctor", "doctor_database",
+            "doctor_server", "proxies", "postgres", "instances", "bus",
         ] + (isPlain ? plainOnly : [])
     static var isPlain: Bool { ProcessInfo.processInfo.environment["SANITIZED"] == nil }
 

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import resource
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,17 +12,8 @@ import threading
 import time
 
 from databases import Postgres, Redis, free_port, psql
+from examining import SlowDisk, again_and_again, doctor
 from harness import KEY, PROGRAM, Hog, Server, clean_environment, memory_group, wait_for, within
-
-
-def doctor(*flags):
-    """Status, and the findings by their ids."""
-    result = subprocess.run([PROGRAM, "doctor", "--json", "--seconds", "1.5", *flags], capture_output=True, text=True, timeout=60,
-                            env=clean_environment())
-    assert result.returncode in (0, 1), result
-    findings = {one["id"]: one for one in json.loads(result.stdout)["diagnoses"]}
-    assert (result.returncode == 1) == any(one["severity"] == "critical" for one in findings.values()), result
-    return findings
 
 
 def refused(status, words, *flags):
@@ -103,49 +93,30 @@ with Postgres("shared_preload_libraries=pg_stat_statements", "max_connections=40
         redis.cli("SLOWLOG", "RESET")
 
         # It stands still again and again, for less than anybody would call it away.
-        isOver = threading.Event()
-
         def pause():
-            while not isOver.is_set():
-                redis.signal(signal.SIGSTOP)
-                time.sleep(0.05)
-                redis.signal(signal.SIGCONT)
-                time.sleep(0.0005)
+            redis.signal(signal.SIGSTOP)
+            time.sleep(0.05)
+            redis.signal(signal.SIGCONT)
+            time.sleep(0.0005)
 
-        thread = threading.Thread(target=pause)
-        thread.start()
-        try:
+        with again_and_again(pause):
             wait_for(lambda: "redis_slow" in doctor("--redis", redis.uri), 30, "slow answers")
-        finally:
-            isOver.set()
-            thread.join()
         # It may have been stopped in the midst of a command, which is in its slow log then.
         redis.cli("SLOWLOG", "RESET")
         assert doctor("--redis", redis.uri) == {}
 
         # The process is stopped again and again, sometimes in the midst of what its loops do for those who ask all the time.
-        isOver = threading.Event()
-
         def stop():
-            while not isOver.is_set():
-                server.process.send_signal(signal.SIGSTOP)
-                time.sleep(0.35)
-                server.process.send_signal(signal.SIGCONT)
-                time.sleep(0.05)
+            server.process.send_signal(signal.SIGSTOP)
+            time.sleep(0.35)
+            server.process.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
 
         def ask():
-            while not isOver.is_set():
-                server.good("GET", "/v1/queues")
+            server.good("GET", "/v1/queues")
 
-        threads = [threading.Thread(target=work) for work in (stop, ask, ask, ask)]
-        for thread in threads:
-            thread.start()
-        try:
+        with again_and_again(stop, ask, ask, ask):
             wait_for(lambda: "loop_starved" in doctor("--url", server.url), 60, "a loop that stands still")
-        finally:
-            isOver.set()
-            for thread in threads:
-                thread.join()
 
         # Connections to Postgres run short.
         others = [subprocess.Popen(["psql", "-q", uri], stdin=subprocess.PIPE) for _ in range(33)]
@@ -215,25 +186,12 @@ with Server("--cache-entries", "0") as server:
 
 # A disk that is slow to be sure of what was written: under SQLite's file, and under Postgres.
 with tempfile.TemporaryDirectory() as folder:
-    os.chmod(folder, 0o755)
-    with open(f"{folder}/slow.c", "w") as file:
-        file.write("""
-            #define _GNU_SOURCE
-            #include <dlfcn.h>
-            #include <unistd.h>
-            #define SLOW(name) int name(int file) { usleep(90000); return ((int (*)(int))dlsym(RTLD_NEXT, #name))(file); }
-            SLOW(fsync)
-            SLOW(fdatasync)
-            """)
-    compiler = shutil.which("cc") or shutil.which("clang")
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", f"{folder}/slow.so", f"{folder}/slow.c"], check=True)
+    disk = SlowDisk(folder)
+    os.environ.update(disk.environment)
     with Postgres() as postgres, Server(database=postgres.uri()):
         assert doctor("--database", postgres.uri()) == {}
-        postgres.stop("fast")
-        os.environ["LD_PRELOAD"] = f"{folder}/slow.so"
-        postgres.start()
-        found = doctor("--database", postgres.uri())
-        assert found["slow_sync"]["severity"] == "warning", found
+        disk.takes(0.09)
+        assert doctor("--database", postgres.uri())["slow_sync"]["severity"] == "warning"
         assert doctor("--database", f"sqlite:{folder}/db")["slow_sync"]["severity"] == "warning"
-        del os.environ["LD_PRELOAD"]
+        disk.takes(0)
         assert doctor("--database", f"sqlite:{folder}/db") == {}
