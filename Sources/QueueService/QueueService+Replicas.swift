@@ -39,16 +39,12 @@ extension QueueService {
     func meet(_ queue: QueueID) async -> Bool {
         let age = clock.now() - queue.madeAt
         guard hosted[queue] == nil, outage == nil, age < .seconds(5), age > .seconds(-5) else { return false }
-        guard meetings[queue] == nil else {
-            await withCheckedContinuation { waiter in
-                if meetings[queue] == nil { waiter.resume() } else { meetings[queue]!.append(waiter) }
-            }
-            return hosted[queue] != nil
+        if meetings.isTaken(queue) {
+            await withCheckedContinuation { meetings.wait($0, for: queue) }
+        } else if meetings.count < QueueService.meetingsLimit, meetings.take(queue) {
+            await adopt(queue)
+            meetings.end(queue)
         }
-        guard meetings.count < QueueService.meetingsLimit else { return false }
-        meetings[queue] = []
-        await adopt(queue)
-        for waiter in meetings.removeValue(forKey: queue)! { waiter.resume() }
         return hosted[queue] != nil
     }
 

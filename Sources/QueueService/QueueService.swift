@@ -28,14 +28,14 @@ public actor QueueService {
     var peers = Peers()
     var capacity: (@Sendable () -> Capacity)?
     var isBurying = false
-    /// Ids that are being looked for in the store, each with those who wait for that.
-    var meetings: [QueueID: [CheckedContinuation<Void, Never>]] = [:]
+    /// Ids that are being looked for in the store, each by one for all who ask for it.
+    var meetings = Turns<QueueID>()
     /// How long entries of logs are kept; nil: for ever.
     let logAge: Timestamp.Span?
     var memory: MemoryCache
     let shared: (any SharedCache)?
-    /// Those who wait for somebody who looks for the same.
-    var loading: [CacheKey: [CheckedContinuation<Void, Never>]] = [:]
+    /// What is being looked for, each by one.
+    var loading = Turns<CacheKey>()
     let measurements: QueueMeasurements
     let slow: SlowOperations?
     /// Commands that have not come to the executor yet.

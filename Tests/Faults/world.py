@@ -1,49 +1,14 @@
 """Three instances with a Postgres and a Redis, each instance behind wires of its own that can be cut without a word."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from databases import Cluster, Postgres, Redis, Sentinels, free_port, psql
+from databases import Cluster, Postgres, Redis, Sentinels, psql
 from harness import Server
+from wire import Wire
 
 LEASE = 5
 INSTANCES = 3
-
-
-class Wire:
-    """Passes connections on to another port, in a process of its own: frozen, it is a network that says nothing."""
-
-    def __init__(self, target):
-        self.port = free_port()
-        self.process = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "wire.py"),
-                                         str(self.port), str(target)])
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                assert time.monotonic() < deadline, "a wire does not begin"
-                time.sleep(0.02)
-
-    def cut(self):
-        self.process.send_signal(signal.SIGSTOP)
-
-    def mend(self):
-        self.process.send_signal(signal.SIGCONT)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
 
 
 class World:

@@ -5,10 +5,10 @@ import Glibc
 public final class EventLoopGroup: Sendable {
     public let loops: [EventLoop]
 
-    /// Makes and starts `count` loops; nil: one for each that it may run on.
-    public init(count: Int? = nil) throws(SystemError) {
+    /// Makes and starts `count` loops.
+    public init(count: Int) throws(SystemError) {
         var made: [EventLoop] = []
-        for index in 0..<(count ?? EventLoopGroup.coreCount) { made.append(try EventLoop(index: index)) }
+        for index in 0..<count { made.append(try EventLoop(index: index)) }
         loops = made
         for loop in loops { EventLoopGroup.startThread(loop) }
     }

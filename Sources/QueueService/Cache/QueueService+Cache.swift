@@ -9,7 +9,7 @@ extension QueueService {
     /// From memory, else from what the instances share, else from `load`. Of any number who ask for it at once one looks.
     private func cached(_ key: CacheKey, _ load: () async throws(StoreError) -> CacheValue) async throws(StoreError) -> CacheValue {
         await takeTurn(key)
-        defer { endTurn(key) }
+        defer { loading.end(key) }
         if let value = memory.value(for: key), value.isWhole { return found(value, at: .memory) }
         if let value = await shared?.value(for: key) {
             memory.keep(value, for: key)
@@ -29,16 +29,7 @@ extension QueueService {
     }
 
     private func takeTurn(_ key: CacheKey) async {
-        while loading[key] != nil {
-            await withCheckedContinuation { waiter in
-                if loading[key] == nil { waiter.resume() } else { loading[key]!.append(waiter) }
-            }
-        }
-        loading[key] = []
-    }
-
-    private func endTurn(_ key: CacheKey) {
-        for waiter in loading.removeValue(forKey: key) ?? [] { waiter.resume() }
+        while !loading.take(key) { await withCheckedContinuation { loading.wait($0, for: key) } }
     }
 
     // MARK: The log
@@ -59,7 +50,7 @@ extension QueueService {
     /// The last page, which grows: only what is new is read, and others are given it when it is full.
     private func tail(_ key: CacheKey, _ number: UInt64, after seq: UInt64) async throws(StoreError) -> ArraySlice<LogEntry> {
         await takeTurn(key)
-        defer { endTurn(key) }
+        defer { loading.end(key) }
         let start = number * QueueService.pageEntries
         let wanted = min(hosted[key.queue]?.state.head ?? 0, start + QueueService.pageEntries)
         var entries: [LogEntry] = []

@@ -1,36 +1,11 @@
 """`stanchion doctor` before a database and a Redis that are really sick: each illness is found, and nothing beside it."""
 
-import asyncio
 import subprocess
-import threading
 
 from databases import Postgres, Redis, psql, wait_for
 from examining import doctor
 from harness import PROGRAM, clean_environment
-
-
-class LongWay:
-    """A port that leads to another one of this machine, with `seconds` there and the same back."""
-
-    def __init__(self, target, seconds):
-        self.target, self.seconds = target, seconds
-        self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self.loop.run_forever, daemon=True).start()
-        self.server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self.serve, "127.0.0.1", 0), self.loop).result(10)
-        self.port = self.server.sockets[0].getsockname()[1]
-
-    async def serve(self, reader, writer):
-        there, back = await asyncio.open_connection("127.0.0.1", self.target)
-        await asyncio.gather(self.carry(reader, back), self.carry(there, writer))
-
-    async def carry(self, reader, writer):
-        try:
-            while data := await reader.read(65536):
-                await asyncio.sleep(self.seconds)
-                writer.write(data)
-        except OSError:
-            pass
-        writer.close()
+from wire import Wire
 
 
 def deadlock(uri):
@@ -85,7 +60,8 @@ with Postgres("autovacuum=off", "shared_buffers=1MB", "deadlock_timeout=100ms") 
     wait_for(lambda: found() == set(), what="reads that are forgotten")
 
     # 30 milliseconds, as to another region.
-    assert found(f"postgresql://stanchion@127.0.0.1:{LongWay(postgres.port, 0.015).port}/postgres") == {"database_far"}
+    with Wire(postgres.port, seconds=0.015) as wire:
+        assert found(f"postgresql://stanchion@127.0.0.1:{wire.port}/postgres") == {"database_far"}
 
 with Redis() as redis:
     redis.cli("SETRANGE", "somebody's", 4_000_000, "x")
