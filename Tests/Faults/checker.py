@@ -4,6 +4,7 @@ Each rule takes what was seen and raises `Broken` with what is wrong. They know 
 on histories that were broken by hand (`test_checker.py`).
 """
 
+import math
 from datetime import UTC, datetime
 
 
@@ -151,15 +152,34 @@ class Stream:
 
 
 class Display:
-    """What a visitor is shown over one connection: a position does not rise by itself."""
+    """What a visitor's page shows over one connection, by docs/protocol.md, "The display model"."""
 
     def __init__(self):
         self.position = None
 
-    def take(self, frame):
-        demand(self.position is None or frame["position"] <= self.position or frame.get("reason"),
-               f"a position rises from {self.position} to {frame['position']}")
-        self.position = frame["position"]
+    def take(self, frame, now):
+        """A position does not rise by itself, and neither does what is shown of it."""
+        raises = self.position is None or frame.get("reason")
+        demand(raises or frame["position"] <= self.position, f"a position rises from {self.position} to {frame['position']}")
+        self.ceiling = frame["position"] if raises else self.exact(now)
+        self.position, self.rate, self.told_at = frame["position"], frame["rate"], now
+
+    def predicted(self, now):
+        return self.position - self.rate * (now - self.told_at)
+
+    def exact(self, now):
+        return max(1, min(self.ceiling, self.predicted(now)))
+
+    def value(self, now):
+        return math.floor(self.exact(now) + 0.5)
+
+    def waits(self, now):
+        """It stands, for a truth that was told and to which the line has still to come."""
+        return self.value(now) < self.position and not 1 < self.predicted(now) < self.ceiling
+
+    def describe(self, now):
+        return (f"told {self.position}, falling {self.rate} a second, {now - self.told_at:.1f} s ago, showed {self.ceiling:.1f} then and "
+                f"shows {self.value(now)}")
 
 
 def nothing_lost(acknowledged, line):
@@ -198,13 +218,18 @@ def matches(view, line):
 DRAINS = 2 * 4
 
 
-def in_place(shown, line, bound=lambda position: 1 if position <= 100 else position // 100 + DRAINS, describe=str):
+def in_place(displays, line, now, bound=lambda position: 1 if position <= 100 else position // 100 + DRAINS, whose=str):
     """Whoever waits is shown a place that is true, but for what a display may be wrong by.
 
-    `describe` says of a session what it was told, for whoever reads that it is wrong.
+    What ran too low, under a server that was away, cannot be raised: it must wait for the truth. `whose` says of a
+    session what there is to know, for whoever reads that it is wrong.
     """
-    rank = {line.waiting[ticket]: index + 1 for index, ticket in enumerate(sorted(line.waiting))}
-    wrong = [session for session, position in shown.items()
-             if session in rank and abs(position - rank[session]) > bound(rank[session]) + 1]
-    demand(not wrong, f"{len(wrong)} of {len(shown)} are in a wrong place: " +
-           "; ".join(f"{describe(session)} is shown {shown[session]}, and is {rank[session]}" for session in wrong[:3]))
+    wrong = []
+    for rank, ticket in enumerate(sorted(line.waiting), start=1):
+        session = line.waiting[ticket]
+        if (display := displays.get(session)) is None:
+            continue
+        error = display.value(now) - rank
+        if error > bound(rank) + 1 or -error > bound(rank) + 1 and not (display.waits(now) and display.position >= rank):
+            wrong.append(f"{whose(session)} ({display.describe(now)}) is {rank}")
+    demand(not wrong, f"{len(wrong)} of {len(displays)} are in a wrong place: {'; '.join(wrong[:3])}")

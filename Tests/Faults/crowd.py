@@ -18,7 +18,7 @@ class Visitor:
     def __init__(self, crowd):
         self.crowd = crowd
         self.token = self.session = self.end = None
-        self.socket, self.position, self.rate, self.told_at = None, None, 0.0, 0.0
+        self.socket, self.display = None, None
         self.stale, self.was_stale = False, False
 
     async def live(self):
@@ -46,11 +46,10 @@ class Visitor:
             frame = json.loads(text)
             kind = frame["type"]
             if kind in ("joined", "position"):
-                self.crowd.check(display.take, frame)
-                self.position, self.rate, self.told_at = frame["position"], frame["rate"], time.monotonic()
+                self.crowd.check(display.take, frame, time.monotonic())
             if kind == "joined":
                 # Where it is not so, `state` follows.
-                self.stale = False
+                self.display, self.stale = display, False
                 if self.session is None:
                     self.crowd.acknowledged.add(frame["session"])
                 elif self.session != frame["session"]:
@@ -76,12 +75,7 @@ class Visitor:
         return None
 
     def __str__(self):
-        return (f"{self.session} (told {self.position}, falling {self.rate} a second, {time.monotonic() - self.told_at:.1f} s ago by "
-                f"{self.server.port})")
-
-    @property
-    def shown(self):
-        return max(1, self.position - self.rate * (time.monotonic() - self.told_at))
+        return f"{self.session}, at {self.server.port}"
 
 
 class Integrator:

@@ -1,6 +1,8 @@
 """The checker, on a history that is right and on what becomes of it when one thing is broken."""
 
 import copy
+import json
+import os
 
 from checker import Broken, Display, Line, Stream, all_the_same, goes_on, in_place, matches, nothing_lost, told_of_their_end
 
@@ -102,14 +104,23 @@ rejects(stream, right + [right[-1]])
 rejects(stream, changed(right, "announced", {"epoch": 2}))
 
 
-def display(frames):
+def display(*frames):
+    """Frames as (second, position, rate) and, where there is one, a reason."""
     made = Display()
-    for frame in frames:
-        made.take(frame)
+    for now, position, rate, *reason in frames:
+        made.take({"position": position, "rate": rate, **({"reason": reason[0]} if reason else {})}, now)
+    return made
 
 
-display([{"position": 3}, {"position": 2}, {"position": 5, "reason": "priority_lane"}])
-rejects(display, [{"position": 3}, {"position": 4}])
+display((0, 3, 1), (1, 2, 1), (2, 5, 1, "priority_lane"))
+rejects(display, (0, 3, 1), (1, 4, 1))
+vectors = json.load(open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../Vectors/display.json")))
+for vector in vectors:
+    shown = Display()
+    for step in vector["steps"]:
+        if "position" in step:
+            shown.take(step, step["at"] / 1000)
+        assert shown.value(step["at"] / 1000) == step["shows"], (vector["name"], step)
 
 nothing_lost({"s1", "s6"}, whole)
 rejects(nothing_lost, {"s1", "s7"}, whole)
@@ -124,6 +135,12 @@ matches(view, whole)
 for wrong in ("seq", "waiting", "currentUsers"):
     rejects(matches, {**view, wrong: view[wrong] + 1}, whole)
 crowded = line(right[:8])
-in_place({"s1": 1, "s4": 4, "gone": 9}, crowded)
-rejects(in_place, {"s1": 4}, crowded)
+in_place({"s1": display((0, 1, 0)), "s6": display((0, 7, 1)), "gone": display((0, 9, 0))}, crowded, 0)
+rejects(in_place, {"s1": display((0, 4, 0))}, crowded, 10)                                    # too high
+rejects(in_place, {"s6": display((0, 1, 0))}, crowded, 10)                                    # too low, and told so
+rejects(in_place, {"s6": display((0, 9, 1))}, crowded, 7)                                     # too low, and falls on
+in_place({"s6": display((0, 9, 1), (7, 6, 1))}, crowded, 9)                                   # was stopped, and waits
+rejects(in_place, {"s6": display((0, 9, 1), (7, 6, 1))}, crowded, 11.5)                       # and falls once more
+in_place({"s6": display((0, 9, 1), (7, 6, 1), (11.5, 6, 0))}, crowded, 30)                    # stopped for good
+rejects(in_place, {"s6": display((0, 9, 1), (7, 3, 0))}, crowded, 30)                         # stopped by what is not true
 print("the checker rejects what it must")
