@@ -115,11 +115,11 @@ class Integrator:
 
 class Crowd:
     def __init__(self, world, queue, seed, size):
-        self.world, self.queue, self.size, self.rng = world, queue, size, random.Random(seed)
+        self.world, self.queue, self.epoch, self.size, self.rng = world, queue["id"], queue["epoch"], size, random.Random(seed)
         self.visitors, self.acknowledged, self.told, self.let_in, self.wrong = set(), set(), {}, [], []
         self.integrators = [Integrator(self) for _ in range(2)]
         self.is_over, self.is_quiet = False, False
-        self.histories, self.lost_epochs = 0, set()
+        self.lost_epochs = set()
         self.tasks = []
 
     def check(self, rule, *what):
@@ -192,8 +192,13 @@ class Crowd:
 
     def begin_anew(self, acknowledged):
         """The store has been restored from an older copy, of which these were told."""
-        self.acknowledged, self.told, self.histories = acknowledged, {}, self.histories + 1
+        self.acknowledged = acknowledged
         self.lost_epochs |= {integrator.stream.epoch for integrator in self.integrators}
+
+    def all_follow(self, epoch):
+        """Every instance tells this history from here on. Until it had noticed, it told of the one that is lost."""
+        if epoch != self.epoch:
+            self.epoch, self.told = epoch, {}
 
     async def stop(self):
         self.is_over = True

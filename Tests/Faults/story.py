@@ -27,8 +27,8 @@ STILL = 3
 class Story:
     def __init__(self, world, seed):
         self.world, self.rng = world, random.Random(seed)
-        self.queue = world.servers[0].queue(graceSeconds=60, releaseRatePerMinute=1200, maxConcurrentUsers=100, admissionTTLSeconds=20)["id"]
-        self.crowd = Crowd(world, self.queue, seed, VISITORS)
+        queue = world.servers[0].queue(graceSeconds=60, releaseRatePerMinute=1200, maxConcurrentUsers=100, admissionTTLSeconds=20)
+        self.queue, self.crowd = queue["id"], Crowd(world, queue, seed, VISITORS)
         self.line, self.read, self.stream = Line(), 0, None
 
     async def tell(self, faults):
@@ -80,6 +80,7 @@ class Story:
             assert ready["status"] == "ok", f"instance {number} says {ready}"
             views[number].pop("averageWaitSeconds", None)
         all_the_same(views)
+        self.crowd.all_follow(views[0]["epoch"])
         for integrator in self.crowd.integrators:
             assert integrator.stream.epoch not in self.crowd.lost_epochs, "an integrator follows a log that is lost"
             assert len(integrator.stream.events) >= views[0]["seq"], "an integrator is behind"
@@ -87,7 +88,7 @@ class Story:
         matches(views[0], self.line)
         nothing_lost(self.crowd.acknowledged, self.line)
         told = self.crowd.told
-        if self.crowd.histories:
+        if self.crowd.lost_epochs:
             told = {session: what for session, what in told.items() if session in self.line.sessions}
         told_of_their_end(told, self.line)
         self.everybody_is_served()
