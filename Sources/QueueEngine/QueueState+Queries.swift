@@ -58,6 +58,12 @@ extension QueueState {
         return position
     }
 
+    /// Whether anybody of another lane stands in front: only then can the place be worse than it was at some time before.
+    public func isBehindAnotherLane(_ ticket: Ticket) -> Bool {
+        guard lanes.count > 1, let position = position(ticket) else { return false }
+        return position > lanes[ticket.lane].waiting.rank(ticket.number) + 1
+    }
+
     /// The ticket that has `index` waiting ones of its lane in front.
     public func waiting(lane: Int, at index: Int) -> Ticket? {
         guard lane < lanes.count else { return nil }

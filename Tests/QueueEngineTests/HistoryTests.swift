@@ -173,6 +173,13 @@ private struct History {
         for (index, ticket) in naive.order.enumerated() where state.position(ticket) != index + 1 {
             return "position of \(ticket): \(state.position(ticket) ?? 0), not \(index + 1)"
         }
+        for lane in 0..<state.laneCount {
+            let others = naive.order.firstIndex { $0.lane != lane } ?? .max
+            for (index, ticket) in naive.order.enumerated()
+            where ticket.lane == lane && state.isBehindAnotherLane(ticket) != (index > others) {
+                return "whether another lane is before \(ticket)"
+            }
+        }
         for person in naive.lanes.joined() where state.isAbsent(person.ticket) != (person.absentSince != nil) { return "who is absent" }
         if QueueState(image) != state { return "a replica from rows differs" }
         return nil

@@ -65,7 +65,9 @@ import Testing
     @Test func theServersFramesAreTheExamples() throws {
         let announcement = Announcement(seq: 17, text: "Doors open at eight.", severity: .info, publishedAt: Self.at, expiresAt: nil)
         let made = try [
-            Self.json { LiveFrames.joined(Self.session, token: "st1.…", Self.record, .open, position: 41, Self.line(30), into: &$0) },
+            Self.json {
+                LiveFrames.joined(Self.session, token: "st1.…", Self.record, .open, position: 41, Self.line(30), reason: nil, into: &$0)
+            },
             Self.json { LiveFrames.position(41, Self.line(30), reason: nil, into: &$0) },
             Self.json { LiveFrames.position(41, Self.line(0), reason: "priority_lane", into: &$0) },
             Self.json { LiveFrames.admitted("eyJ…", redirect: Self.record.redirect(with: "eyJ…"), expiresAt: Self.at, into: &$0) },

@@ -62,7 +62,7 @@ enum LiveFrames {
     }
 
     static func joined(
-        _ session: SessionID, token: String, _ queue: QueueRecord, _ status: QueueStatus, position: Int, _ line: Line,
+        _ session: SessionID, token: String, _ queue: QueueRecord, _ status: QueueStatus, position: Int, _ line: Line, reason: String?,
         into bytes: inout [UInt8]
     ) {
         frame("joined", &bytes) { bytes in
@@ -74,6 +74,7 @@ enum LiveFrames {
                 bytes.member("status", status.rawValue)
             }
             line.write(position: position, to: &bytes)
+            bytes.member("reason", ifPresent: reason)
         }
     }
 

@@ -166,7 +166,12 @@ extension LiveVisitor {
         lastPosition = Int32(clamping: position)
         lastSent = live.milliseconds
         let token = live.server.token(queue: snapshot.record.id, session: session, ticket: ticket, user: user, at: now)
-        send { LiveFrames.joined(session, token: token, snapshot.record, snapshot.state.status, position: position, line, into: &$0) }
+        // What was told last is not known here. Whoever can have been overtaken meanwhile is shown the place as it is.
+        let reason = !isNew && snapshot.state.isBehindAnotherLane(ticket) ? "priority_lane" : nil
+        send {
+            LiveFrames.joined(
+                session, token: token, snapshot.record, snapshot.state.status, position: position, line, reason: reason, into: &$0)
+        }
         for announcement in queue.announcements.reversed() where announcement.expiresAt.map({ $0 > now }) ?? true {
             send { LiveFrames.announcement(announcement, into: &$0) }
         }

@@ -164,6 +164,12 @@ async def priority_says_why(server):
     frame = await visitor.until("position")
     assert frame["position"] == 2 and frame["reason"] == "priority_lane", frame
 
+    # The same for whom nobody could be told, and not for whom nobody can have overtaken.
+    for token, position, reason in ((visitor.of("joined")[0]["token"], 2, "priority_lane"), (ahead["token"], 1, None)):
+        back = await Visitor.enter(server, type="resume", token=token)
+        frame = await back.until("joined")
+        assert frame["position"] == position and frame.get("reason") == reason, frame
+
 
 async def is_left_alone():
     """Nobody is looked for in a line where nothing can have moved, whatever is said to it."""

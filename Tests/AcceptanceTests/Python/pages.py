@@ -38,7 +38,7 @@ def open_page(made, url):
 
 
 def visitor(server, browser):
-    queue = server.queue(slug="line", name="Tickets", graceSeconds=600)["id"]
+    queue = server.queue(slug="line", name="Tickets", graceSeconds=600, priorityLanes=[{"name": "fast", "sharePercent": 100}])["id"]
     others = [server.good("POST", f"/v1/queues/{queue}/join", {"user": f"u{n}"}) for n in range(5)]
     page = open_page(context(browser), f"{server.url}/q/line")
     expect(page.locator("h1")).to_have_text("Tickets")
@@ -58,6 +58,13 @@ def visitor(server, browser):
     server.good("POST", f"/v1/queues/{queue}/leave", {"user": "u1"})
     page.context.set_offline(False)
     wait_for(lambda: number(page) == 4, what="the place after being offline")
+    page.context.set_offline(True)
+    expect(page.locator("#connection")).to_contain_text("offline")
+    server.good("POST", f"/v1/queues/{queue}/join", {"user": "vip", "lane": "fast"})
+    page.context.set_offline(False)
+    wait_for(lambda: number(page) == 5, what="that somebody with priority came meanwhile")
+    server.good("POST", f"/v1/queues/{queue}/leave", {"user": "vip"})
+    wait_for(lambda: number(page) == 4, what="the place as before")
     server.kill()
     expect(page.locator("#connection")).to_contain_text("place is safe")
     if PICTURES:
