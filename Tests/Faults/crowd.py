@@ -106,9 +106,13 @@ class Integrator:
                 self.stream = Stream()
             if b" 200 " not in status:
                 return
-            while line := await asyncio.wait_for(reader.readline(), 20):
-                if line.startswith(b"data: {\"seq\""):
-                    self.crowd.check(self.stream.take, json.loads(line[6:]))
+            # Whoever reads a log anew has tens of thousands of lines before them: waited for by the block.
+            rest = b""
+            while data := await asyncio.wait_for(reader.read(1 << 18), 20):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    if line.startswith(b'data: {"seq"'):
+                        self.crowd.check(self.stream.take, json.loads(line[6:]))
         finally:
             writer.close()
 

@@ -13,7 +13,7 @@ import time
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "AcceptanceTests/Python")]
 sys.dont_write_bytecode = True
 
-from checker import Broken, Line, all_the_same, goes_on, in_place, matches, nothing_lost, told_of_their_end  # noqa: E402
+from checker import Broken, Line, all_the_same, demand, goes_on, in_place, matches, nothing_lost, told_of_their_end  # noqa: E402
 from crowd import Crowd  # noqa: E402
 from faults import ALL  # noqa: E402
 from world import World  # noqa: E402
@@ -59,6 +59,7 @@ class Story:
         while True:
             try:
                 await self.check()
+                demand(time.monotonic() - began <= LIMIT, "well, and too late")
                 return
             except (Broken, OSError, AssertionError) as problem:
                 if self.crowd.wrong:
