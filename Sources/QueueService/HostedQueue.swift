@@ -9,10 +9,8 @@ struct HostedQueue {
     var snapshot: QueueSnapshot?
     /// The newest first, expired ones among them.
     var announcements: [Announcement] = []
-    /// The `seq` of the first admission in the last second that had one; where it is older than the replica, the replica's
-    /// first. Twenty are let in a second, and a mean of a thousand that is read anew after each costs more than they do.
-    private(set) var lastAdmission: UInt64
-    private var admissionSecond: Int64 = 0
+    /// The `seq` of the last admission that is known here; where it is older than the replica, the replica's first.
+    var lastAdmission: UInt64
     /// How far the store's log was at the last beat.
     var storeHead: UInt64 = 0
     /// The replica is being brought up to date from the store.
@@ -46,7 +44,7 @@ struct HostedQueue {
         presence = Presence()
         announcements = []
         storeHead = 0
-        (lastAdmission, admissionSecond) = (state.head, 0)
+        lastAdmission = state.head
         kept = []
     }
 
@@ -98,8 +96,7 @@ struct HostedQueue {
 
     /// The event is in the log.
     mutating func note(_ event: QueueEvent) {
-        guard case .admitted = event.change, event.at.microseconds / 1_000_000 != admissionSecond else { return }
-        (lastAdmission, admissionSecond) = (event.seq, event.at.microseconds / 1_000_000)
+        if case .admitted = event.change { lastAdmission = event.seq }
     }
 
     private func held(_ ranges: [TicketRange]) -> [Ticket] {

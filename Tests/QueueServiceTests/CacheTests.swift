@@ -81,21 +81,6 @@ import TestSupport
         }
     }
 
-    /// However many are let in: the store is asked once for those of a second.
-    @Test func aSecondsAdmissionsAreInTheMeanTogether() async throws {
-        let instances = try await Instances(count: 1)
-        let service = instances.services[0]
-        let queue = try await instances.makeQueue(QueueConfiguration(maxConcurrentUsers: 10, releaseRatePerMinute: 240))
-        try await join(service, queue, count: 3)
-        var reads = CacheReads(instances)
-        for (expected, pause, level) in [(1, 0, CacheLevel.store), (2, 250, .memory), (3, 1_000, .store)] {
-            instances.clock.advance(.milliseconds(pause))
-            #expect(try await eventually { try await service.queue(queue).state.admitted.count == expected })
-            _ = try await service.averageWait(of: queue)
-            #expect(reads.take() == [level: 1])
-        }
-    }
-
     @Test func whatWasAskedForLongestAgoIsGivenUp() {
         var cache = MemoryCache(capacity: 80)
         func key(_ number: UInt64) -> CacheKey {

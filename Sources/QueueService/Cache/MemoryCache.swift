@@ -6,7 +6,7 @@ public struct CacheKey: Hashable, Sendable {
     public enum Subject: Hashable, Sendable {
         /// A page of the log, from 0 on.
         case page(UInt64)
-        /// The mean wait of those who were let in, as of the second of the admission with this `seq`.
+        /// The mean wait of those who were let in, as of the admission with this `seq`.
         case averageWait(UInt64)
     }
 

@@ -67,8 +67,7 @@ extension QueueService {
 
     // MARK: Statistics
 
-    /// The mean wait of the last thousand who were admitted, in seconds; nil where nobody was. Whoever was admitted later
-    /// in the same second may not be in it.
+    /// The mean wait of the last thousand who were admitted, in seconds; nil where nobody was.
     public func averageWait(of id: QueueID) async throws(ServiceError) -> Double? {
         guard let queue = hosted[id] else { throw .noSuchQueue }
         let key = CacheKey(queue: id, epoch: queue.record.epoch, subject: .averageWait(queue.lastAdmission))
