@@ -120,8 +120,7 @@ class Story:
         # Places of those who gave up before they had an answer are marked; nobody stands in line who is not there.
         ghosts = [ticket for ticket, session in self.line.waiting.items() if session not in here and ticket not in self.line.absent]
         assert not ghosts, f"{len(ghosts)} places have nobody in them and are not marked"
-        in_place({session: visitor.display for session, visitor in here.items()}, self.line, time.monotonic(),
-                 whose=lambda session: here[session])
+        in_place({session: visitor.display for session, visitor in here.items()}, self.line, time.monotonic(), whose=here.get)
 
     async def until(self, condition, seconds, what):
         deadline = time.monotonic() + seconds

@@ -61,6 +61,9 @@ enum LiveFrames {
         }
     }
 
+    /// The `reason` of a place that is worse than one told before.
+    static let overtaken = "priority_lane"
+
     static func joined(
         _ session: SessionID, token: String, _ queue: QueueRecord, _ status: QueueStatus, position: Int, _ line: Line, reason: String?,
         into bytes: inout [UInt8]

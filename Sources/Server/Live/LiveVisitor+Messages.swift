@@ -167,7 +167,7 @@ extension LiveVisitor {
         lastSent = live.milliseconds
         let token = live.server.token(queue: snapshot.record.id, session: session, ticket: ticket, user: user, at: now)
         // What was told last is not known here. Whoever can have been overtaken meanwhile is shown the place as it is.
-        let reason = !isNew && snapshot.state.isBehindAnotherLane(ticket) ? "priority_lane" : nil
+        let reason = !isNew && snapshot.state.isBehindAnotherLane(ticket) ? LiveFrames.overtaken : nil
         send {
             LiveFrames.joined(
                 session, token: token, snapshot.record, snapshot.state.status, position: position, line, reason: reason, into: &$0)
@@ -193,7 +193,7 @@ extension LiveVisitor {
     private func setHidden(_ hidden: Bool) {
         isHidden = hidden
         guard !hidden, phase == .waiting, let queue, let position = queue.snapshot.state.position(ticket) else { return }
-        let reason = position > Int(lastPosition) ? "priority_lane" : nil
+        let reason = position > Int(lastPosition) ? LiveFrames.overtaken : nil
         show(position, SweepContext(queue, isForced: true), reason: reason, &live.positionFrames)
         live.sendPositionFrames()
     }

@@ -160,7 +160,7 @@ final class LiveVisitor: ConnectionHandler {
         let rose = position > Int(lastPosition)
         let isDue = isExact ? position != Int(lastPosition) : shown.isFrameDue(truth: position, at: sweep.milliseconds)
         guard rose || isDue || sweep.isForced else { return false }
-        show(position, sweep, reason: rose ? "priority_lane" : nil, &frames)
+        show(position, sweep, reason: rose ? LiveFrames.overtaken : nil, &frames)
         return true
     }
 
