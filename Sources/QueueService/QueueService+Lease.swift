@@ -21,10 +21,12 @@ extension QueueService {
     /// Says that this instance lives, and learns what the others have done.
     func beat() async {
         let known = hosted.compactMapValues { $0.snapshot == nil ? nil : ($0.record.epoch, $0.state.position) }
+        let asked = clock.now()
         do throws(StoreError) {
             let beat = try await askForLease(isFirst: false)
             endOutage()
             await learn(beat, known)
+            if beat.heads.allSatisfy({ hosted[$0.queue] != nil }) { toldAt = asked }
             if !isBurying { Task { await bury(lapsed(beat)) } }
         } catch {
             beginOutage(ServiceError(error))

@@ -1,5 +1,6 @@
 import Logging
 import QueueEngine
+import Telemetry
 
 /// The replicas: how what others have committed comes to be known here.
 extension QueueService {
@@ -21,35 +22,46 @@ extension QueueService {
 
     /// A queue that another instance has made.
     func adopt(_ queue: QueueID) async {
-        do throws(StoreError) { try await load(queue) } catch {
-            log.warning("a queue could not be read", metadata: ["queue": "\(queue)", "error": "\(error)"])
-        }
+        // What could not be read the next beat reads.
+        try? await load(queue)
     }
 
-    /// Whether `queue` is known here, by now at least: word of it may come between two questions for it.
-    public func knows(_ queue: QueueID) async -> Bool {
-        if hosted[queue] != nil { return true }
-        return await meet(queue)
-    }
-
-    /// Whether `queue` is one that another instance has made so lately that nobody has told of it here yet: then it is
-    /// known from here on. Of any older id a beat has told, or there is no such queue.
+    /// Whether there is a queue `queue`: one that another instance has made so lately that nobody has told of it here yet is
+    /// looked for in the store, and known from here on. Of any older id a beat has told, or there is no such queue.
     ///
     /// Of any number who ask for the same one looks for all: a crowd may be faster than word of its queue.
-    func meet(_ queue: QueueID) async -> Bool {
-        let age = clock.now() - queue.madeAt
-        guard hosted[queue] == nil, outage == nil, age < .seconds(5), age > .seconds(-5) else { return false }
-        if meetings.isTaken(queue) {
-            await withCheckedContinuation { meetings.wait($0, for: queue) }
-        } else if meetings.count < QueueService.meetingsLimit, meetings.take(queue) {
-            await adopt(queue)
-            meetings.end(queue)
-        }
+    ///
+    /// - Throws: `unavailable` or `storeFull` where it cannot be found out now.
+    public func knows(_ queue: QueueID) async throws(ServiceError) -> Bool {
+        if hosted[queue] != nil { return true }
+        guard queue.madeAt > toldAt - QueueService.slowestNews else { return false }
+        if let outage { throw outage.error }
+        try await meeting(with: queue).value.get()
         return hosted[queue] != nil
     }
 
+    private func meeting(with queue: QueueID) throws(ServiceError) -> Meeting {
+        if let meeting = meetings[queue] { return meeting }
+        guard meetings.count < QueueService.meetingsLimit else { throw .unavailable(retryAfterSeconds: 1) }
+        let meeting = Operation.apart {
+            Task {
+                defer { meetings[queue] = nil }
+                do throws(StoreError) { return Result<Void, ServiceError>.success(try await load(queue)) } catch {
+                    return .failure(ServiceError(error))
+                }
+            }
+        }
+        meetings[queue] = meeting
+        return meeting
+    }
+
     func load(_ queue: QueueID) async throws(StoreError) {
-        if let stored = try await store.loadQueue(queue), hosted[queue] == nil { try await host(stored) }
+        do throws(StoreError) {
+            if let stored = try await store.loadQueue(queue), hosted[queue] == nil { try await host(stored) }
+        } catch {
+            log.warning("a queue could not be read", metadata: ["queue": "\(queue)", "error": "\(error)"])
+            throw error
+        }
     }
 
     func host(_ stored: StoredQueue) async throws(StoreError) {

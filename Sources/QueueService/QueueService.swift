@@ -28,8 +28,11 @@ public actor QueueService {
     var peers = Peers()
     var capacity: (@Sendable () -> Capacity)?
     var isBurying = false
+    typealias Meeting = Task<Result<Void, ServiceError>, Never>
     /// Ids that are being looked for in the store, each by one for all who ask for it.
-    var meetings = Turns<QueueID>()
+    var meetings: [QueueID: Meeting] = [:]
+    /// When the store was last asked for all queues that there are, and they came to be known here.
+    var toldAt: Timestamp
     /// How long entries of logs are kept; nil: for ever.
     let logAge: Timestamp.Span?
     var memory: MemoryCache
@@ -56,6 +59,8 @@ public actor QueueService {
     static let pendingLimit = 100_000
     /// Ids that are looked for at once: what strangers make up must not become the store's load.
     static let meetingsLimit = 16
+    /// How much later than its id was drawn a queue may come to be in the store, clocks that differ among it.
+    static let slowestNews = Timestamp.Span.seconds(60)
     /// How long a queue is left to whom it is kept for, where nothing is heard of that one.
     static let waitForOther = Timestamp.Span.milliseconds(20)
     /// How long somebody without a connection counts as in sight after a join or a poll over REST.
@@ -82,6 +87,7 @@ public actor QueueService {
         self.store = store
         self.bus = bus
         self.clock = clock
+        toldAt = clock.now()
         self.random = random
         self.log = log
     }

@@ -73,8 +73,9 @@ final class ServerCore: Sendable {
     }
 
     func makeRouter() -> Router {
-        var router = Router(allowedOrigins: settings.allowedOrigins, measurements: measurements.http, slow: slow, log: log) { [service] in
-            await service.knows($0)
+        var router = Router(allowedOrigins: settings.allowedOrigins, measurements: measurements.http, slow: slow, log: log) {
+            [service] queue throws(ServiceError) in
+            try await service.knows(queue)
         }
         addVisitorRoutes(&router)
         addQueueRoutes(&router)

@@ -139,25 +139,45 @@ import TestSupport
         let (one, other) = (instances.services[0], instances.services[1])
         func make() async throws -> QueueID { try await one.create(tenant: instances.tenant) { $0.name = "new" }.record.id }
         let queue = try await make()
-        #expect(await other.meet(queue))
+        #expect(try await other.knows(queue))
         #expect(try await other.queue(queue).record.name == "new")
-        // Known, so there is nothing to look for.
-        #expect(await !other.meet(queue))
-        // But whoever has just asked in vain, and meanwhile it has come by itself, is to ask again.
-        #expect(await other.knows(queue))
-        #expect(await !other.knows(SeededSource(seed: 8).identifier(at: instances.clock.now())))
-        #expect(await !other.meet(SeededSource(seed: 7).identifier(at: instances.clock.now())))
+        #expect(try await other.knows(queue))
+        let madeUp: QueueID = SeededSource(seed: 8).identifier(at: instances.clock.now())
+        #expect(try await !other.knows(madeUp))
         // A crowd that is faster than word of its queue.
         let rushed = try await make()
         let met = await withTaskGroup(of: Bool.self) { group in
-            for _ in 0..<100 { group.addTask { await other.knows(rushed) } }
+            for _ in 0..<100 { group.addTask { (try? await other.knows(rushed)) == true } }
             return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
         }
         #expect(met == 100)
-        // Of one that is older a beat would have told.
-        let early = try await make()
-        instances.clock.observe(instances.clock.now() + .seconds(6))
-        #expect(await !other.meet(early))
+        // While the store is away nobody can say that there is no such queue; of one that is older a beat has told.
+        instances.clock.observe(instances.clock.now() + .seconds(61))
+        await other.beat()
+        let late = try await make()
+        await other.beginOutage(.unavailable(retryAfterSeconds: 7))
+        await #expect(throws: ServiceError.unavailable(retryAfterSeconds: 7)) { try await other.knows(late) }
+        #expect(try await !other.knows(madeUp))
+        await other.beat()
+        #expect(try await other.knows(late))
+    }
+
+    /// Strangers make up ids: a few are looked for at once, and the others are to come again.
+    @Test func aFewAreLookedForAtOnce() async throws {
+        let instances = try await Instances(count: 1)
+        let refused = await withTaskGroup(of: Bool.self) { group in
+            for seed in 0..<200 {
+                let madeUp: QueueID = SeededSource(seed: UInt64(seed)).identifier(at: instances.clock.now())
+                group.addTask {
+                    do throws(ServiceError) { #expect(try await !instances.services[0].knows(madeUp)) } catch {
+                        return error == .unavailable(retryAfterSeconds: 1)
+                    }
+                    return false
+                }
+            }
+            return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+        }
+        #expect(refused > 0 && refused <= 200 - QueueService.meetingsLimit)
     }
 
     /// A ticket that was given out elsewhere a moment ago is known to whoever is shown it.

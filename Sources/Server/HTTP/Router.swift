@@ -53,7 +53,7 @@ struct Router: Sendable {
     private var routes: [Route] = []
     private let allowedOrigins: Set<String>
     /// Looks once more for a queue that is not known; true: now it is.
-    private let knows: @Sendable (QueueID) async -> Bool
+    private let knows: @Sendable (QueueID) async throws(ServiceError) -> Bool
     private let measurements: HTTPMeasurements
     /// Those that no route is for.
     private let unmatched: HTTPMeasurements.Route
@@ -62,7 +62,7 @@ struct Router: Sendable {
 
     init(
         allowedOrigins: Set<String>, measurements: HTTPMeasurements, slow: SlowOperations?, log: Logger,
-        knows: @escaping @Sendable (QueueID) async -> Bool
+        knows: @escaping @Sendable (QueueID) async throws(ServiceError) -> Bool
     ) {
         self.allowedOrigins = allowedOrigins
         self.knows = knows
@@ -119,7 +119,7 @@ struct Router: Sendable {
     /// Where the queue is not known it is looked for, and asked for once more.
     private func answer(_ request: Request, _ measured: inout HTTPMeasurements.Route) async throws -> Response {
         do { return try await find(request, &measured) } catch {
-            guard Problem(known: error) == .noSuchQueue, let queue = request.queue, await knows(queue) else { throw error }
+            guard Problem(known: error) == .noSuchQueue, let queue = request.queue, try await knows(queue) else { throw error }
             return try await find(request, &measured)
         }
     }

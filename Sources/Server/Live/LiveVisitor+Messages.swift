@@ -85,7 +85,7 @@ extension LiveVisitor {
         let (bound, person) = (LoopBound(self, to: live.loop), visitor)
         Task(executorPreference: live.loop) {
             // Another instance may have made it just now.
-            _ = await service.knows(id)
+            do throws(ServiceError) { _ = try await service.knows(id) } catch { return bound.onLoop.turnedAway(Problem(error)) }
             let visitor = bound.onLoop
             guard visitor.phase == .entering else { return }
             do throws(Problem) { try visitor.join(name, person) } catch { visitor.refuse(error, .noSuchQueue) }

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -97,9 +98,11 @@ class Server:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, problem, *_):
         if self.process.poll() is None:
             self.kill()
+        if problem:
+            print(f"the server at {self.port} said last:", *self.output[-20:], sep="\n  ", file=sys.stderr)
         if self.made:
             psql(os.environ["TEST_POSTGRES"], f"DROP DATABASE {self.made} WITH (FORCE)")
         if self.owns:
