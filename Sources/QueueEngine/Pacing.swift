@@ -53,7 +53,8 @@ struct Pacing: Sendable, Equatable {
         var moment = max(evenly, recent.last.map { $0.at + Pacing.tick } ?? evenly)
         // The count of the window that ends at `moment` must leave room for one more.
         var count = recentCount
-        for release in recent where count >= rate || release.at < moment - Pacing.window {
+        for release in recent {
+            guard count >= rate || release.at < moment - Pacing.window else { break }
             moment = max(moment, release.at + Pacing.window + Timestamp.Span(microseconds: 1))
             count -= release.count
         }

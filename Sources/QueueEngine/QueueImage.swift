@@ -1,5 +1,4 @@
 import HashTreeCollections
-import HeapModule
 
 /// What a store keeps of a queue's line beside the log, so that a replica can be rebuilt without reading the log from
 /// its beginning. All of it is as of event `head`.
@@ -67,12 +66,10 @@ extension QueueState {
             absences[absentSince, default: []].append(ticket)
         }
         for (since, tickets) in absences.sorted(by: { $0.key < $1.key }) {
-            self.absences.append(Absence(since: since, ranges: TicketRange.covering(tickets)))
+            self.absences.insert(Absence(since: since, ranges: TicketRange.covering(tickets)))
         }
-        for (ticket, until) in image.admitted {
-            admitted[ticket] = until
-            deadlines.insert(Deadline(at: until, ticket: ticket))
-        }
+        for (ticket, until) in image.admitted { admitted[ticket] = until }
+        for deadline in image.admitted.map({ Deadline(at: $0.until, ticket: $0.ticket) }).sorted() { deadlines.insert(deadline) }
         rebuildHistory(image)
     }
 

@@ -1,6 +1,4 @@
-import DequeModule
 import HashTreeCollections
-import HeapModule
 
 /// Why a command cannot be done. Nothing has changed.
 public enum QueueRefusal: Error, Sendable, Hashable {
@@ -132,8 +130,8 @@ extension QueueState {
     }
 
     private mutating func expireAdmissions(_ now: Timestamp, _ left: inout Int, _ log: inout [QueueEvent]) {
-        while left > 0, let deadline = deadlines.min, deadline.at <= now {
-            deadlines.removeMin()
+        while left > 0, let deadline = deadlines.first, deadline.at <= now {
+            deadlines.removeFirst()
             guard admitted[deadline.ticket] == deadline.at else { continue }
             emit(.expired(deadline.ticket, .admission), at: now, &log)
             left -= 1
@@ -142,18 +140,18 @@ extension QueueState {
 
     private mutating func expireAbsences(_ now: Timestamp, _ left: inout Int, _ log: inout [QueueEvent]) {
         while left > 0, let absence = absences.first, absence.since + .seconds(configuration.graceSeconds) <= now {
-            absences.removeFirst()
             var ranges = absence.ranges[...]
             while let range = ranges.popFirst() {
                 for ticket in range.tickets where self.absence(of: ticket) == absence.since {
                     guard left > 0 else {
-                        absences.prepend(Absence(since: absence.since, ranges: [range.from(ticket)] + ranges))
+                        absences.replaceFirst(Absence(since: absence.since, ranges: [range.from(ticket)] + ranges))
                         return
                     }
                     emit(.expired(ticket, .grace), at: now, &log)
                     left -= 1
                 }
             }
+            absences.removeFirst()
         }
     }
 

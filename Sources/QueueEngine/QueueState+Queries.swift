@@ -1,6 +1,4 @@
-import DequeModule
 import HashTreeCollections
-import HeapModule
 
 /// Where a session stands.
 public enum Standing: Sendable, Hashable {
@@ -78,7 +76,7 @@ extension QueueState {
         if status == .scheduled, let opensAt = configuration.opensAt { moments.append(opensAt) }
         if status != .closed, let closesAt = configuration.closesAt { moments.append(closesAt) }
         if let absence = absences.first { moments.append(absence.since + .seconds(configuration.graceSeconds)) }
-        if let deadline = deadlines.min { moments.append(deadline.at) }
+        if let deadline = deadlines.first { moments.append(deadline.at) }
         if canRelease, let due = pacing.nextDue(rate: configuration.releaseRatePerMinute, after: max(now, lastEventAt)) {
             moments.append(due)
         }

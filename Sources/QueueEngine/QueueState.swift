@@ -1,6 +1,4 @@
 public import HashTreeCollections
-import DequeModule
-import HeapModule
 
 /// A queue's line: what its log makes of an empty one. A value; copies share storage until one of them changes.
 ///
@@ -26,12 +24,13 @@ public struct QueueState: Sendable {
     var absentSince = TreeDictionary<Ticket, Timestamp>()
 
     // Indexes over the above, by due time. An entry whose subject has moved on is skipped when its time comes.
-    var absences = Deque<Absence>()
-    var deadlines = Heap<Deadline>()
+    var absences = DueList<Absence>()
+    var deadlines = DueList<Deadline>()
 
-    struct Absence: Sendable {
+    struct Absence: Sendable, Comparable {
         let since: Timestamp
         let ranges: [TicketRange]
+        static func < (a: Absence, b: Absence) -> Bool { a.since < b.since }
     }
 
     struct Deadline: Sendable, Comparable {
@@ -105,7 +104,7 @@ public struct QueueState: Sendable {
         for range in ranges {
             for ticket in range.tickets where isWaiting(ticket) { markAbsent(ticket, since: moment) }
         }
-        absences.append(Absence(since: moment, ranges: ranges))
+        absences.insert(Absence(since: moment, ranges: ranges))
     }
 
     mutating func markAbsent(_ ticket: Ticket, since moment: Timestamp) {
@@ -117,7 +116,8 @@ public struct QueueState: Sendable {
     private mutating func disconnectEveryone(at moment: Timestamp) {
         for index in lanes.indices { lanes[index].absent = lanes[index].waiting }
         (unseenSince, absentSince) = (moment, [:])
-        absences = [Absence(since: moment, ranges: lanes.indices.compactMap { lanes[$0].span(lane: $0) })]
+        absences = DueList()
+        absences.insert(Absence(since: moment, ranges: lanes.indices.compactMap { lanes[$0].span(lane: $0) }))
     }
 
     private mutating func admit(_ ticket: Ticket, until: Timestamp, at moment: Timestamp) {
@@ -157,7 +157,7 @@ public struct QueueState: Sendable {
             lanes[index].absent = TicketSet()
         }
         absentSince = [:]
-        absences = []
+        absences = DueList()
     }
 }
 
