@@ -48,10 +48,7 @@ extension QueueService {
             }
         }
         guard !doubtful.isEmpty else { return }
-        clock.wake(at: clock.now() + DoubtfulJoin.pause) { [weak self] in
-            guard let self else { return }
-            Task { await self.settleDoubts() }
-        }
+        wake(at: clock.now() + DoubtfulJoin.pause) { await $0.settleDoubts() }
     }
 
     /// False where the replica does not know of the place yet: what is decided there would not concern it.

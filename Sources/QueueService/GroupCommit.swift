@@ -104,10 +104,7 @@ extension QueueService {
     /// Leaves the queue to the instance that it is kept for: until that has written, or for a moment.
     private func giveWay(in id: QueueID) {
         givesWay.insert(id)
-        clock.wake(at: clock.now() + QueueService.waitForOther) { [weak self] in
-            guard let self else { return }
-            Task { await self.goOn(in: id) }
-        }
+        wake(at: clock.now() + QueueService.waitForOther) { $0.goOn(in: id) }
     }
 
     /// Somebody else has written, or has had the time to.

@@ -10,7 +10,9 @@ struct HostedQueue {
     /// The newest first, expired ones among them.
     var announcements: [Announcement] = []
     /// The `seq` of the last admission that is known here; where it is older than the replica, the replica's first.
-    var lastAdmission: UInt64
+    private(set) var lastAdmission: UInt64
+    /// As of which admission the mean wait is told for a second, and since when.
+    private var told: (admission: UInt64, at: Timestamp)?
     /// How far the store's log was at the last beat.
     var storeHead: UInt64 = 0
     /// The replica is being brought up to date from the store.
@@ -45,6 +47,7 @@ struct HostedQueue {
         announcements = []
         storeHead = 0
         lastAdmission = state.head
+        told = nil
         kept = []
     }
 
@@ -92,6 +95,14 @@ struct HostedQueue {
         case .everyoneDisconnected: moves.contradicted += presence.tickets
         default: break
         }
+    }
+
+    /// As of which admission the mean wait is told at `now`: the last one, or the last a second ago at most. In a sale
+    /// there is one every few milliseconds, and each mean is a thousand sessions to the store.
+    mutating func admissionToTell(at now: Timestamp) -> UInt64 {
+        if let told, now - told.at < .seconds(1) { return told.admission }
+        told = (lastAdmission, now)
+        return lastAdmission
     }
 
     /// The event is in the log.

@@ -41,12 +41,9 @@ extension QueueService {
 
     func schedulePruning() {
         guard logAge != nil, !isStopped else { return }
-        clock.wake(at: clock.now() + .seconds(60)) { [weak self] in
-            guard let self else { return }
-            Task {
-                await self.prune()
-                await self.schedulePruning()
-            }
+        wake(at: clock.now() + .seconds(60)) { service in
+            await service.prune()
+            service.schedulePruning()
         }
     }
 

@@ -99,8 +99,7 @@ public actor QueueService {
     public func start() async throws(StoreError) {
         _ = try await askForLease(isFirst: true)
         bus.subscribe(instance) { [weak self] messages in
-            guard let self else { return }
-            Task { await self.receive(messages) }
+            self?.later { await $0.receive(messages) }
         }
         for stored in try await store.loadQueues() { try await host(stored) }
         if peers.live.isEmpty {
@@ -190,12 +189,21 @@ public actor QueueService {
 
     // MARK: Time
 
+    /// Does `body` on the service's executor, soon. A task that is made elsewhere would wait for a shared thread first.
+    nonisolated private func later(_ body: @escaping @Sendable (isolated QueueService) async -> Void) {
+        executor.execute { self.assumeIsolated { service in _ = Task<Void, Never> { await body(service) } } }
+    }
+
+    /// The same soon after `moment`, where the service is still there.
+    func wake(at moment: Timestamp, _ body: @escaping @Sendable (isolated QueueService) async -> Void) {
+        clock.wake(at: moment) { [weak self] in self?.later(body) }
+    }
+
     /// Plans the next beat, in place of one that was planned before: soon, where the store is away.
     private func scheduleBeat() {
         plannedBeat += 1
-        clock.wake(at: clock.now() + (outage == nil ? lease.beat : min(lease.beat, .seconds(1)))) { [weak self, plannedBeat] in
-            guard let self else { return }
-            Task { await self.beat(planned: plannedBeat) }
+        wake(at: clock.now() + (outage == nil ? lease.beat : min(lease.beat, .seconds(1)))) { [plannedBeat] service in
+            await service.beat(planned: plannedBeat)
         }
     }
 
@@ -215,10 +223,7 @@ public actor QueueService {
         guard let moment = ids.compactMap({ nextWake(of: $0, after: now) }).min(), nextWake.map({ moment < $0 || $0 < now }) ?? true
         else { return }
         nextWake = moment
-        clock.wake(at: moment) { [weak self] in
-            guard let self else { return }
-            Task { await self.wake(moment) }
-        }
+        wake(at: moment) { await $0.wake(moment) }
     }
 
     private func wake(_ moment: Timestamp) async {

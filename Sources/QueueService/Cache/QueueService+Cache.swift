@@ -67,10 +67,12 @@ extension QueueService {
 
     // MARK: Statistics
 
-    /// The mean wait of the last thousand who were admitted, in seconds; nil where nobody was.
+    /// The mean wait of the last thousand who were admitted, in seconds; nil where nobody was. At most a second old.
     public func averageWait(of id: QueueID) async throws(ServiceError) -> Double? {
-        guard let queue = hosted[id] else { throw .noSuchQueue }
-        let key = CacheKey(queue: id, epoch: queue.record.epoch, subject: .averageWait(queue.lastAdmission))
+        guard let epoch = hosted[id]?.record.epoch, let admission = hosted[id]?.admissionToTell(at: clock.now()) else {
+            throw .noSuchQueue
+        }
+        let key = CacheKey(queue: id, epoch: epoch, subject: .averageWait(admission))
         let value = try await asking { () throws(StoreError) in
             try await cached(key) { () throws(StoreError) in .averageWait(try await store.averageWait(of: id, last: 1_000)) }
         }

@@ -34,8 +34,7 @@ extension SQLiteStore {
 
     public func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
         try await reading { db in
-            try Row.fetchAll(
-                db,
+            let statement = try db.cachedStatement(
                 sql: """
                     SELECT log.seq, log.at, log.type, log.ticket, log.data, s.id AS session_id, s.user,
                         a.text, a.severity, a.published_at, a.expires_at
@@ -43,9 +42,8 @@ extension SQLiteStore {
                     LEFT JOIN user_sessions s ON s.queue_id = log.queue_id AND s.ticket = log.ticket
                     LEFT JOIN announcements a ON a.queue_id = log.queue_id AND a.seq = log.seq
                     WHERE log.queue_id = ? AND log.seq > ? ORDER BY log.seq LIMIT ?
-                    """,
-                arguments: [queue.data, Int64(clamping: seq), limit]
-            ).map(SQLiteStore.entry)
+                    """)
+            return try Row.fetchAll(statement, arguments: [queue.data, Int64(clamping: seq), limit]).map(SQLiteStore.entry)
         }
     }
 
@@ -104,15 +102,15 @@ extension SQLiteStore {
 
     public func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double? {
         try await reading { db in
-            try Double.fetchOne(
-                db,
+            let statement = try db.cachedStatement(
                 sql: """
                     SELECT avg(s.admitted_at - s.created_at) / 1e6 FROM (
                         SELECT ticket FROM log WHERE queue_id = ?1 AND type = 'admitted'
                             AND seq > (SELECT head FROM queues WHERE id = ?1) - ?3
                         ORDER BY seq DESC LIMIT ?2) l
                     JOIN user_sessions s ON s.queue_id = ?1 AND s.ticket = l.ticket
-                    """, arguments: [queue.data, last, 20 * last])
+                    """)
+            return try Double.fetchOne(statement, arguments: [queue.data, last, 20 * last])
         }
     }
 

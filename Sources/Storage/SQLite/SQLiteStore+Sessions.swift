@@ -6,19 +6,19 @@ public import QueueService
 extension SQLiteStore {
     public func session(_ id: SessionID) async throws(StoreError) -> SessionRecord? {
         try await reading { db in
-            try Row.fetchOne(db, sql: "SELECT * FROM sessions WHERE id = ?", arguments: [id.data]).map(SQLiteStore.session)
+            let statement = try db.cachedStatement(sql: "SELECT * FROM sessions WHERE id = ?")
+            return try Row.fetchOne(statement, arguments: [id.data]).map(SQLiteStore.session)
         }
     }
 
     public func currentSession(user: String, queue: QueueID) async throws(StoreError) -> SessionRecord? {
         try await reading { db in
-            try Row.fetchOne(
-                db,
+            let statement = try db.cachedStatement(
                 sql: """
                     SELECT * FROM sessions WHERE id = (SELECT id FROM user_sessions
                         WHERE queue_id = ? AND user = ? AND status IN ('waiting', 'admitted')) AND status IN ('waiting', 'admitted')
-                    """, arguments: [queue.data, user]
-            ).map(SQLiteStore.session)
+                    """)
+            return try Row.fetchOne(statement, arguments: [queue.data, user]).map(SQLiteStore.session)
         }
     }
 
