@@ -70,7 +70,7 @@ extension QueueService {
         guard !isCommitting, outage == nil else { return }
         isCommitting = true
         // It goes on for others, too: it is no part of what was asked by whoever came first.
-        _ = Operation.apart { Task { await commitAll() } }
+        _ = Operation.apart { Task(executorPreference: executor.tasks) { await self.commitAll() } }
     }
 
     /// Commits batch after batch until nothing waits. While one is in the store's hands the next one gathers.

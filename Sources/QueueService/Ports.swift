@@ -14,6 +14,8 @@ public protocol ServiceClock: Sendable {
 /// Where the service runs, from outside: an event loop. It can be asked from any thread to run something there, soon.
 public protocol ServiceExecutor: SerialExecutor {
     func execute(_ body: @escaping @Sendable () -> Void)
+    /// The same loop for tasks: where they are not in the service itself they stay on its thread.
+    var tasks: any TaskExecutor { get }
 }
 
 /// Randomness, from outside: the system's, or a seeded generator.

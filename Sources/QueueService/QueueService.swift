@@ -189,9 +189,9 @@ public actor QueueService {
 
     // MARK: Time
 
-    /// Does `body` on the service's executor, soon. A task that is made elsewhere would wait for a shared thread first.
+    /// Does `body` on the service's executor, soon. A task without that would wait for a shared thread first.
     nonisolated private func later(_ body: @escaping @Sendable (isolated QueueService) async -> Void) {
-        executor.execute { self.assumeIsolated { service in _ = Task<Void, Never> { await body(service) } } }
+        _ = Task<Void, Never>(executorPreference: executor.tasks) { await body(self) }
     }
 
     /// The same soon after `moment`, where the service is still there.

@@ -12,5 +12,7 @@ public final class LoopSerialExecutor: SerialExecutor {
     /// Runs `body` on the loop, soon.
     public func execute(_ body: @escaping @Sendable () -> Void) { loop.execute(body) }
 
+    public var tasks: any TaskExecutor { loop }
+
     public func checkIsolated() { loop.preconditionOnLoop() }
 }
