@@ -9,26 +9,34 @@ import TestSupport
     static let plainOnly = [
         "exhaustion", "kill9", "power_cut", "descriptors", "disk_full", "slow_reader", "pages", "tour", "line", "to_everyone",
     ]
+    /// What looks for anything wrong comes last: it must not take other tests' load for that.
     static let scripts =
         [
-            "startup", "tls", "limits", "hostile", "conformance", "second_opinion", "bad_input", "events", "http_clients", "protocol",
-            "sizes", "metrics", "system", "config", "loadtest", "bench_api", "capacity", "doctor", "doctor_database",
-            "doctor_server", "proxies", "postgres", "instances", "bus",
-        ] + (isPlain ? plainOnly : [])
+            "startup", "tls", "limits", "hostile", "conformance", "second_opinion", "events", "http_clients", "protocol", "sizes",
+            "metrics", "system", "config", "bench_api", "proxies", "instances",
+        ] + (isPlain ? plainOnly : []) + ["loadtest", "capacity", "doctor", "doctor_database", "doctor_server"]
     static var isPlain: Bool { ProcessInfo.processInfo.environment["SANITIZED"] == nil }
 
     @Test(arguments: scripts)
-    func script(_ name: String) throws {
-        let result = try Script.run(name)
-        #expect(result.status == 0, "\(name).py:\n\(result.output)")
-    }
+    func script(_ name: String) async throws { try await check(name) }
 
     /// What is told of queues and kept of them, once more with the other store.
-    @Test(arguments: ["bad_input", "events", "protocol", "system"] + (isPlain ? ["kill9", "line"] : []))
-    func scriptOnPostgres(_ name: String) throws {
-        let result = try Script.run(name, store: "postgres")
-        #expect(result.status == 0, "\(name).py:\n\(result.output)")
-    }
+    @Test(arguments: ["events", "protocol"] + (isPlain ? ["kill9", "line"] : []))
+    func scriptOnPostgres(_ name: String) async throws { try await check(name, store: "postgres") }
+}
+
+/// Those that wait more than they work, beside the others.
+@Suite(.serialized) struct PatientAcceptanceTests {
+    @Test(arguments: ["postgres", "bus", "bad_input"])
+    func script(_ name: String) async throws { try await check(name) }
+
+    @Test(arguments: ["bad_input", "system"])
+    func scriptOnPostgres(_ name: String) async throws { try await check(name, store: "postgres") }
+}
+
+private func check(_ name: String, store: String = "sqlite") async throws {
+    let result = try await Script.run(name, store: store)
+    #expect(result.status == 0, "\(name).py:\n\(result.output)")
 }
 
 enum Script {
@@ -38,7 +46,14 @@ enum Script {
     private static let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         .deletingLastPathComponent().appendingPathComponent("stanchion").path
 
-    static func run(_ name: String, store: String = "sqlite") throws -> (status: Int32, output: String) {
+    /// On a thread of its own: it waits for minutes, and all tests share one for each core.
+    static func run(_ name: String, store: String) async throws -> (status: Int32, output: String) {
+        try await withCheckedThrowingContinuation { done in
+            Thread.detachNewThread { done.resume(with: Result { try runAndWait(name, store: store) }) }
+        }
+    }
+
+    private static func runAndWait(_ name: String, store: String) throws -> (status: Int32, output: String) {
         let process = Process()
         process.executableURL = root.appendingPathComponent(".venv/bin/python")
         process.arguments = [folder.appendingPathComponent("Python/\(name).py").path]
