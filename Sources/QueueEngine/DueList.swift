@@ -18,8 +18,6 @@ struct DueList<Element: Comparable & Sendable>: Sendable {
     init() {}
 
     var first: Element? { chunks.first?[taken] }
-    var isEmpty: Bool { chunks.isEmpty }
-    var count: Int { chunks.reduce(-taken) { $0 + $1.count } }
 
     mutating func insert(_ element: Element) {
         // The last chunk that begins before it, or at it.

@@ -104,7 +104,8 @@ extension QueueService {
     /// Leaves the queue to the instance that it is kept for: until that has written, or for a moment.
     private func giveWay(in id: QueueID) {
         givesWay.insert(id)
-        wake(at: clock.now() + QueueService.waitForOther) { $0.goOn(in: id) }
+        // Also where the service is about to end: what was asked before is still committed.
+        clock.wake(at: clock.now() + QueueService.waitForOther) { [weak self] in self?.later { $0.goOn(in: id) } }
     }
 
     /// Somebody else has written, or has had the time to.

@@ -190,13 +190,15 @@ public actor QueueService {
     // MARK: Time
 
     /// Does `body` on the service's executor, soon. A task without that would wait for a shared thread first.
-    nonisolated private func later(_ body: @escaping @Sendable (isolated QueueService) async -> Void) {
+    nonisolated func later(_ body: @escaping @Sendable (isolated QueueService) async -> Void) {
         _ = Task<Void, Never>(executorPreference: executor.tasks) { await body(self) }
     }
 
-    /// The same soon after `moment`, where the service is still there.
+    /// The same soon after `moment`, where the service has not ended by then.
     func wake(at moment: Timestamp, _ body: @escaping @Sendable (isolated QueueService) async -> Void) {
-        clock.wake(at: moment) { [weak self] in self?.later(body) }
+        clock.wake(at: moment) { [weak self] in
+            self?.later { service in if !service.isStopped { await body(service) } }
+        }
     }
 
     /// Plans the next beat, in place of one that was planned before: soon, where the store is away.
@@ -208,9 +210,9 @@ public actor QueueService {
     }
 
     private func beat(planned: Int) async {
-        guard !isStopped, planned == plannedBeat else { return }
+        guard planned == plannedBeat else { return }
         await beat()
-        scheduleBeat()
+        if !isStopped { scheduleBeat() }
     }
 
     /// Asks the clock to wake the service when time will next change something. During an outage the beat asks the store.

@@ -4,9 +4,6 @@ struct Turns<Key: Hashable> {
 
     private var waiters: [Key: [Waiter]] = [:]
 
-    /// Keys for which somebody has the turn.
-    var count: Int { waiters.count }
-
     /// Takes the turn; false: somebody has it.
     mutating func take(_ key: Key) -> Bool {
         guard waiters[key] == nil else { return false }
@@ -22,6 +19,4 @@ struct Turns<Key: Hashable> {
     mutating func end(_ key: Key) {
         for waiter in waiters.removeValue(forKey: key) ?? [] { waiter.resume() }
     }
-
-    func isTaken(_ key: Key) -> Bool { waiters[key] != nil }
 }

@@ -273,6 +273,20 @@ import TestSupport
         _ = try await service.announce("settled", severity: .info, expiresAt: nil, to: queue, tenant: TenantID(high: 1, low: 1))
     }
 
+    /// What the clock was to wake an instance for is nothing to it once it has ended.
+    @Test func whoHasEndedReleasesNobody() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 60))
+        for _ in 0..<3 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        await service.stop()
+        let head = try await service.queue(queue).state.head
+        instances.clock.advance(.seconds(10))
+        // The loop does one thing after the other: by then what the clock began has come to the store.
+        for _ in 0..<10 { #expect(await !service.isCommitting) }
+        #expect(try await instances.store.loadQueue(queue)?.image.head == head)
+    }
+
     /// Nobody is let in who was in sight of an instance that is gone; who comes back, or joins, is.
     @Test(arguments: StoreKind.allCases) func afterARestartEverybodyHasAWholeGracePeriod(_ kind: StoreKind) async throws {
         let instances = try await Instances(kind, count: 1)
