@@ -3,7 +3,7 @@ import DequeModule
 /// What comes due, in the order in which it does; equals in the order in which they came.
 ///
 /// Copies share storage, and one that changes copies a chunk and the list of chunks, not all: a queue's state is copied
-/// with each decision, and a sale has tens of thousands of absences and admissions that will end. Adding at the end and
+/// with each decision, and there may be as many absences and admissions that will end as people. Adding at the end and
 /// taking from the front, which is nearly all that happens, cost the same however long the list is, but for a word for
 /// each chunk after a copy.
 struct DueList<Element: Comparable & Sendable>: Sendable {
@@ -14,8 +14,6 @@ struct DueList<Element: Comparable & Sendable>: Sendable {
     private var chunks = Deque<Chunk>()
     /// How many of the first chunk have been taken.
     private var taken = 0
-
-    init() {}
 
     var first: Element? { chunks.first?[taken] }
 

@@ -40,7 +40,7 @@ extension QueueService {
     }
 
     func schedulePruning() {
-        guard logAge != nil, !isStopped else { return }
+        guard logAge != nil else { return }
         wake(at: clock.now() + .seconds(60)) { service in
             await service.prune()
             service.schedulePruning()

@@ -212,7 +212,7 @@ public actor QueueService {
     private func beat(planned: Int) async {
         guard planned == plannedBeat else { return }
         await beat()
-        if !isStopped { scheduleBeat() }
+        scheduleBeat()
     }
 
     /// Asks the clock to wake the service when time will next change something. During an outage the beat asks the store.
@@ -220,7 +220,7 @@ public actor QueueService {
 
     /// The same where nothing has changed for others than these.
     func scheduleWake(for ids: some Sequence<QueueID>) {
-        guard !isStopped, outage == nil else { return }
+        guard outage == nil else { return }
         let now = clock.now()
         guard let moment = ids.compactMap({ nextWake(of: $0, after: now) }).min(), nextWake.map({ moment < $0 || $0 < now }) ?? true
         else { return }

@@ -75,7 +75,7 @@ public final class SQLiteStore: QueueStore {
         do { return try result.get() } catch { throw StoreError(error) }
     }
 
-    /// In one transaction. On the writer's thread at once: GRDB's `write` goes by way of the shared threads, twice.
+    /// In one transaction. On the writer's thread at once: GRDB's `write` goes by way of the shared threads.
     func writing<R: Sendable>(_ body: @escaping @Sendable (Database) throws -> R) async throws(StoreError) -> R {
         let result: Result<R, any Error> = await withCheckedContinuation { written in
             pool.asyncWrite(body) { _, result in written.resume(returning: result) }
