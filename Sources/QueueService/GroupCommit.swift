@@ -53,6 +53,7 @@ extension QueueService {
     }
 
     private func refusal(of queue: QueueID) -> ServiceError? {
+        guard life != .ended else { return .unavailable(retryAfterSeconds: 1) }
         guard hosted.index(forKey: queue) != nil else { return .noSuchQueue }
         // Whoever asks is told at once, not after a time limit; that the store is back is found out by asking it.
         if let outage { return outage.error }
@@ -67,7 +68,7 @@ extension QueueService {
 
     func beginCommitting() {
         // During an outage what must not be lost waits for the beat that finds the store back.
-        guard !isCommitting, outage == nil else { return }
+        guard !isCommitting, outage == nil, life != .ended else { return }
         isCommitting = true
         // It goes on for others, too: it is no part of what was asked by whoever came first.
         _ = Operation.apart { Task(executorPreference: executor.tasks) { await self.commitAll() } }

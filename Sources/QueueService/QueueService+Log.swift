@@ -57,7 +57,7 @@ extension QueueService {
                     let unseen = now - Timestamp.Span(microseconds: 3 * logAge.microseconds)
                     let count = try await store.prune(id, before: now - logAge, unseenSince: unseen, limit: 1_000)
                     if count == 0 { break }
-                } while !isStopped
+                } while life == .serving
             }
         } catch {
             log.warning("old entries of a log could not be forgotten", metadata: ["error": "\(error)"])

@@ -29,20 +29,24 @@ extension QueueService {
     /// Whether there is a queue `queue`: one that another instance has made so lately that nobody has told of it here yet is
     /// looked for in the store, and known from here on. Of any older id a beat has told, or there is no such queue.
     ///
-    /// Of any number who ask for the same one looks for all: a crowd may be faster than word of its queue.
-    ///
     /// - Throws: `unavailable` or `storeFull` where it cannot be found out now.
     public func knows(_ queue: QueueID) async throws(ServiceError) -> Bool {
         if hosted[queue] != nil { return true }
         guard queue.madeAt > toldAt - QueueService.slowestNews else { return false }
         if let outage { throw outage.error }
-        try await meeting(with: queue).value.get()
+        guard meetings[queue] != nil || meetings.count < QueueService.meetingsLimit else { throw .unavailable(retryAfterSeconds: 1) }
+        try await meet(queue)
         return hosted[queue] != nil
     }
 
-    private func meeting(with queue: QueueID) throws(ServiceError) -> Meeting {
-        if let meeting = meetings[queue] { return meeting }
-        guard meetings.count < QueueService.meetingsLimit else { throw .unavailable(retryAfterSeconds: 1) }
+    /// Looks for a queue in the store, for whom there is reason to. Of any number who ask at once one
+    /// looks for all: a crowd may be faster than word of its queue.
+    func meet(_ queue: QueueID) async throws(ServiceError) {
+        let meeting = meetings[queue] ?? beginMeeting(queue)
+        try await meeting.value.get()
+    }
+
+    private func beginMeeting(_ queue: QueueID) -> Meeting {
         let meeting = Operation.apart {
             Task {
                 defer { meetings[queue] = nil }

@@ -27,6 +27,8 @@ public actor QueueService {
     var observers: [any QueueObserver] = []
     var peers = Peers()
     var capacity: (@Sendable () -> Capacity)?
+    /// Beats that are in the store's hands.
+    var beatsUnderWay = 0
     var isBurying = false
     typealias Meeting = Task<Result<Void, ServiceError>, Never>
     /// Ids that are being looked for in the store, each by one for all who ask for it.
@@ -53,7 +55,15 @@ public actor QueueService {
     public private(set) var outage: (since: Timestamp, error: ServiceError)?
     /// Joins of which it is not known whether they were committed.
     var doubtful: [DoubtfulJoin] = []
-    private(set) var isStopped = false
+    private(set) var life = Life.serving
+
+    enum Life {
+        case serving
+        /// Time brings nothing any more; what was asked before is committed.
+        case ending
+        /// Nothing is asked of the store that would need a lease.
+        case ended
+    }
 
     /// Commands that may wait for the store at once.
     static let pendingLimit = 100_000
@@ -119,11 +129,14 @@ public actor QueueService {
             })
     }
 
-    /// Releases nobody any more, and returns once what was asked before is committed or refused. The others are told.
+    /// Releases nobody any more, and returns once what was asked before is committed or refused. What is asked from then
+    /// on is refused. The others are told.
     public func stop() async {
-        isStopped = true
+        life = .ending
         takeArrivals()
-        while isCommitting || !givesWay.isEmpty { await Task.yield() }
+        // A beat that is under way would take the lease again.
+        while isCommitting || beatsUnderWay > 0 || !givesWay.isEmpty { await Task.yield() }
+        life = .ended
         if outage == nil { try? await store.endLease(instance) }
         bus.stop()
     }
@@ -197,7 +210,7 @@ public actor QueueService {
     /// The same soon after `moment`, where the service has not ended by then.
     func wake(at moment: Timestamp, _ body: @escaping @Sendable (isolated QueueService) async -> Void) {
         clock.wake(at: moment) { [weak self] in
-            self?.later { service in if !service.isStopped { await body(service) } }
+            self?.later { service in if service.life == .serving { await body(service) } }
         }
     }
 

@@ -287,6 +287,39 @@ import TestSupport
         #expect(try await instances.store.loadQueue(queue)?.image.head == head)
     }
 
+    /// What comes too late is refused, and does not bring the lease back that was given up.
+    @Test(arguments: StoreKind.allCases) func whoHasEndedTakesNoLease(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        await service.stop()
+        await #expect(throws: ServiceError.unavailable(retryAfterSeconds: 1)) {
+            try await service.join(queue, visitor: Visitor(), holder: .connection)
+        }
+        await service.closed(queue, [Ticket(lane: 0, number: 1)])
+        let other = try await instances.store.beat(InstanceID(high: 0, low: 1), lease: .seconds(60), capacity: nil, isFirst: true)
+        #expect(other.peers.map(\.id) == [service.instance])
+        #expect(other.peers.allSatisfy { $0.expiresAt <= other.now })
+    }
+
+    /// A beat that is in the store's hands would take the lease again after it was given up.
+    @Test func whoEndsWaitsForItsBeat() async throws {
+        let instances = try await Instances(.postgres, count: 1)
+        let service = instances.services[0]
+        let folder = TemporaryFolder()
+        try instances.home.lock("instances", while: folder.file("locked"))
+        #expect(await eventually { FileManager.default.fileExists(atPath: folder.file("locked")) })
+        let beat = Task { await service.beat() }
+        #expect(await eventually { await service.beatsUnderWay == 1 })
+        let end = Task { await service.stop() }
+        #expect(await eventually { await service.life != .serving })
+        #expect(await service.life == .ending)
+        try FileManager.default.removeItem(atPath: folder.file("locked"))
+        await end.value
+        await beat.value
+        #expect(await service.life == .ended)
+    }
+
     /// Nobody is let in who was in sight of an instance that is gone; who comes back, or joins, is.
     @Test(arguments: StoreKind.allCases) func afterARestartEverybodyHasAWholeGracePeriod(_ kind: StoreKind) async throws {
         let instances = try await Instances(kind, count: 1)

@@ -180,6 +180,26 @@ import TestSupport
         #expect(refused > 0 && refused <= 200 - QueueService.meetingsLimit)
     }
 
+    /// Who shows a token has not made it up: a crowd that comes back to a queue that was deleted is told so, each of them.
+    @Test func everyoneWithATokenIsToldThatTheirQueueIsGone() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let told = await withTaskGroup(of: Bool.self) { group in
+            for seed in 0..<200 {
+                let gone: QueueID = SeededSource(seed: UInt64(seed / 2)).identifier(at: instances.clock.now())
+                group.addTask {
+                    do throws(ServiceError) {
+                        _ = try await service.queue(gone, knowing: Ticket(lane: 0, number: 1), of: SessionID(high: 0, low: 0))
+                    } catch { return error == .noSuchQueue }
+                    return false
+                }
+            }
+            return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+        }
+        #expect(told == 200)
+        #expect(await service.meetings.isEmpty)
+    }
+
     /// A ticket that was given out elsewhere a moment ago is known to whoever is shown it.
     @Test func aTokenIsGoodAtEveryInstanceAtOnce() async throws {
         let instances = try await Instances(count: 2)

@@ -129,7 +129,7 @@ public final class Server: Sendable {
     }
 
     /// Stops accepting, tells everyone when to come back, lets them close, finishes what is being committed.
-    /// Takes at most `drainSeconds`.
+    /// Takes at most `drainSeconds`, and where the store does not answer the time limits of what it was asked for last.
     public func drain() async {
         listeners.closeAll()
         recording.cancel()
