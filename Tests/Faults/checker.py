@@ -152,17 +152,28 @@ class Stream:
 
 
 class Display:
-    """What a visitor's page shows over one connection, by docs/protocol.md, "The display model"."""
+    """What a visitor's page shows, over all of its connections, by docs/protocol.md, "The display model"."""
 
     def __init__(self):
         self.position = None
+        self.is_connected = False
 
     def take(self, frame, now):
-        """A position does not rise by itself, and neither does what is shown of it."""
-        raises = self.position is None or frame.get("reason")
-        demand(raises or frame["position"] <= self.position, f"a position rises from {self.position} to {frame['position']}")
-        self.ceiling = frame["position"] if raises else self.exact(now)
-        self.position, self.rate, self.told_at = frame["position"], frame["rate"], now
+        """A position does not rise by itself, and neither does what is shown of it. Another instance may be a moment behind."""
+        reason = frame.get("reason")
+        demand(reason or not self.is_connected or frame["position"] <= self.position,
+               f"a position rises from {self.position} to {frame['position']}")
+        self.is_connected = True
+        self.set(frame["position"], frame["rate"], frame["position"] if reason or self.position is None else self.exact(now), now)
+
+    def hold(self, now):
+        """The connection is lost: what is shown stands until there is word again."""
+        self.is_connected = False
+        if self.position is not None:
+            self.set(self.exact(now), 0, self.exact(now), now)
+
+    def set(self, position, rate, ceiling, now):
+        self.position, self.rate, self.ceiling, self.told_at = position, rate, ceiling, now
 
     def predicted(self, now):
         return self.position - self.rate * (now - self.told_at)

@@ -18,7 +18,7 @@ class Visitor:
     def __init__(self, crowd):
         self.crowd = crowd
         self.token = self.session = self.end = None
-        self.socket, self.display = None, None
+        self.socket, self.display = None, Display()
         self.stale, self.was_stale = False, False
 
     async def live(self):
@@ -33,6 +33,7 @@ class Visitor:
                 pass
             finally:
                 self.socket = None
+                self.display.hold(time.monotonic())
             if not self.end and not self.crowd.is_over:
                 await asyncio.sleep(pause)
         self.crowd.visitors.discard(self)
@@ -41,15 +42,14 @@ class Visitor:
         """One connection. Returns how long to wait before the next one, where somebody said so."""
         await self.socket.send(json.dumps({"type": "resume", "token": self.token} if self.token else
                                           {"type": "join", "queue": self.crowd.queue}))
-        display = Display()
         async for text in self.socket:
             frame = json.loads(text)
             kind = frame["type"]
             if kind in ("joined", "position"):
-                self.crowd.check(display.take, frame, time.monotonic())
+                self.crowd.check(self.display.take, frame, time.monotonic())
             if kind == "joined":
                 # Where it is not so, `state` follows.
-                self.display, self.stale = display, False
+                self.stale = False
                 if self.session is None:
                     self.crowd.acknowledged.add(frame["session"])
                 elif self.session != frame["session"]:

@@ -105,15 +105,23 @@ rejects(stream, changed(right, "announced", {"epoch": 2}))
 
 
 def display(*frames):
-    """Frames as (second, position, rate) and, where there is one, a reason."""
+    """Frames as (second, position, rate) and, where there is one, a reason; (second,) where the connection is lost."""
     made = Display()
-    for now, position, rate, *reason in frames:
+    for now, *frame in frames:
+        if not frame:
+            made.hold(now)
+            continue
+        position, rate, *reason = frame
         made.take({"position": position, "rate": rate, **({"reason": reason[0]} if reason else {})}, now)
     return made
 
 
 display((0, 3, 1), (1, 2, 1), (2, 5, 1, "priority_lane"))
 rejects(display, (0, 3, 1), (1, 4, 1))
+rejects(display, (0, 3, 1), (1,), (2, 4, 1), (3, 5, 1))
+assert display((0, 9, 1), (2,)).value(60) == 7
+assert display((0, 9, 1), (2,), (60, 9, 1)).value(60) == 7
+assert display((0, 9, 1), (2,), (60, 9, 1, "restored")).value(60) == 9
 vectors = json.load(open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../Vectors/display.json")))
 for vector in vectors:
     shown = Display()
@@ -143,4 +151,6 @@ in_place({"s6": display((0, 9, 1), (7, 6, 1))}, crowded, 9)                     
 rejects(in_place, {"s6": display((0, 9, 1), (7, 6, 1))}, crowded, 11.5)                       # and falls once more
 in_place({"s6": display((0, 9, 1), (7, 6, 1), (11.5, 6, 0))}, crowded, 30)                    # stopped for good
 rejects(in_place, {"s6": display((0, 9, 1), (7, 3, 0))}, crowded, 30)                         # stopped by what is not true
+in_place({"s6": display((0, 9, 1), (7,), (9, 6, 0))}, crowded, 30)                            # waits since another connection
+rejects(in_place, {"s6": display((0, 9, 1), (7,), (9, 3, 0))}, crowded, 30)                   # and was told what is not true
 print("the checker rejects what it must")

@@ -61,8 +61,10 @@ enum LiveFrames {
         }
     }
 
-    /// The `reason` of a place that is worse than one told before.
+    // The `reason` of a place that is worse than one told before.
+
     static let overtaken = "priority_lane"
+    static let restored = "restored"
 
     static func joined(
         _ session: SessionID, token: String, _ queue: QueueRecord, _ status: QueueStatus, position: Int, _ line: Line, reason: String?,

@@ -166,8 +166,7 @@ extension LiveVisitor {
         lastPosition = Int32(clamping: position)
         lastSent = live.milliseconds
         let token = live.server.token(queue: snapshot.record.id, session: session, ticket: ticket, user: user, at: now)
-        // What was told last is not known here. Whoever can have been overtaken meanwhile is shown the place as it is.
-        let reason = !isNew && snapshot.state.isBehindAnotherLane(ticket) ? LiveFrames.overtaken : nil
+        let reason = isNew ? nil : reasonToRise(snapshot)
         send {
             LiveFrames.joined(
                 session, token: token, snapshot.record, snapshot.state.status, position: position, line, reason: reason, into: &$0)
@@ -178,6 +177,13 @@ extension LiveVisitor {
         if let since = live.staleSince { send { LiveFrames.state(staleSince: since, into: &$0) } }
         // Who has just joined and is in was let in by the last events, if not by the very last.
         if case .admitted(let until) = standing { admit(until: until, at: isNew ? snapshot.state.lastEventAt : nil) }
+    }
+
+    /// What was told last is not known here. Whoever can have been overtaken meanwhile is shown the place as it is, and so
+    /// is everyone of a line that was restored: those who had left it since the copy are in it again.
+    private func reasonToRise(_ snapshot: QueueSnapshot) -> String? {
+        if snapshot.state.isBehindAnotherLane(ticket) { return LiveFrames.overtaken }
+        return snapshot.record.isRestored ? LiveFrames.restored : nil
     }
 
     private func turnedAway(_ problem: Problem) {

@@ -96,12 +96,24 @@ async def watch(socket, states):
             states.append(frame["state"])
 
 
+async def enter(server, message):
+    """A connection that begins with a message, and the answer to it."""
+    visitor = await websockets.connect(server.live)
+    await visitor.send(json.dumps(message))
+    joined = json.loads(await visitor.recv())
+    assert joined["type"] == "joined", joined
+    return visitor, joined
+
+
+async def first_word(server, message):
+    visitor, joined = await enter(server, message)
+    await visitor.close()
+    return joined
+
+
 async def story(postgres, server):
     queue = server.queue(graceSeconds=3600)["id"]
-    visitor = await websockets.connect(server.live)
-    await visitor.send(json.dumps({"type": "join", "queue": queue}))
-    joined = json.loads(await visitor.recv())
-    assert joined["type"] == "joined"
+    visitor, joined = await enter(server, {"type": "join", "queue": queue})
     states = []
     watching = asyncio.create_task(watch(visitor, states))
     joiners = [Joiner(server, queue, name) for name in ["a", "b", "c", "d", "e", "f", None, None]]
@@ -173,7 +185,7 @@ async def story(postgres, server):
     assert watching.done() is False, "the visitor stayed connected"
     watching.cancel()
     await visitor.close()
-    return queue, joiners
+    return queue, joined["token"], joiners
 
 
 def check_ready(server, status):
@@ -261,7 +273,7 @@ with Postgres("max_connections=30") as postgres:
     psql(postgres.uri(), "CREATE ROLE app LOGIN")
     psql(postgres.uri(), "CREATE DATABASE app OWNER app")
     with Server(database=postgres.uri("app", "app")) as server:
-        queue, joiners = asyncio.run(story(postgres, server))
+        queue, token, joiners = asyncio.run(story(postgres, server))
         server.kill()
         server.start()
         check(server, queue, joiners)
@@ -273,6 +285,8 @@ with Postgres("max_connections=30") as postgres:
         status, _, body = server.call("GET", f"/v1/events?queue={queue}&after=0&epoch={epoch}")
         assert status == 409 and body["code"] == "log_restarted", (status, body)
         assert server.call("GET", f"/v1/queues/{queue}")[2]["waiting"] > 0
+        for message, reason in (({"type": "resume", "token": token}, "restored"), ({"type": "join", "queue": queue}, None)):
+            assert asyncio.run(first_word(server, message)).get("reason") == reason
         assert server.stop() == 0
     # A schema from the future, and addresses that are none.
     psql(postgres.uri("app"), "INSERT INTO schema_migrations VALUES (1000, 'from the future')")
