@@ -36,14 +36,6 @@ extension ServerCore {
             return Response(.noContent)
         }
     }
-
-    func asking<R>(_ question: () async throws(StoreError) -> R) async throws -> R {
-        do throws(StoreError) { return try await question() } catch { throw Problem.storeAway }
-    }
-}
-
-extension Problem {
-    static let storeAway = Problem(.serviceUnavailable, "unavailable", "the store cannot be reached right now", retryAfterSeconds: 5)
 }
 
 extension APIKey {
