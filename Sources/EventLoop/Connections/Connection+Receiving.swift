@@ -58,10 +58,10 @@ extension Connection {
 
     private func deliver(_ bytes: UnsafeMutableRawBufferPointer) {
         guard phase == .open, let handler else { return }
-        cork()
-        var span = MutableRawSpan(_unsafeBytes: bytes)
-        handler.connection(self, received: &span)
-        uncork()
+        together {
+            var span = MutableRawSpan(_unsafeBytes: bytes)
+            handler.connection(self, received: &span)
+        }
     }
 
     private func read(into buffer: UnsafeMutableRawBufferPointer, toTheEnd: Bool) -> Received {

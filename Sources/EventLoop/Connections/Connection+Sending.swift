@@ -49,8 +49,16 @@ extension Connection {
 
     // MARK: Together
 
+    /// What `body` sends goes out in one call, as far as there is room to collect it.
+    public func together(_ body: () -> Void) {
+        guard loop.cork.owner == nil else { return body() }
+        cork()
+        body()
+        uncork()
+    }
+
     /// From here on until `uncork` what is sent is collected.
-    func cork() {
+    private func cork() {
         guard outbox == nil, phase == .open else { return }
         loop.cork.owner = self
     }

@@ -2,7 +2,7 @@
 struct Cork {
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 16_384, alignment: 64)
     private(set) var count = 0
-    /// Whose bytes these are; nil where nobody is being read.
+    /// Whose bytes these are; nil where each is to be sent at once.
     unowned(unsafe) var owner: Connection?
 
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: buffer[..<count]) }

@@ -153,7 +153,8 @@ extension LiveVisitor {
         live.server.replaceOthers(queue: id, ticket: ticket, olderThan: serial)
         phase = .waiting
         queue.add(self)
-        greet(queue, queue.snapshot.state.head >= committed.state.head ? queue.snapshot : committed, isNew: isNew)
+        let snapshot = queue.snapshot.state.head >= committed.state.head ? queue.snapshot : committed
+        connection.together { greet(queue, snapshot, isNew: isNew) }
     }
 
     /// `joined` always comes first, because it carries the token; who is admitted already stood at the very front.

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 import time
 
 import jwt
@@ -155,6 +157,20 @@ async def hears_the_operator(server):
     check_log(server.events(queue))
 
 
+async def is_greeted_in_one_piece(server):
+    """A crowd that comes back is told all that was announced: not each word in a packet of its own."""
+    queue = server.queue(releaseRatePerMinute=0)["id"]
+    for number in range(20):
+        server.good("POST", f"/v1/queues/{queue}/announcements", {"text": f"{number}"})
+    visitor = await Visitor.enter(server, type="join", queue=queue)
+    async with asyncio.timeout(10):
+        while len(visitor.of("announcement")) < 20:
+            await asyncio.sleep(0.01)
+    told = visitor.socket.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+    # tcpi_data_segs_in of linux/tcp.h, the answer to the handshake among them.
+    assert struct.unpack_from("I", told, 152)[0] <= 4, struct.unpack_from("I", told, 152)
+
+
 async def priority_says_why(server):
     queue = server.queue(priorityLanes=[{"name": "fast", "sharePercent": 100}])["id"]
     visitor = await Visitor.enter(server, type="join", queue=queue)
@@ -216,7 +232,8 @@ async def drains(server):
 
 async def everything():
     with Server() as server:
-        for story in (stands_and_is_let_in, keeps_the_place, grace_ends, hears_the_operator, priority_says_why, drains):
+        for story in (stands_and_is_let_in, keeps_the_place, grace_ends, hears_the_operator, is_greeted_in_one_piece, priority_says_why,
+                      drains):
             print(story.__name__)
             await story(server)
     await is_left_alone()
