@@ -82,7 +82,7 @@ final class EventFeed {
         isReading = false
         guard !isEnded else { return }
         self.reader = reader
-        for entry in entries { deliver(entry, reader.epoch) }
+        connection.together { for entry in entries { deliver(entry, reader.epoch) } }
         let head = live.queues[reader.queue]?.snapshot.state.head ?? 0
         if isPoked || !entries.isEmpty && reader.seq < head { read() }
     }

@@ -7,7 +7,7 @@ import threading
 
 import websockets
 
-from harness import KEY, Server, check_log, rng, wait_for
+from harness import KEY, Server, check_log, pieces, rng, wait_for
 
 
 class Stream(threading.Thread):
@@ -59,6 +59,24 @@ async def socket_reader(server, queue, upto):
     return events
 
 
+async def by_socket_at_once(server, queue, count):
+    """Reads the whole log over one connection; returns the number of packets that it came in."""
+    async with websockets.connect(f"ws://127.0.0.1:{server.port}/v1/events?queue={queue}&after=0", max_queue=None, compression=None,
+                                  additional_headers={"Authorization": f"Bearer {KEY}"}) as socket:
+        for _ in range(count):
+            await asyncio.wait_for(socket.recv(), 5)
+        return pieces(socket.transport.get_extra_info("socket"))
+
+
+def by_stream_at_once(server, queue, count):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection.request("GET", f"/v1/events?queue={queue}&after=0", headers={"Authorization": f"Bearer {KEY}"})
+    with connection.getresponse() as response:
+        while count:
+            count -= response.readline().startswith(b"data: ")
+        return pieces(response.fp.raw._sock)
+
+
 with Server() as server:
     queue = server.queue(releaseRatePerMinute=60_000, maxConcurrentUsers=500, graceSeconds=5)["id"]  # Who waits over the kill may not come back.
     stream = Stream(server, queue)
@@ -88,6 +106,9 @@ with Server() as server:
     assert len({event["epoch"] for event in stream.events}) == 1
     by_socket = asyncio.run(socket_reader(server, queue, head))
     assert by_socket == stream.events == server.events(queue)
+    # What was missed comes by the page, not by the event.
+    assert asyncio.run(by_socket_at_once(server, queue, head)) < head / 10
+    assert by_stream_at_once(server, queue, head) < head / 10
     announced = [event for event in stream.events if event["type"] == "announced"]
     assert all(event["announcement"]["text"].startswith("word ") for event in announced)
     page, total = None, 0
