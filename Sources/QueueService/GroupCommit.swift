@@ -221,7 +221,8 @@ extension QueueService {
             await catchUp(id)
             return item.commands
         case .reserved:
-            giveWay(in: id)
+            // Whom it is kept for may have written meanwhile, and the word of it have come before this answer.
+            if hosted[id]?.state.position == item.decision.base { giveWay(in: id) }
             return item.commands
         case .lapsed: return item.commands
         case .userConflict(let index):

@@ -110,15 +110,15 @@ final class Instances: Sendable {
     }
 
     /// Time goes on by itself, for those who wait for something that a lost message does not bring.
-    func whileTimePasses(_ body: () async -> Void) async {
+    func whileTimePasses(_ body: () async throws -> Void) async rethrows {
         let passing = Task { [clock] in
             while !Task.isCancelled {
                 clock.advance(.milliseconds(1))
                 try? await Task.sleep(for: .milliseconds(1))
             }
         }
-        await body()
-        passing.cancel()
+        defer { passing.cancel() }
+        try await body()
     }
 
     func makeQueue(_ configuration: QueueConfiguration) async throws -> QueueID {
