@@ -170,7 +170,8 @@ class Display:
         """The connection is lost: what is shown stands until there is word again."""
         self.is_connected = False
         if self.position is not None:
-            self.set(self.exact(now), 0, self.exact(now), now)
+            shown = self.exact(now)
+            self.set(shown, 0, shown, now)
 
     def set(self, position, rate, ceiling, now):
         self.position, self.rate, self.ceiling, self.told_at = position, rate, ceiling, now

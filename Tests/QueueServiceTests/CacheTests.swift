@@ -53,7 +53,7 @@ import TestSupport
         let (one, other) = (instances.services[0], instances.services[1])
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
         for _ in 0..<12 {
-            // One may wait for the other, whose word of an empty batch changes nothing.
+            // One gives way to the other for a moment, which a clock that stands still would never end.
             try await instances.whileTimePasses {
                 async let first: Void = join(one, queue, count: 60)
                 async let second: Void = join(other, queue, count: 60)

@@ -41,14 +41,16 @@ class Stream(threading.Thread):
                 pass
 
 
+def follow(server, queue, after, **options):
+    return websockets.connect(f"ws://127.0.0.1:{server.port}/v1/events?queue={queue}&after={after}", max_queue=None,
+                              additional_headers={"Authorization": f"Bearer {KEY}"}, **options)
+
+
 async def socket_reader(server, queue, upto):
     events, after = [], 0
     while not events or events[-1]["seq"] < upto:
         try:
-            async with websockets.connect(
-                f"ws://127.0.0.1:{server.port}/v1/events?queue={queue}&after={after}", max_queue=None,
-                additional_headers={"Authorization": f"Bearer {KEY}"}
-            ) as socket:
+            async with follow(server, queue, after) as socket:
                 for _ in range(rng.randint(1, 400)):
                     events.append(json.loads(await asyncio.wait_for(socket.recv(), 2)))
                     after = events[-1]["seq"]
@@ -61,8 +63,7 @@ async def socket_reader(server, queue, upto):
 
 async def by_socket_at_once(server, queue, count):
     """Reads the whole log over one connection; returns the number of packets that it came in."""
-    async with websockets.connect(f"ws://127.0.0.1:{server.port}/v1/events?queue={queue}&after=0", max_queue=None, compression=None,
-                                  additional_headers={"Authorization": f"Bearer {KEY}"}) as socket:
+    async with follow(server, queue, 0, compression=None) as socket:
         for _ in range(count):
             await asyncio.wait_for(socket.recv(), 5)
         return pieces(socket.transport.get_extra_info("socket"))
