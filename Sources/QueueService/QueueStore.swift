@@ -10,6 +10,10 @@ public enum StoreError: Error, Sendable, Hashable {
     case inDoubt(String)
     /// What is stored makes no sense.
     case corrupt(String)
+    /// This process has no connection free for the request; it was not sent, and says nothing about the store's health.
+    case busy(String)
+    /// The store does not take this request's own data (SQLSTATE classes 22 and 23). Repeating it cannot help.
+    case rejected(String)
 }
 
 /// Events to add to one queue's log, with the rows that they change, in one transaction.

@@ -18,11 +18,15 @@ public enum ServiceError: Error, Sendable, Hashable {
     case unavailable(retryAfterSeconds: Int)
     /// The store has no room.
     case storeFull(retryAfterSeconds: Int)
+    /// The store does not take the request's own data, as a character that its encoding lacks.
+    case rejected
 
     init(_ error: StoreError) {
         switch error {
         case .full: self = .storeFull(retryAfterSeconds: 10)
         case .unavailable, .inDoubt, .corrupt: self = .unavailable(retryAfterSeconds: 5)
+        case .busy: self = .unavailable(retryAfterSeconds: 1)
+        case .rejected: self = .rejected
         }
     }
 }

@@ -211,6 +211,8 @@ extension StoreFailure {
             case .unavailable: .unavailable
             case .inDoubt: .inDoubt
             case .corrupt: .corrupt
+            case .busy: .busy
+            case .rejected: .rejected
             }
     }
 }

@@ -56,6 +56,10 @@ public enum StoreFailure: String, CaseIterable, Sendable {
     case full, unavailable
     case inDoubt = "in_doubt"
     case corrupt
+    /// No connection was free.
+    case busy
+    /// The request's own data.
+    case rejected
 }
 
 /// What became of an append. All but the first two are decided anew or refused.

@@ -65,6 +65,7 @@ struct Problem: Error, Equatable {
             self.init(
                 .serviceUnavailable, "storage_full", "nothing more can be written right now; places in line are safe",
                 retryAfterSeconds: seconds)
+        case .rejected: self.init(.unprocessableContent, "not_storable", "the store does not take what this request holds")
         }
     }
 
