@@ -74,6 +74,7 @@ let package = Package(
                 "QueueEngine", "Telemetry", "Locks", logging, .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "HashTreeCollections", package: "swift-collections"),
                 .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
             ],
             swiftSettings: strict),
 

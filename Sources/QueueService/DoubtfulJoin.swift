@@ -56,10 +56,7 @@ extension QueueService {
         await catchUp(join.queue)
         guard let queue = hosted[join.queue] else { return true }
         guard queue.state.isWaiting(join.ticket) else { return false }
-        enqueue(
-            StandingCommand(join.queue) { decision throws(ServiceError) in
-                if !decision.presence.holds(join.ticket) { try decision.markAbsent([join.ticket]) }
-            })
+        changePresence(of: join.queue) { $0.doubt(join.ticket) }
         return true
     }
 }

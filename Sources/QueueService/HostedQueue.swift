@@ -5,31 +5,44 @@ struct HostedQueue {
     var record: QueueRecord
     var state: QueueState
     var presence = Presence()
-    /// What everyone was told last; nil before the queue's first event is committed.
+    /// What observers were told last; nil before the queue's first event is committed.
     var snapshot: QueueSnapshot?
     /// The newest first, expired ones among them.
     var announcements: [Announcement] = []
     /// The `seq` of the last admission that is known here; where it is older than the replica, the replica's first.
     private(set) var lastAdmission: UInt64
-    /// As of which admission the mean wait is told for a second, and since when.
+    /// As of which admission the mean wait is reported for a second, and since when.
     private var told: (admission: UInt64, at: Timestamp)?
-    /// How far the store's log was at the last beat.
+    /// How far the store's log was at the last heartbeat.
     var storeHead: UInt64 = 0
+
+    // What is under way.
+
     /// The replica is being brought up to date from the store.
     var isCatchingUp = false
     /// How often that has begun.
     var catchUps = 0
-    /// What was decided against the replica is in the store's hands.
+    /// A commit lost against another instance, and its commands wait for the replica.
+    var isCatchingUpAfterLoss = false
+    /// A decision made against the replica is in the store's hands.
     var isCommitting = false
-    /// What time brings is about to be decided.
+    /// A tick is in the backlog.
     var isTicking = false
-    /// Since when what time brings was due, until that is committed.
+    /// Since when the tick was due, until it is committed.
     var due: Timestamp?
-    /// Somebody else was faster, and the store may keep the queue for this instance.
-    var isKept = false
-    /// What came meanwhile.
-    private(set) var kept: [BusMessage] = []
-    /// Those who wait for the end of either.
+    /// Another instance was faster, and the store may keep the queue for this one.
+    var holdsReservation = false
+    /// The store refused the queue's part of a commit; it is tried again after a pause.
+    var isResting = false
+    /// How often that happened in a row.
+    var failures = 0
+    /// How many commands one batch may hold while a rejected one is looked for; nil: as many as there are.
+    var commandLimit: Int?
+    /// No tick before this moment, because the last ones brought nothing; how many.
+    var idleTicks: (count: Int, until: Timestamp)?
+    /// Messages received during a commit.
+    private(set) var deferredMessages: [BusMessage] = []
+    /// Callers that wait for a change of the above.
     var waiting: [CheckedContinuation<Void, Never>] = []
 
     init(record: QueueRecord, state: QueueState, announcements: [Announcement] = []) {
@@ -48,17 +61,17 @@ struct HostedQueue {
         storeHead = 0
         lastAdmission = state.head
         told = nil
-        kept = []
+        deferredMessages = []
     }
 
-    /// For after the commit; what does not find room is read from the store when its lack is noticed.
-    mutating func keep(_ message: BusMessage) {
-        if kept.count < 256 { kept.append(message) }
+    /// Keeps a message until the commit has ended. One that finds no room is read from the store when it is missed.
+    mutating func deferUntilCommitted(_ message: BusMessage) {
+        if deferredMessages.count < 256 { deferredMessages.append(message) }
     }
 
-    mutating func takeKept() -> [BusMessage] {
-        defer { kept = [] }
-        return kept
+    mutating func takeDeferredMessages() -> [BusMessage] {
+        defer { deferredMessages = [] }
+        return deferredMessages
     }
 
     /// Becomes what was committed. Returns what it was before; nil where it has become something else meanwhile.
@@ -67,9 +80,18 @@ struct HostedQueue {
         defer { due = nil }
         presence = decision.presence
         state = decision.state
-        isKept = false
+        holdsReservation = false
+        (failures, idleTicks) = (0, nil)
+        commandLimit = commandLimit.flatMap { $0 < 1_000 ? 2 * $0 : nil }
         for (event, _) in decision.events { note(event) }
         return (record, due)
+    }
+
+    /// Takes over a decision without events: presence, and what the engine has skipped on the way to nothing.
+    mutating func adoptUnchanged(_ decision: Decision) {
+        presence = decision.presence
+        if state.position == decision.base { state = decision.state }
+        due = nil
     }
 
     /// What events of others mean for those whom this instance sees.

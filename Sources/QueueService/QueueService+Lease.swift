@@ -36,7 +36,10 @@ extension QueueService {
 
     func askForLease(isFirst: Bool) async throws(StoreError) -> Beat {
         beatsUnderWay += 1
-        defer { beatsUnderWay -= 1 }
+        defer {
+            beatsUnderWay -= 1
+            resumeIdleWaiters()
+        }
         let asked = clock.now()
         let beat = try await store.beat(instance, lease: lease.duration, capacity: capacity?(), isFirst: isFirst)
         clock.calibrate(beat.now, roundTrip: clock.now() - asked)

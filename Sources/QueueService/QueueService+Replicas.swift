@@ -16,7 +16,7 @@ extension QueueService {
         guard let queue = hosted[message.queue] else { return await adopt(message.queue) }
         guard queue.snapshot != nil, queue.record.epoch == message.epoch else { return }
         guard message.head > queue.state.head else { return }
-        guard !queue.isCommitting else { return hosted[message.queue]!.keep(message) }
+        guard !queue.isCommitting else { return hosted[message.queue]!.deferUntilCommitted(message) }
         if let new = message.events(after: queue.state.position) { apply(new, to: message.queue) } else { await catchUp(message.queue) }
     }
 
@@ -80,6 +80,8 @@ extension QueueService {
     func unhost(_ id: QueueID) {
         guard let queue = hosted.removeValue(forKey: id) else { return }
         for one in queue.waiting { one.resume() }
+        for command in backlog.remove(id) { command.fail(.noSuchQueue) }
+        wakes.plan(id, at: nil)
         if slugs[queue.record.slug] == id { slugs[queue.record.slug] = nil }
         notifyRemoved(id)
     }
@@ -123,12 +125,7 @@ extension QueueService {
     }
 
     /// Somebody was marked absent who is connected here.
-    private func stillHere(_ id: QueueID, _ tickets: [Ticket]) {
-        enqueue(
-            StandingCommand(id) { decision throws(ServiceError) in
-                try decision.markPresent(tickets.filter { decision.presence.holds($0) })
-            })
-    }
+    private func stillHere(_ id: QueueID, _ tickets: [Ticket]) { changePresence(of: id) { $0.contradict(tickets) } }
 
     /// Reads what the replica has missed from the store. What was committed before the call is known here afterwards.
     ///
@@ -194,9 +191,9 @@ extension QueueService {
     /// Its answer is here, and has been taken account of.
     func endCommit(of id: QueueID) {
         guard hosted[id]?.isCommitting == true else { return }
-        let kept = hosted[id]!.takeKept()
+        let deferred = hosted[id]!.takeDeferredMessages()
         hosted[id]!.isCommitting = false
         tellChange(of: id)
-        if !kept.isEmpty { Task { await receive(kept) } }
+        if !deferred.isEmpty { Task { await receive(deferred) } }
     }
 }

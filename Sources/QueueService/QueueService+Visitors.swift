@@ -100,36 +100,16 @@ extension QueueService {
     // MARK: Presence
 
     /// A connection holds these tickets from now on.
-    public func opened(_ id: QueueID, _ tickets: [Ticket]) {
-        enqueue(
-            StandingCommand(id) { decision throws(ServiceError) in
-                let new = tickets.filter { decision.state.isWaiting($0) && decision.presence.opened($0) }
-                try decision.markPresent(new, anew: true)
-            })
-    }
+    public func opened(_ id: QueueID, _ tickets: [Ticket]) { changePresence(of: id) { $0.open(tickets) } }
 
     /// A connection that held these tickets is gone.
-    public func closed(_ id: QueueID, _ tickets: [Ticket]) {
-        enqueue(
-            StandingCommand(id) { decision throws(ServiceError) in
-                try decision.markAbsent(tickets.filter { decision.presence.closed($0) })
-            })
-    }
+    public func closed(_ id: QueueID, _ tickets: [Ticket]) { changePresence(of: id) { $0.close(tickets) } }
 
-    /// Somebody without a connection asked for the position: that counts as being in sight for a while.
+    /// Somebody without a connection asked for the position: that counts as being present for a while.
     public func poll(_ id: QueueID, _ ticket: Ticket) {
-        // While the store is away commands would only pile up; whoever goes on polling is in sight all the same.
-        guard outage == nil else {
-            hosted[id]?.presence.prolong(ticket, at: clock.now(), lease: QueueService.pollLease)
-            return
-        }
-        enqueue(
-            StandingCommand(id) { decision throws(ServiceError) in
-                guard decision.state.isWaiting(ticket) else { return }
-                guard decision.presence.polled(ticket, at: decision.now, lease: QueueService.pollLease) else { return }
-                // Who polls may come to another instance each time: who is in sight at one of them is not told of anew.
-                if decision.presence.opened(ticket) { try decision.markPresent([ticket]) }
-            })
+        // While the store is away nothing is decided; whoever goes on polling is present all the same.
+        if outage == nil { return changePresence(of: id) { $0.poll(ticket) } }
+        hosted[id]?.presence.prolong(ticket, at: clock.now(), lease: QueueService.pollLease)
     }
 
     /// A connection shows a session's token: holds the ticket, and is told where it stands.

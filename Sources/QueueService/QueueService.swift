@@ -45,12 +45,14 @@ public actor QueueService {
     let slow: SlowOperations?
     /// Commands that have not come to the executor yet.
     nonisolated let arrivals = Lock<[any PendingCommand]>([])
-    var pending: [any PendingCommand] = []
+    var backlog = Backlog()
     var isCommitting = false
-    /// Queues that are kept for another instance just now.
-    var givesWay: Set<QueueID> = []
-    private var nextWake: Timestamp?
+    var wakes = WakePlan()
+    /// What the clock was asked for last, of what has not come yet.
+    var armedWake: Timestamp?
     private var plannedBeat = 0
+    /// Callers of `stop`, until nothing is under way any more.
+    private var idleWaiters: [CheckedContinuation<Void, Never>] = []
     /// Since when the store cannot be written, and what those who ask for something are told; nil: it can.
     public private(set) var outage: (since: Timestamp, error: ServiceError)?
     /// Joins of which it is not known whether they were committed.
@@ -67,12 +69,14 @@ public actor QueueService {
 
     /// Commands that may wait for the store at once.
     static let pendingLimit = 100_000
+    /// What one commit may hold.
+    static let batchLimits = Backlog.Limits()
     /// Ids that are looked for at once: what strangers make up must not become the store's load.
     static let meetingsLimit = 16
     /// How much later than its id was drawn a queue may come to be in the store, clocks that differ among it.
     static let slowestNews = Timestamp.Span.seconds(60)
-    /// How long a queue is left to whom it is kept for, where nothing is heard of that one.
-    static let waitForOther = Timestamp.Span.milliseconds(20)
+    /// How long a queue is left to the instance that it is reserved for, where nothing is heard of that one.
+    static let reservationBackoff = Timestamp.Span.milliseconds(20)
     /// How long somebody without a connection counts as in sight after a join or a poll over REST.
     public static let pollLease = Timestamp.Span.seconds(30)
 
@@ -121,24 +125,27 @@ public actor QueueService {
     }
 
     /// Nobody is connected anywhere: a whole grace period for everyone, from now on.
-    func markEveryoneAbsent(in queue: QueueID) {
-        enqueue(
-            StandingCommand(queue) { decision throws(ServiceError) in
-                try decision.run { state, now, log throws(QueueRefusal) in state.disconnectEveryone(at: now, &log) }
-                try decision.markPresent(decision.presence.tickets)
-            })
-    }
+    func markEveryoneAbsent(in queue: QueueID) { changePresence(of: queue) { $0.isEveryoneAbsent = true } }
 
     /// Releases nobody any more, and returns once what was asked before is committed or refused. What is asked from then
     /// on is refused. The others are told.
     public func stop() async {
         life = .ending
         takeArrivals()
-        // A beat that is under way would take the lease again.
-        while isCommitting || beatsUnderWay > 0 || !givesWay.isEmpty { await Task.yield() }
+        // A heartbeat that is under way would take the lease again.
+        while isCommitting || beatsUnderWay > 0 || backlog.commandCount > 0 {
+            await withCheckedContinuation { idleWaiters.append($0) }
+        }
         life = .ended
         if outage == nil { try? await store.endLease(instance) }
         bus.stop()
+    }
+
+    /// Something that `stop` waits for has ended.
+    func resumeIdleWaiters() {
+        let waiters = idleWaiters
+        idleWaiters = []
+        for waiter in waiters { waiter.resume() }
     }
 
     // MARK: Observers
@@ -172,7 +179,8 @@ public actor QueueService {
     func rename(_ old: QueueRecord, to new: QueueRecord) {
         hosted[new.id]?.record = new
         guard old.slug != new.slug else { return }
-        slugs[old.slug] = nil
+        // Another queue may have taken the slug, and be known here already.
+        if slugs[old.slug] == old.id { slugs[old.slug] = nil }
         slugs[new.slug] = new.id
     }
 
@@ -186,6 +194,7 @@ public actor QueueService {
         let isNew = outage == nil
         outage = (since, error)
         guard isNew else { return }
+        for command in backlog.takeCommands() { command.fail(error) }
         for observer in observers { observer.stalenessChanged(since) }
         scheduleBeat()
     }
@@ -195,24 +204,13 @@ public actor QueueService {
         guard outage != nil else { return }
         outage = nil
         log.notice("the store is back")
-        if !pending.isEmpty { beginCommitting() }
+        beginCommitting()
+        scheduleWake()
         for observer in observers { observer.stalenessChanged(nil) }
         if !doubtful.isEmpty { Task { await settleDoubts() } }
     }
 
-    // MARK: Time
-
-    /// Does `body` on the service's executor, soon. A task without that would wait for a shared thread first.
-    nonisolated func later(_ body: @escaping @Sendable (isolated QueueService) async -> Void) {
-        _ = Task<Void, Never>(executorPreference: executor.tasks) { await body(self) }
-    }
-
-    /// The same soon after `moment`, where the service has not ended by then.
-    func wake(at moment: Timestamp, _ body: @escaping @Sendable (isolated QueueService) async -> Void) {
-        clock.wake(at: moment) { [weak self] in
-            self?.later { service in if service.life == .serving { await body(service) } }
-        }
-    }
+    // MARK: Heartbeats
 
     /// Plans the next beat, in place of one that was planned before: soon, where the store is away.
     private func scheduleBeat() {
@@ -228,72 +226,7 @@ public actor QueueService {
         scheduleBeat()
     }
 
-    /// Asks the clock to wake the service when time will next change something. During an outage the beat asks the store.
-    func scheduleWake() { scheduleWake(for: hosted.keys) }
-
-    /// The same where nothing has changed for others than these.
-    func scheduleWake(for ids: some Sequence<QueueID>) {
-        guard outage == nil else { return }
-        let now = clock.now()
-        guard let moment = ids.compactMap({ nextWake(of: $0, after: now) }).min(), nextWake.map({ moment < $0 || $0 < now }) ?? true
-        else { return }
-        nextWake = moment
-        wake(at: moment) { await $0.wake(moment) }
-    }
-
-    private func wake(_ moment: Timestamp) async {
-        if nextWake == moment { nextWake = nil }
-        guard outage == nil else { return }
-        for id in hosted.keys.filter({ due($0) != nil }) { await tick(id) }
-        scheduleWake()
-    }
-
-    /// Lets what is due happen.
-    private func tick(_ id: QueueID) async {
-        if peers.turn(of: instance, for: id) > 0 {
-            // The one whose turn it was has perhaps done it, and the word of it was lost.
-            hosted[id]?.isTicking = true
-            await catchUp(id)
-            hosted[id]?.isTicking = false
-        }
-        guard let due = due(id) else { return }
-        hosted[id]?.isTicking = true
-        hosted[id]?.due = due
-        enqueue(StandingCommand(id) { _ in })
-    }
-
-    /// Since when something is due; nil: nothing is.
-    private func due(_ id: QueueID) -> Timestamp? {
-        let now = clock.now()
-        return nextWake(of: id, after: now).flatMap { $0 <= now ? $0 : nil }
-    }
-
-    /// Nil while it is being seen to: a store that takes its time is not asked for the same again and again.
-    private func nextWake(of id: QueueID, after now: Timestamp) -> Timestamp? {
-        guard let queue = hosted[id], !queue.isTicking, !queue.isCommitting else { return nil }
-        return queue.nextWake(after: now, turn: peers.turn(of: instance, for: id))
-    }
-
     nonisolated func publish(_ messages: [BusMessage]) { bus.publish(messages, from: instance) }
-}
-
-extension HostedQueue {
-    /// When time will next change something.
-    ///
-    /// - Parameter turn: how many instances come before this one in seeing to it. What was polled here is its own affair.
-    func nextWake(after now: Timestamp, turn: @autoclosure () -> Int) -> Timestamp? {
-        guard snapshot != nil else { return nil }
-        return [nextTick(after: now, turn), presence.nextLapse].compactMap { $0 }.min()
-    }
-
-    private func nextTick(after now: Timestamp, _ turn: () -> Int) -> Timestamp? {
-        guard let due = state.nextWake(after: now) else { return nil }
-        let turn = turn()
-        guard turn > 0 else { return due }
-        // Counted from the last thing that happened: seen from now, a release that is long due is always about to be.
-        let firsts = state.nextWake(after: state.lastEventAt) ?? due
-        return firsts + Timestamp.Span(microseconds: Int64(turn) * QueueService.turnDelay.microseconds)
-    }
 }
 
 extension QueueEvent.Change {

@@ -7,6 +7,8 @@ public struct QueueMeasurements: Sendable {
     private let cacheReads: [CacheLevel: Counter]
     /// From the moment that somebody could be let in by the pace until that was committed, where time brought it.
     public let releaseLagSeconds: Metrics.Timer
+    /// Ticks of a queue that was due in which nothing happened: each is a fault of the program.
+    public let idleTicks: Counter
 
     public init(registry: PrometheusRegistry = PrometheusRegistry()) {
         commands = registry.counters("stanchion_commands_total", "What was asked of queues, by what became of it.", "outcome")
@@ -14,6 +16,7 @@ public struct QueueMeasurements: Sendable {
         cacheReads = registry.counters("stanchion_cache_reads_total", "Pages of logs and mean waits, by where they were found.", "level")
         releaseLagSeconds = registry.timer(
             "stanchion_release_lag_seconds", "From the moment that a release was due until it was committed.")
+        idleTicks = registry.counter("stanchion_idle_ticks_total", "Times that a queue was due and nothing happened in it.")
     }
 
     public func became(_ outcome: CommandOutcome) { commands[outcome]!.increment() }

@@ -15,13 +15,22 @@ final class ManualClock: ServiceClock {
     private struct State {
         var now = Timestamp(seconds: 1_700_000_000)
         var wakes: [(Timestamp, @Sendable () -> Void)] = []
+        var wakesAsked = 0
     }
     private let state = Lock(State())
 
     func now() -> Timestamp { state.withLock { $0.now } }
     func calibrate(_ store: Timestamp, roundTrip: Timestamp.Span) {}
     func observe(_ moment: Timestamp) { state.withLock { $0.now = max($0.now, moment) } }
-    func wake(at moment: Timestamp, _ body: @escaping @Sendable () -> Void) { state.withLock { $0.wakes.append((moment, body)) } }
+    func wake(at moment: Timestamp, _ body: @escaping @Sendable () -> Void) {
+        state.withLock { state in
+            state.wakes.append((moment, body))
+            state.wakesAsked += 1
+        }
+    }
+
+    /// How often somebody asked to be woken.
+    var wakesAsked: Int { state.withLock { $0.wakesAsked } }
 
     func advance(_ span: Timestamp.Span) {
         let due = state.withLock { state in

@@ -353,6 +353,6 @@ extension QueueService {
 }
 
 extension QueueService {
-    fileprivate func leave(queueToAnother queue: QueueID) { givesWay.insert(queue) }
-    fileprivate var pendingCount: Int { pending.count }
+    fileprivate func leave(queueToAnother queue: QueueID) { backlog.block(queue) }
+    fileprivate var pendingCount: Int { backlog.commandCount }
 }

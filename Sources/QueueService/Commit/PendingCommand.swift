@@ -1,15 +1,15 @@
-/// A command that waits for its commit.
+/// A command in the backlog, until it is committed.
 protocol PendingCommand: AnyObject, Sendable {
     var queue: QueueID { get }
     /// Decides, or says why not; may be called again after a lost race.
     func decide(_ decision: inout Decision) throws(ServiceError)
     /// Committed; the queue as it is now.
     func succeed(_ snapshot: QueueSnapshot?)
-    /// Will not be. False: it wants to be tried again.
-    func fail(_ error: ServiceError) -> Bool
+    /// Refused, or given up.
+    func fail(_ error: ServiceError)
 }
 
-/// A command that somebody waits for.
+/// A command whose caller waits for the answer.
 final class AwaitedCommand<R: Sendable>: PendingCommand, @unchecked Sendable {
     typealias Committed = (result: R, snapshot: QueueSnapshot?)
     typealias Continuation = CheckedContinuation<Result<Committed, ServiceError>, Never>
@@ -28,23 +28,5 @@ final class AwaitedCommand<R: Sendable>: PendingCommand, @unchecked Sendable {
 
     func decide(_ decision: inout Decision) throws(ServiceError) { result = try body(&decision) }
     func succeed(_ snapshot: QueueSnapshot?) { continuation.resume(returning: .success((result!, snapshot))) }
-    func fail(_ error: ServiceError) -> Bool {
-        continuation.resume(returning: .failure(error))
-        return true
-    }
-}
-
-/// A command that nobody waits for and that must not be lost: who is in sight.
-final class StandingCommand: PendingCommand {
-    let queue: QueueID
-    private let body: @Sendable (inout Decision) throws(ServiceError) -> Void
-
-    init(_ queue: QueueID, _ body: @escaping @Sendable (inout Decision) throws(ServiceError) -> Void) {
-        self.queue = queue
-        self.body = body
-    }
-
-    func decide(_ decision: inout Decision) throws(ServiceError) { try body(&decision) }
-    func succeed(_ snapshot: QueueSnapshot?) {}
-    func fail(_ error: ServiceError) -> Bool { !error.isOfTheStore }
+    func fail(_ error: ServiceError) { continuation.resume(returning: .failure(error)) }
 }

@@ -1,0 +1,104 @@
+import QueueEngine
+import Testing
+import TestSupport
+
+@testable import QueueService
+
+@Suite struct BacklogTests {
+    private final class Command: PendingCommand {
+        let queue: QueueID
+        let number: Int
+        init(_ queue: QueueID, _ number: Int) { (self.queue, self.number) = (queue, number) }
+        func decide(_ decision: inout Decision) throws(ServiceError) {}
+        func succeed(_ snapshot: QueueSnapshot?) {}
+        func fail(_ error: ServiceError) {}
+    }
+
+    private func id(_ number: Int) -> QueueID { QueueID(high: 0, low: UInt64(number)) }
+    private func numbers(_ part: Backlog.Part) -> [Int] { part.commands.map { ($0 as! Command).number } }
+
+    @Test func batchNeverExceedsItsLimits() {
+        var backlog = Backlog()
+        for number in 0..<10_000 { backlog.add(Command(id(number % 7), number)) }
+        backlog.changePresence(of: id(0)) { $0.open((1...20_000).map { Ticket(lane: 0, number: UInt64($0)) }) }
+        var (commands, tickets) = (0, 0)
+        while backlog.hasWork {
+            let batch = backlog.take(Backlog.Limits())
+            let count = batch.reduce(0) { $0 + $1.commands.count }
+            #expect(count <= 2_000)
+            #expect(batch.reduce(0) { $0 + $1.presence.count } <= 5_000)
+            commands += count
+            tickets += batch.reduce(0) { $0 + $1.presence.count }
+        }
+        #expect(commands == 10_000 && tickets == 20_000 && backlog.commandCount == 0)
+    }
+
+    @Test func crowdInOneQueueDelaysNoOther() {
+        var backlog = Backlog()
+        for number in 0..<50_000 { backlog.add(Command(id(0), number)) }
+        _ = backlog.take(Backlog.Limits())
+        backlog.add(Command(id(1), 1))
+        let next = backlog.take(Backlog.Limits())
+        #expect(next.contains { $0.queue == id(1) })
+    }
+
+    @Test func commandsThatLostARaceKeepTheirPlace() {
+        var backlog = Backlog()
+        for number in 0..<10 { backlog.add(Command(id(0), number)) }
+        var limits = Backlog.Limits()
+        limits.commands = 4
+        let part = backlog.take(limits)[0]
+        #expect(numbers(part) == [0, 1, 2, 3])
+        backlog.add(Command(id(0), 10))
+        backlog.putBack(part)
+        limits.commands = 100
+        let again = backlog.take(limits)[0]
+        #expect(numbers(again) == Array(0...10))
+    }
+
+    @Test func blockedQueueWaitsAndLosesNothing() {
+        var backlog = Backlog()
+        backlog.add(Command(id(0), 0))
+        backlog.block(id(0))
+        backlog.add(Command(id(0), 1))
+        backlog.add(Command(id(1), 2))
+        let others = backlog.take(Backlog.Limits())
+        #expect(others.map(\.queue) == [id(1)])
+        #expect(!backlog.hasWork && backlog.commandCount == 2)
+        let wasBlocked = backlog.unblock(id(0))
+        #expect(wasBlocked)
+        let own = backlog.take(Backlog.Limits())[0]
+        #expect(numbers(own) == [0, 1])
+    }
+
+    /// 200,000 changes of 1,000 people hold a thousand entries, and decide to what the last ones say.
+    @Test func presenceIsMergedPerTicket() throws {
+        var random = SeededRandom(seed: TestSeed.value)
+        var state = QueueState(QueueConfiguration(releaseRatePerMinute: 0))
+        var log: [QueueEvent] = []
+        let now = Timestamp(seconds: 1_700_000_000)
+        state.configure(state.configuration, at: now, &log)
+        let tickets = try (0..<1_000).map { _ in try state.join(lane: 0, at: now, &log) }
+        let record = QueueRecord(
+            id: id(1), tenant: TenantID(high: 0, low: 1), epoch: 1, slug: "q", name: "", configuration: state.configuration, createdAt: now)
+        var hosted = HostedQueue(record: record, state: state)
+        for ticket in tickets { _ = hosted.presence.opened(ticket) }
+        var changes = PresenceChanges()
+        var holders = Dictionary(uniqueKeysWithValues: tickets.map { ($0, 1) })
+        for _ in 0..<200_000 {
+            let ticket = tickets.randomElement(using: &random)!
+            if holders[ticket]! > 0, random.chance(50) {
+                changes.close([ticket])
+                holders[ticket]! -= 1
+            } else {
+                changes.open([ticket])
+                holders[ticket]! += 1
+            }
+        }
+        #expect(changes.count <= tickets.count)
+        var decision = Decision(hosted, now: now)
+        while !changes.isEmpty { try changes.take(300).decide(&decision) }
+        for ticket in tickets { #expect(decision.state.isAbsent(ticket) == (holders[ticket] == 0)) }
+        #expect(decision.events.count <= 8)
+    }
+}
