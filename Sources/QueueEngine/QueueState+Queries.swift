@@ -16,6 +16,8 @@ extension QueueState {
     /// How many more may be admitted before the cap.
     public var room: Int { max(0, configuration.maxConcurrentUsers - admitted.count) }
     public var laneCount: Int { lanes.count }
+    /// Whether anybody waits or is admitted.
+    public var isOccupied: Bool { !admitted.isEmpty || waitingCount > 0 }
 
     /// Whether somebody could be released now, but for the pace.
     var canRelease: Bool {

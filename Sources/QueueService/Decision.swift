@@ -65,7 +65,7 @@ struct Decision {
     }
 
     var append: LogAppend {
-        var append = LogAppend(record: record, expected: base, status: state.status, counters: state.counters)
+        var append = LogAppend(record: record, expected: base, state: state)
         append.events = events
         append.receipts = receipts
         return append

@@ -15,6 +15,12 @@ struct HostedQueue {
     private var told: (admission: UInt64, at: Timestamp)?
     /// How far the store's log was at the last heartbeat.
     var storeHead: UInt64 = 0
+    /// When somebody asked for it last.
+    var visitedAt = Timestamp.distantPast
+    /// Readers of its events.
+    var followers = 0
+    /// It is looked at again whether it may rest.
+    var isRestPlanned = false
 
     // What is under way.
 
@@ -42,6 +48,8 @@ struct HostedQueue {
     var idleTicks: (count: Int, until: Timestamp)?
     /// Messages received during a commit.
     private(set) var deferredMessages: [BusMessage] = []
+    /// Something of the above is under way.
+    var isBusy: Bool { isCatchingUp || isCatchingUpAfterLoss || isCommitting || isTicking || !waiting.isEmpty }
     /// Callers that wait for a change of the above.
     var waiting: [CheckedContinuation<Void, Never>] = []
 

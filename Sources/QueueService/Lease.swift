@@ -46,14 +46,17 @@ public struct Beat: Sendable {
     public let heldSince: Timestamp
     /// The others, those among them whose leases have lapsed.
     public let peers: [Peer]
-    /// How far the log of each queue is.
-    public let heads: [Head]
+    /// Of the queues that were asked about, those whose log is elsewhere, and where.
+    public let changed: [Head]
+    /// Of the queues that were asked about, those that are not there any more.
+    public let gone: [QueueID]
 
-    public init(now: Timestamp, heldSince: Timestamp, peers: [Peer], heads: [Head]) {
+    public init(now: Timestamp, heldSince: Timestamp, peers: [Peer], changed: [Head], gone: [QueueID]) {
         self.now = now
         self.heldSince = heldSince
         self.peers = peers
-        self.heads = heads
+        self.changed = changed
+        self.gone = gone
     }
 }
 

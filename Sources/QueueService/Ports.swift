@@ -82,8 +82,14 @@ extension EventBus {
 public protocol QueueObserver: Sendable {
     func queueChanged(_ update: QueueUpdate)
     func queueRemoved(_ queue: QueueID)
+    /// The queue is at rest: nobody is in it, and it is not kept in memory until somebody asks for it.
+    func queueRested(_ queue: QueueID)
     /// The store has become unreachable, or reachable again: `since` when what is shown may be old; nil: live.
     func stalenessChanged(_ since: Timestamp?)
+}
+
+extension QueueObserver {
+    public func queueRested(_ queue: QueueID) {}
 }
 
 /// What a queue is like at one moment. Immutable, one for all loops.

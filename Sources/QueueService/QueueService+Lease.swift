@@ -20,49 +20,68 @@ extension QueueService {
 
     /// Says that this instance lives, and learns what the others have done.
     func beat() async {
-        let known = hosted.compactMapValues { $0.snapshot == nil ? nil : ($0.record.epoch, $0.state.position) }
-        let asked = clock.now()
-        do throws(StoreError) {
-            let beat = try await askForLease(isFirst: false)
-            endOutage()
-            await learn(beat, known)
-            if beat.heads.allSatisfy({ hosted[$0.queue] != nil }) { toldAt = asked }
-            if !isBurying { Task { await bury(lapsed(beat)) } }
-        } catch {
-            beginOutage(ServiceError(error))
-        }
-        scheduleWake()
+        if let heartbeat = await renewLease() { await learn(heartbeat) }
     }
 
-    func askForLease(isFirst: Bool) async throws(StoreError) -> Beat {
+    /// Says that this instance lives; nil where the store could not be told.
+    func renewLease() async -> Heartbeat? {
+        do throws(StoreError) {
+            let heartbeat = try await askForLease(isFirst: false)
+            endOutage()
+            if !isBurying { Task { await bury(lapsed(heartbeat.beat)) } }
+            return heartbeat
+        } catch {
+            if error.isOutage { beginOutage(ServiceError(error)) }
+            return nil
+        }
+    }
+
+    /// What the store answered, and what was known of each queue when it was asked: its log cannot have been behind that.
+    typealias Heartbeat = (beat: Beat, known: [QueueID: Beat.Head])
+
+    func askForLease(isFirst: Bool) async throws(StoreError) -> Heartbeat {
         beatsUnderWay += 1
         defer {
             beatsUnderWay -= 1
             resumeIdleWaiters()
         }
+        let known = hosted.compactMap { id, queue in
+            queue.snapshot == nil ? nil : Beat.Head(queue: id, epoch: queue.record.epoch, position: queue.state.position)
+        }
         let asked = clock.now()
-        let beat = try await store.beat(instance, lease: lease.duration, capacity: capacity?(), isFirst: isFirst)
+        let beat = try await store.beat(instance, lease: lease.duration, capacity: capacity?(), isFirst: isFirst, known: known)
         clock.calibrate(beat.now, roundTrip: clock.now() - asked)
         let live = beat.peers.filter { $0.expiresAt > beat.now }
+        let before = peers.live
         peers = Peers(live: live.map(\.id), capacities: live.compactMap(\.capacity))
-        return beat
+        if peers.live != before { scheduleWake() }
+        return (beat, Dictionary(uniqueKeysWithValues: known.map { ($0.queue, $0) }))
     }
 
-    /// - Parameter known: how far the logs were here before the store was asked: it cannot have been behind that.
-    private func learn(_ beat: Beat, _ known: [QueueID: (epoch: UInt64, position: LogPosition)]) async {
-        for head in beat.heads {
-            guard let queue = hosted[head.queue] else {
-                await adopt(head.queue)
-                continue
-            }
+    /// The same as `learn`, where that is not under way: what is left out now the next heartbeat tells again.
+    func learnOnce(_ heartbeat: Heartbeat) async {
+        guard !isLearning else { return }
+        isLearning = true
+        defer { isLearning = false }
+        await learn(heartbeat)
+    }
+
+    /// Comes to know what the others have committed, as far as no message told it.
+    private func learn(_ heartbeat: Heartbeat) async {
+        let (beat, known) = heartbeat
+        for head in beat.changed {
             hosted[head.queue]?.storeHead = head.position.seq
-            if let known = known[head.queue], known.epoch != head.epoch || !head.position.mayFollow(known.position) {
-                await rebuild(head.queue, insteadOf: known.epoch)
-            } else if head.position.seq > queue.state.head {
+            if let own = known[head.queue], own.epoch != head.epoch || !head.position.mayFollow(own.position) {
+                await rebuild(head.queue, insteadOf: own.epoch)
+            } else if let queue = hosted[head.queue], head.position.seq > queue.state.head {
                 await catchUp(head.queue)
+                scheduleWake(for: CollectionOfOne(head.queue))
             }
         }
-        for gone in Set(known.keys).subtracting(beat.heads.map(\.queue)) { unhost(gone) }
+        for id in beat.gone { unhost(id) }
+        do throws(StoreError) { try await wakeQueues() } catch {
+            log.warning("queues that wake could not be read", metadata: ["error": "\(error)"])
+        }
     }
 
     /// How many events the queues' replicas are behind the store, as of the last beat; those that are not left out.
@@ -87,7 +106,7 @@ extension QueueService {
         defer { isBurying = false }
         for peer in lapsed {
             do {
-                for queue in hosted.keys { try await bury(peer, queue) }
+                for (id, queue) in hosted where queue.state.waitingCount > 0 { try await bury(peer, id) }
                 try await store.removeLease(peer.id)
                 log.notice("an instance has gone; whoever it held is marked absent", metadata: ["instance": "\(peer.id)"])
             } catch {

@@ -11,14 +11,6 @@ extension QueueService {
         return snapshot
     }
 
-    public func queue(slug: String) -> QueueID? { slugs[slug] }
-
-    /// A tenant's queues by id, which is by age.
-    public func queues(of tenant: TenantID, after: QueueID?, limit: Int) -> [QueueSnapshot] {
-        let all = hosted.values.compactMap(\.snapshot).filter { $0.record.tenant == tenant }.sorted { $0.record.id < $1.record.id }
-        return Array(all.drop { queue in after.map { queue.record.id <= $0 } ?? false }.prefix(limit))
-    }
-
     /// Makes a queue. It is open at once, unless it opens later.
     ///
     /// - Parameter describe: sets what is to differ from a queue without a name and with an address that was drawn.
@@ -44,7 +36,7 @@ extension QueueService {
             }
         } catch {
             hosted[id] = nil
-            slugs[record.slug] = nil
+            if slugs[record.slug] == id { slugs[record.slug] = nil }
             guard error == .alreadyDone else { throw error }
             return try await create(tenant: tenant, once: once, describe)
         }

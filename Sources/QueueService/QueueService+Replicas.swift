@@ -13,77 +13,17 @@ extension QueueService {
     }
 
     private func receive(_ message: BusMessage) async {
-        guard let queue = hosted[message.queue] else { return await adopt(message.queue) }
+        guard let queue = hosted[message.queue] else { return await wake(for: message) }
         guard queue.snapshot != nil, queue.record.epoch == message.epoch else { return }
         guard message.head > queue.state.head else { return }
         guard !queue.isCommitting else { return hosted[message.queue]!.deferUntilCommitted(message) }
         if let new = message.events(after: queue.state.position) { apply(new, to: message.queue) } else { await catchUp(message.queue) }
     }
 
-    /// A queue that another instance has made.
-    func adopt(_ queue: QueueID) async {
-        // What could not be read the next beat reads.
-        try? await load(queue)
-    }
-
-    /// Whether there is a queue `queue`: one that another instance has made so lately that nobody has told of it here yet is
-    /// looked for in the store, and known from here on. Of any older id a beat has told, or there is no such queue.
-    ///
-    /// - Throws: `unavailable` or `storeFull` where it cannot be found out now.
-    public func knows(_ queue: QueueID) async throws(ServiceError) -> Bool {
-        if hosted[queue] != nil { return true }
-        guard queue.madeAt > toldAt - QueueService.slowestNews else { return false }
-        if let outage { throw outage.error }
-        guard meetings[queue] != nil || meetings.count < QueueService.meetingsLimit else { throw .unavailable(retryAfterSeconds: 1) }
-        try await meet(queue)
-        return hosted[queue] != nil
-    }
-
-    /// Looks for a queue in the store, for whom there is reason to. Of any number who ask at once one
-    /// looks for all: a crowd may be faster than word of its queue.
-    func meet(_ queue: QueueID) async throws(ServiceError) {
-        let meeting = meetings[queue] ?? beginMeeting(queue)
-        try await meeting.value.get()
-    }
-
-    private func beginMeeting(_ queue: QueueID) -> Meeting {
-        let meeting = Operation.apart {
-            Task {
-                defer { meetings[queue] = nil }
-                do throws(StoreError) { return Result<Void, ServiceError>.success(try await load(queue)) } catch {
-                    return .failure(ServiceError(error))
-                }
-            }
-        }
-        meetings[queue] = meeting
-        return meeting
-    }
-
-    func load(_ queue: QueueID) async throws(StoreError) {
-        do throws(StoreError) {
-            if let stored = try await store.loadQueue(queue), hosted[queue] == nil { try await host(stored) }
-        } catch {
-            log.warning("a queue could not be read", metadata: ["queue": "\(queue)", "error": "\(error)"])
-            throw error
-        }
-    }
-
-    func host(_ stored: StoredQueue) async throws(StoreError) {
-        let announcements = try await store.announcements(of: stored.record.id, at: clock.now(), limit: 20)
-        guard hosted[stored.record.id] == nil else { return }
-        hosted[stored.record.id] = HostedQueue(record: stored.record, state: QueueState(stored.image), announcements: announcements)
-        slugs[stored.record.slug] = stored.record.id
-        notify(stored.record.id, events: [])
-    }
-
-    /// The queue has been deleted.
-    func unhost(_ id: QueueID) {
-        guard let queue = hosted.removeValue(forKey: id) else { return }
-        for one in queue.waiting { one.resume() }
-        for command in backlog.remove(id) { command.fail(.noSuchQueue) }
-        wakes.plan(id, at: nil)
-        if slugs[queue.record.slug] == id { slugs[queue.record.slug] = nil }
-        notifyRemoved(id)
+    /// Somebody has joined a queue that is at rest here. What cannot be read now the next heartbeat finds.
+    private func wake(for message: BusMessage) async {
+        guard message.events.contains(where: { if case .joined = $0.change { true } else { false } }) else { return }
+        try? await load(message.queue)
     }
 
     /// The log here is not the one of the store: it was restored from an older copy. It gets a new epoch, so that whoever

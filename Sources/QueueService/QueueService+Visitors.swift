@@ -123,7 +123,7 @@ extension QueueService {
 
     /// A queue with a ticket in it that somebody was given, perhaps at another instance, and just now.
     public func queue(_ id: QueueID, knowing ticket: Ticket, of session: SessionID) async throws(ServiceError) -> QueueSnapshot {
-        if hosted[id] == nil { try await meet(id) }
+        try await visit(id, isSigned: true)
         if try !isGivenOut(ticket, in: id) { await catchUp(id) }
         if try queue(id).record.isRestored {
             let known = try await self.session(session)

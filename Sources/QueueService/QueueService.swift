@@ -1,3 +1,4 @@
+import DequeModule
 import Locks
 public import Logging
 public import QueueEngine
@@ -30,11 +31,16 @@ public actor QueueService {
     /// Beats that are in the store's hands.
     var beatsUnderWay = 0
     var isBurying = false
-    typealias Meeting = Task<Result<Void, ServiceError>, Never>
-    /// Ids that are being looked for in the store, each by one for all who ask for it.
-    var meetings: [QueueID: Meeting] = [:]
-    /// When the store was last asked for all queues that there are, and they came to be known here.
-    var toldAt: Timestamp
+    var isLearning = false
+    typealias LookUp = Task<Result<Void, ServiceError>, Never>
+    /// Ids that are being looked for in the store; callers that ask for the same one share one look-up.
+    var lookUps: [QueueID: LookUp] = [:]
+    /// Up to which moment queues that wake are known here; nil: none are.
+    var wakeSearchedThrough: Timestamp?
+    /// Queues that will be at rest unless somebody visits them, and since when.
+    var resting = Deque<(id: QueueID, since: Timestamp)>()
+    /// How long a queue in which nobody is stays in memory after its last visit.
+    let restAfter: Timestamp.Span
     /// How long entries of logs are kept; nil: for ever.
     let logAge: Timestamp.Span?
     var memory: MemoryCache
@@ -71,9 +77,13 @@ public actor QueueService {
     static let pendingLimit = 100_000
     /// What one commit may hold.
     static let batchLimits = Backlog.Limits()
-    /// Ids that are looked for at once: what strangers make up must not become the store's load.
-    static let meetingsLimit = 16
-    /// How much later than its id was drawn a queue may come to be in the store, clocks that differ among it.
+    /// Ids that are looked for in the store at once.
+    static let lookUpLimit = 64
+    /// Bytes of a slug.
+    static let longestSlug = 64
+    /// Queues that wake, read at once.
+    static let wakePage = 1_000
+    /// How much later than its own moment a change of a queue may be committed, clocks that differ among it.
     static let slowestNews = Timestamp.Span.seconds(60)
     /// How long a queue is left to the instance that it is reserved for, where nothing is heard of that one.
     static let reservationBackoff = Timestamp.Span.milliseconds(20)
@@ -83,17 +93,20 @@ public actor QueueService {
     /// - Parameters:
     ///   - shared: what instances keep for each other beside the store.
     ///   - logAge: how long entries of logs are kept; nil: for ever.
+    ///   - restAfter: how long a queue in which nobody is stays in memory after its last visit.
     ///   - cacheCapacity: entries of logs that are kept in memory for those who read them.
     public init(
         instance: InstanceID? = nil, executor: any ServiceExecutor, store: any QueueStore, bus: any EventBus, clock: any ServiceClock,
         random: any RandomSource, lease: LeaseSettings = LeaseSettings(), shared: (any SharedCache)? = nil,
-        logAge: Timestamp.Span? = nil, cacheCapacity: Int = 100_000, measurements: QueueMeasurements = QueueMeasurements(),
+        logAge: Timestamp.Span? = nil, restAfter: Timestamp.Span = .seconds(120), cacheCapacity: Int = 100_000,
+        measurements: QueueMeasurements = QueueMeasurements(),
         slow: SlowOperations? = nil, log: Logger
     ) {
         self.instance = instance ?? random.identifier(at: clock.now())
         self.lease = lease
         self.shared = shared
         self.logAge = logAge
+        self.restAfter = restAfter
         memory = MemoryCache(capacity: cacheCapacity)
         self.measurements = measurements
         self.slow = slow
@@ -101,25 +114,26 @@ public actor QueueService {
         self.store = store
         self.bus = bus
         self.clock = clock
-        toldAt = clock.now()
         self.random = random
         self.log = log
     }
 
-    /// Takes a lease, rebuilds every replica from the store and begins to serve.
+    /// Takes a lease, rebuilds the replica of every queue in which somebody is, and begins to serve.
     ///
-    /// Where no other instance serves the store nobody is connected anywhere: everyone who waits is out of sight from
-    /// now on, with a whole grace period to come back in.
+    /// Where no other instance serves the store nobody is connected anywhere: everyone who waits is absent from now on,
+    /// with a whole grace period to come back in.
     public func start() async throws(StoreError) {
         _ = try await askForLease(isFirst: true)
+        let isAlone = peers.live.isEmpty
         bus.subscribe(instance) { [weak self] messages in
             self?.later { await $0.receive(messages) }
         }
-        for stored in try await store.loadQueues() { try await host(stored) }
-        if peers.live.isEmpty {
-            for queue in hosted.keys { markEveryoneAbsent(in: queue) }
-        }
+        // Reading may take longer than a lease.
         scheduleBeat()
+        try await wakeQueues()
+        if isAlone {
+            for (id, queue) in hosted where queue.state.waitingCount > 0 { markEveryoneAbsent(in: id) }
+        }
         scheduleWake()
         schedulePruning()
     }
@@ -184,10 +198,6 @@ public actor QueueService {
         slugs[new.slug] = new.id
     }
 
-    func notifyRemoved(_ queue: QueueID) {
-        for observer in observers { observer.queueRemoved(queue) }
-    }
-
     func beginOutage(_ error: ServiceError) {
         if outage == nil { log.error("the store cannot be written; nothing is released") }
         let since = outage?.since ?? clock.now()
@@ -222,7 +232,8 @@ public actor QueueService {
 
     private func beat(planned: Int) async {
         guard planned == plannedBeat else { return }
-        await beat()
+        // What it brings to know is read apart: the next heartbeat does not wait for it.
+        if let heartbeat = await renewLease() { Task { await learnOnce(heartbeat) } }
         scheduleBeat()
     }
 

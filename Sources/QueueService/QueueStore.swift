@@ -35,12 +35,20 @@ public struct LogAppend: Sendable {
     public var receipts: [Receipt] = []
     public var status: QueueStatus
     public var counters: QueueCounters
+    /// Whether anybody waits or is admitted after the events.
+    public let isOccupied: Bool
+    /// When time will next bring something, of a queue in which nobody is; nil: never.
+    public let wakeAt: Timestamp?
 
-    public init(record: QueueRecord, expected: LogPosition, status: QueueStatus, counters: QueueCounters) {
+    /// - Parameter state: the queue after the events.
+    public init(record: QueueRecord, expected: LogPosition, state: QueueState) {
         self.record = record
         self.expected = expected
-        self.status = status
-        self.counters = counters
+        status = state.status
+        counters = state.counters
+        isOccupied = state.isOccupied
+        // The store keeps the moment at which somebody came as long as anybody is there.
+        wakeAt = state.isOccupied ? state.lastEventAt : state.nextWake(after: state.lastEventAt)
     }
 }
 
@@ -66,10 +74,28 @@ public enum AppendOutcome: Sendable, Hashable {
 public struct StoredQueue: Sendable {
     public let record: QueueRecord
     public let image: QueueImage
-    public init(record: QueueRecord, image: QueueImage) {
+    /// Whether anybody waits or is admitted.
+    public let isOccupied: Bool
+    public init(record: QueueRecord, image: QueueImage, isOccupied: Bool) {
         self.record = record
         self.image = image
+        self.isOccupied = isOccupied
     }
+}
+
+/// A queue that must be served although nobody asks for it, and since when: somebody came, or time brings something.
+public struct WakePoint: Sendable, Hashable, Comparable {
+    public let at: Timestamp
+    public let queue: QueueID
+    public init(at: Timestamp, queue: QueueID) {
+        self.at = at
+        self.queue = queue
+    }
+
+    /// Before every other.
+    public static let first = WakePoint(at: .distantPast, queue: QueueID(high: 0, low: 0))
+
+    public static func < (a: WakePoint, b: WakePoint) -> Bool { (a.at, a.queue) < (b.at, b.queue) }
 }
 
 /// A part of a list, and what to ask for the next part with.
@@ -100,8 +126,15 @@ public protocol QueueStore: Sendable {
     /// Commits every append, as far as each queue's log is still where it is expected and the instance has a lease. One
     /// transaction for all. Who joins or connects is held by `instance` from then on.
     func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome]
-    /// Every queue that has not been deleted.
-    func loadQueues() async throws(StoreError) -> [StoredQueue]
+    /// Queues to serve although nobody asks for them, in order: those that come after `point` and not later than `end`.
+    ///
+    /// Somebody is in them, or time brings something; all others are at rest, and cost the caller nothing.
+    func wakingQueues(after point: WakePoint, through end: Timestamp, limit: Int) async throws(StoreError) -> [WakePoint]
+    /// A tenant's queues after `cursor`, by id, without the people in them and what has moved lately.
+    func queues(of tenant: TenantID, after cursor: QueueID?, limit: Int) async throws(StoreError) -> [StoredQueue]
+    /// The queue that has this slug, of whatever tenant.
+    func queue(slug: String) async throws(StoreError) -> QueueID?
+    /// The queue with its line; nil where there is none, or it was deleted.
     func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue?
     /// Entries after `seq`, in order, at most `limit`.
     func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry]
@@ -132,7 +165,10 @@ public protocol QueueStore: Sendable {
     /// - Parameters:
     ///   - capacity: what the others are told of this one.
     ///   - isFirst: of two instances that start at the same time one sees the other.
-    func beat(_ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool) async throws(StoreError) -> Beat
+    ///   - known: the queues that the instance serves, and how far it knows their logs.
+    func beat(
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, known: [Beat.Head]
+    ) async throws(StoreError) -> Beat
     /// Ends the instance's own lease. Whoever it still holds is for the others to mark.
     func endLease(_ instance: InstanceID) async throws(StoreError)
     /// Forgets an instance whose lease has lapsed. Nothing that it has under way is committed any more.

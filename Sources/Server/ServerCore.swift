@@ -75,7 +75,11 @@ final class ServerCore: Sendable {
     func makeRouter() -> Router {
         var router = Router(allowedOrigins: settings.allowedOrigins, measurements: measurements.http, slow: slow, log: log) {
             [service] queue throws(ServiceError) in
-            try await service.knows(queue)
+            do throws(ServiceError) { try await service.visit(queue) } catch {
+                guard error == .noSuchQueue else { throw error }
+                return false
+            }
+            return true
         }
         addVisitorRoutes(&router)
         addQueueRoutes(&router)
@@ -121,5 +125,6 @@ struct LoopObserver: QueueObserver {
 
     func queueChanged(_ update: QueueUpdate) { handle.loop.execute { handle.live.onLoop.apply(update) } }
     func queueRemoved(_ queue: QueueID) { handle.loop.execute { handle.live.onLoop.remove(queue) } }
+    func queueRested(_ queue: QueueID) { handle.loop.execute { handle.live.onLoop.rest(queue) } }
     func stalenessChanged(_ since: Timestamp?) { handle.loop.execute { handle.live.onLoop.becomeStale(since: since) } }
 }

@@ -46,8 +46,16 @@ public struct MeasuredStore: QueueStore {
         return outcomes
     }
 
-    public func loadQueues() async throws(StoreError) -> [StoredQueue] {
-        try await measure(.loadQueues) { () throws(StoreError) in try await store.loadQueues() }
+    public func wakingQueues(after point: WakePoint, through end: Timestamp, limit: Int) async throws(StoreError) -> [WakePoint] {
+        try await measure(.wakingQueues) { () throws(StoreError) in try await store.wakingQueues(after: point, through: end, limit: limit) }
+    }
+
+    public func queues(of tenant: TenantID, after cursor: QueueID?, limit: Int) async throws(StoreError) -> [StoredQueue] {
+        try await measure(.listQueues) { () throws(StoreError) in try await store.queues(of: tenant, after: cursor, limit: limit) }
+    }
+
+    public func queue(slug: String) async throws(StoreError) -> QueueID? {
+        try await measure(.findQueue) { () throws(StoreError) in try await store.queue(slug: slug) }
     }
 
     public func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? {
@@ -89,10 +97,10 @@ public struct MeasuredStore: QueueStore {
     // MARK: Instances
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         try await measure(.beat) { () throws(StoreError) in
-            try await store.beat(instance, lease: lease, capacity: capacity, isFirst: isFirst)
+            try await store.beat(instance, lease: lease, capacity: capacity, isFirst: isFirst, known: known)
         }
     }
 

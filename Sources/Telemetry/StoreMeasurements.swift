@@ -29,7 +29,12 @@ public struct StoreMeasurements: Sendable {
 /// What a store is asked for.
 public enum StoreOperation: String, CaseIterable, Sendable {
     case append
-    case loadQueues = "load_queues"
+    /// Those that must be served although nobody asks for them.
+    case wakingQueues = "waking_queues"
+    /// A page of a tenant's.
+    case listQueues = "list_queues"
+    /// One by its slug.
+    case findQueue = "find_queue"
     case loadQueue = "load_queue"
     case entries
     case logBounds = "log_bounds"

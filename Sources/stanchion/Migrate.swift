@@ -40,9 +40,17 @@ struct Migrate: AsyncParsableCommand {
 
     private func renewEpochs(_ store: any QueueStore) async throws {
         do {
-            for queue in try await store.loadQueues() {
-                // Even: there has been more than one history.
-                try await store.renewEpoch(of: queue.record.id, from: queue.record.epoch, to: UInt64.random(in: 1...UInt64.max) & ~1)
+            for tenant in try await store.tenants() {
+                var cursor: QueueID?
+                repeat {
+                    let page = try await store.queues(of: tenant.id, after: cursor, limit: 500)
+                    for queue in page {
+                        // Even: there has been more than one history.
+                        try await store.renewEpoch(
+                            of: queue.record.id, from: queue.record.epoch, to: UInt64.random(in: 1...UInt64.max) & ~1)
+                    }
+                    cursor = page.last?.record.id
+                } while cursor != nil
             }
         } catch {
             throw Failure.unavailable("the queues could not all be changed (\(error)): try again")

@@ -82,14 +82,18 @@ final class Instances: Sendable {
     }
 
     /// - Parameter lease: by the store's clock, which no test moves.
-    init(_ kind: StoreKind = .sqlite, count: Int, lease: Timestamp.Span = .seconds(60), logAge: Timestamp.Span? = nil) async throws {
+    init(
+        _ kind: StoreKind = .sqlite, count: Int, lease: Timestamp.Span = .seconds(60), logAge: Timestamp.Span? = nil,
+        restAfter: Timestamp.Span = .seconds(120)
+    ) async throws {
         group = try EventLoopGroup(count: count)
         home = try await TestStore(kind)
         var stores: [any QueueStore] = []
         for loop in group.loops { stores.append(try await kind == .sqlite && !stores.isEmpty ? stores[0] : home.open(on: loop)) }
         try await stores[0].insert(Tenant(id: tenant, name: "test"))
         services = zip(group.loops, stores).map { [clock, bus, registry] loop, store in
-            Instances.service(loop, store, bus, clock, lease, logAge, registry, seed: TestSeed.value &+ UInt64(loop.index))
+            Instances.service(
+                loop, store, bus, clock, lease, logAge, restAfter, registry, seed: TestSeed.value &+ UInt64(loop.index))
         }
         self.stores = stores
         for service in services { try await service.start() }
@@ -97,11 +101,13 @@ final class Instances: Sendable {
 
     private static func service(
         _ loop: EventLoop, _ store: any QueueStore, _ bus: LossyBus, _ clock: ManualClock, _ lease: Timestamp.Span,
-        _ logAge: Timestamp.Span? = nil, _ registry: PrometheusRegistry = PrometheusRegistry(), seed: UInt64
+        _ logAge: Timestamp.Span? = nil, _ restAfter: Timestamp.Span = .seconds(120), _ registry: PrometheusRegistry = PrometheusRegistry(),
+        seed: UInt64
     ) -> QueueService {
         QueueService(
             executor: LoopSerialExecutor(loop), store: store, bus: bus, clock: clock, random: SeededSource(seed: seed),
-            lease: LeaseSettings(duration: lease), logAge: logAge, measurements: QueueMeasurements(registry: registry),
+            lease: LeaseSettings(duration: lease), logAge: logAge, restAfter: restAfter,
+            measurements: QueueMeasurements(registry: registry),
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
@@ -133,7 +139,7 @@ final class Instances: Sendable {
     func makeQueue(_ configuration: QueueConfiguration) async throws -> QueueID {
         let id = try await services[0].create(tenant: tenant) { $0.configuration = configuration }.record.id
         for service in services {
-            guard await eventually({ (try? await service.queue(id)) != nil }) else { throw ServiceError.noSuchQueue }
+            try await service.visit(id)
         }
         return id
     }

@@ -297,7 +297,8 @@ import TestSupport
             try await service.join(queue, visitor: Visitor(), holder: .connection)
         }
         await service.closed(queue, [Ticket(lane: 0, number: 1)])
-        let other = try await instances.store.beat(InstanceID(high: 0, low: 1), lease: .seconds(60), capacity: nil, isFirst: true)
+        let other = try await instances.store.beat(
+            InstanceID(high: 0, low: 1), lease: .seconds(60), capacity: nil, isFirst: true, known: [])
         #expect(other.peers.map(\.id) == [service.instance])
         #expect(other.peers.allSatisfy { $0.expiresAt <= other.now })
     }

@@ -117,7 +117,7 @@ import TestSupport
         try await store.insert(Tenant(id: tenant, name: "t"))
         try await store.takeLease()
         let (slow, third) = (InstanceID(high: 2, low: 2), InstanceID(high: 3, low: 3))
-        for other in [slow, third] { _ = try await store.beat(other, lease: .seconds(3_600), capacity: nil, isFirst: true) }
+        for other in [slow, third] { _ = try await store.beat(other, lease: .seconds(3_600), capacity: nil, isFirst: true, known: []) }
         var queue = Written(tenant)
         func join() throws -> LogAppend { try queue.append { _ = try $0.join(lane: 0, at: $1, &$2) } }
         _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])

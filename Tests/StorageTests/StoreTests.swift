@@ -209,10 +209,14 @@ import TestSupport
         #expect(try await store.append([first], by: stranger) == [.lapsed])
         #expect(try await store.loadQueue(queue.record.id) == nil)
         #expect(try await store.append([first]) == [.committed])
-        let held = try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: true)
+        let known = Beat.Head(queue: queue.record.id, epoch: .max, position: queue.state.position)
+        let elsewhere = Beat.Head(queue: queue.record.id, epoch: .max, position: LogPosition(seq: 0, at: .distantPast))
+        let unknown = Beat.Head(queue: QueueID(high: 3, low: 3), epoch: 1, position: LogPosition(seq: 1, at: .distantPast))
+        let held = try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: true, known: [elsewhere, unknown])
         #expect(held.peers.map(\.id) == [store.writer])
         #expect(held.peers[0].capacity == nil)
-        #expect(held.heads == [Beat.Head(queue: queue.record.id, epoch: .max, position: queue.state.position)])
+        #expect(held.changed == [known])
+        #expect(held.gone == [unknown.queue])
         let joins = try queue.append { for _ in 0..<3 { _ = try $0.join(lane: 0, at: $1, &$2) } }
         #expect(try await store.append([joins], by: stranger) == [.committed])
         #expect(try await store.held(by: stranger, in: queue.record.id).map(\.number).sorted() == [1, 2, 3])
@@ -224,12 +228,14 @@ import TestSupport
         #expect(try await store.held(by: stranger, in: queue.record.id).map(\.number) == [1])
         #expect(try await store.held(by: store.writer, in: queue.record.id).map(\.number) == [2])
         // Held without a break, and then not.
-        #expect(try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false).heldSince == held.heldSince)
+        #expect(
+            try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false, known: [known]).heldSince == held.heldSince)
         try await store.removeLease(stranger)
         try await store.endLease(stranger)
         let last = queue.append { $0.announce(at: $1, &$2) }
         #expect(try await store.append([last], by: stranger) == [.lapsed])
-        #expect(try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false).heldSince > held.heldSince)
+        #expect(
+            try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false, known: [known]).heldSince > held.heldSince)
         #expect(try await store.append([last], by: stranger) == [.committed])
     }
 

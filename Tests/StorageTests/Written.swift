@@ -18,7 +18,7 @@ struct Written {
         let base = state.position
         var events: [QueueEvent] = []
         try command(&state, now, &events)
-        var append = LogAppend(record: record, expected: base, status: state.status, counters: state.counters)
+        var append = LogAppend(record: record, expected: base, state: state)
         for event in events {
             if case .joined = event.change {
                 sessions += 1
@@ -37,6 +37,6 @@ struct Written {
 extension QueueStore {
     /// Writes as an instance that has a lease.
     func append(_ batch: [LogAppend]) async throws(StoreError) -> [AppendOutcome] { try await append(batch, by: writer) }
-    func takeLease() async throws { _ = try await beat(writer, lease: .seconds(3_600), capacity: nil, isFirst: true) }
+    func takeLease() async throws { _ = try await beat(writer, lease: .seconds(3_600), capacity: nil, isFirst: true, known: []) }
     var writer: InstanceID { InstanceID(high: 1, low: 1) }
 }

@@ -69,9 +69,7 @@ extension QueueService {
 
     /// The mean wait of the last thousand who were admitted, in seconds; nil where nobody was. At most a second old.
     public func averageWait(of id: QueueID) async throws(ServiceError) -> Double? {
-        guard let epoch = hosted[id]?.record.epoch, let admission = hosted[id]?.admissionToTell(at: clock.now()) else {
-            throw .noSuchQueue
-        }
+        guard let epoch = hosted[id]?.record.epoch, let admission = hosted[id]?.admissionToTell(at: clock.now()) else { return nil }
         let key = CacheKey(queue: id, epoch: epoch, subject: .averageWait(admission))
         let value = try await asking { () throws(StoreError) in
             try await cached(key) { () throws(StoreError) in .averageWait(try await store.averageWait(of: id, last: 1_000)) }

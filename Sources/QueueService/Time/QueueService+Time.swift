@@ -25,7 +25,10 @@ extension QueueService {
     func scheduleWake(for ids: some Sequence<QueueID>) {
         guard outage == nil else { return }
         let now = clock.now()
-        for id in ids { wakes.plan(id, at: nextWake(of: id, after: now)) }
+        for id in ids {
+            wakes.plan(id, at: nextWake(of: id, after: now))
+            considerRest(id)
+        }
         armWake(now)
     }
 

@@ -62,7 +62,7 @@ extension ServerCore {
         let key = try await keys.authenticate(request, atLeast: .integrator)
         let limit = try request.integer("limit", in: 1...200, default: 50)
         let cursor = request.query["cursor"].flatMap { QueueID($0) }
-        let queues = await service.queues(of: key.tenant, after: cursor, limit: limit + 1)
+        let queues = try await service.queues(of: key.tenant, after: cursor, limit: limit + 1)
         var page: [(QueueSnapshot, Double?)] = []
         for queue in queues.prefix(limit) { page.append((queue, try await service.averageWait(of: queue.record.id))) }
         return .json { bytes in

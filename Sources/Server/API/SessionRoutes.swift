@@ -37,9 +37,7 @@ extension ServerCore {
         }
         var queue: QueueID?
         if let text = request.query["queue"] {
-            guard let id = if let id = QueueID(text) { id } else { await service.queue(slug: text) } else { throw Problem.noSuchQueue }
-            queue = id
-            _ = try await service.queue(id, tenant: key.tenant)
+            queue = try await service.resolve(text, tenant: key.tenant)
         }
         let page = try await service.sessions(
             tenant: key.tenant, queue: queue, status: status, after: request.query["cursor"], limit: limit)
@@ -56,7 +54,7 @@ extension ServerCore {
         guard let name = request.query["queue"] else {
             throw Problem(.badRequest, "missing_parameter", "queue says whose events", field: "queue")
         }
-        guard let id = if let id = QueueID(name) { id } else { await service.queue(slug: name) } else { throw Problem.noSuchQueue }
+        let id = try await service.resolve(name, tenant: key.tenant)
         let snapshot = try await service.queue(id, tenant: key.tenant)
         var seq = snapshot.state.head
         if let text = request.fields[.lastEventID] ?? request.query["after"] {
@@ -83,7 +81,8 @@ extension ServerCore {
         }
         var response = Response(.ok, type: "text/event-stream")
         response.fields[.cacheControl] = "no-store"
-        response.follower = EventReader(service: service, queue: id, tenant: key.tenant, epoch: epoch ?? snapshot.record.epoch, seq: seq)
+        response.follower = EventReader(
+            service: service, pin: await service.follow(id), queue: id, tenant: key.tenant, epoch: epoch ?? snapshot.record.epoch, seq: seq)
         return response
     }
 }

@@ -36,9 +36,7 @@ extension ServerCore {
 
     /// By id or slug.
     private func queue(named text: String) async throws -> QueueID {
-        if let id = QueueID(text) { return id }
-        guard let id = await service.queue(slug: text) else { throw Problem.noSuchQueue }
-        return id
+        try await service.resolve(text)
     }
 
     private func join(_ request: Request, _ name: String) async throws -> Response {

@@ -5,6 +5,8 @@ import QueueService
 /// A reader's place in one queue's log.
 struct EventReader: Sendable {
     let service: QueueService
+    /// Keeps the queue served while it is followed.
+    let pin: QueuePin
     let queue: QueueID
     let tenant: TenantID
     let epoch: UInt64

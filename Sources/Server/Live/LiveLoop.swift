@@ -126,6 +126,17 @@ final class LiveLoop {
 
     func remove(_ queue: QueueID) { queues.removeValue(forKey: queue)?.close() }
 
+    /// Nobody is in the queue. Connections that are still closing keep it a little longer.
+    func rest(_ queue: QueueID) {
+        queues[queue]?.isAtRest = true
+        dropIfUnused(queue)
+    }
+
+    /// Forgets a queue at rest that no connection needs any more.
+    func dropIfUnused(_ queue: QueueID) {
+        if let known = queues[queue], known.isAtRest, known.isUnused { queues[queue] = nil }
+    }
+
     func becomeStale(since: Timestamp?) {
         staleSince = since
         for queue in queues.values { queue.tell(CollectionOfOne(.staleness(since: since))) }

@@ -14,6 +14,10 @@ final class LiveQueue {
     private(set) var members: [LiveVisitor] = []
     private var goneCount = 0
     private var feeds: [EventFeed] = []
+    /// The service does not keep it in memory any more.
+    var isAtRest = false
+    /// No connection of this loop is in it or follows it.
+    var isUnused: Bool { feeds.isEmpty && members.count == goneCount }
     var sweeping = Sweeping()
     var telling = Telling()
 
@@ -37,11 +41,14 @@ final class LiveQueue {
     /// The visitor's connection is gone. The place in the list is given back by the next sweep, all at once.
     func remove(_ visitor: LiveVisitor) {
         goneCount += 1
-        scheduleSweep()
+        if isAtRest { live.dropIfUnused(snapshot.record.id) } else { scheduleSweep() }
     }
 
     func add(_ feed: EventFeed) { feeds.append(feed) }
-    func remove(_ feed: EventFeed) { feeds.removeAll { $0 === feed } }
+    func remove(_ feed: EventFeed) {
+        feeds.removeAll { $0 === feed }
+        if isAtRest { live.dropIfUnused(snapshot.record.id) }
+    }
 
     func find(_ ticket: Ticket) -> ArraySlice<LiveVisitor> {
         let start = firstIndex(notBefore: ticket)
@@ -82,6 +89,7 @@ final class LiveQueue {
         guard update.snapshot.record.epoch == snapshot.record.epoch else { return restart(update) }
         guard update.snapshot.state.head >= snapshot.state.head else { return }
         snapshot = update.snapshot
+        isAtRest = false
         if !update.announcements.isEmpty { announcements.prepend(update.announcements) }
         giveWay(update.movedAway)
         tell(update)
@@ -114,6 +122,7 @@ final class LiveQueue {
     /// The store was restored from an older copy. Everyone comes again and shows who they are; readers of events are told.
     private func restart(_ update: QueueUpdate) {
         snapshot = update.snapshot
+        isAtRest = false
         announcements = update.announcements.reversed()
         telling = Telling()
         for visitor in members {

@@ -80,15 +80,16 @@ extension LiveVisitor {
         isExact = try fields.choice("updates", UpdateMode.self) == .exact
         try fields.finish(known: "type, queue, user, displayName, metadata, updates")
         try enter()
-        guard live.queue(named: name) == nil, let id = QueueID(name) else { return try join(name, visitor) }
+        if live.queue(named: name) != nil { return try join(name, visitor) }
         let service = live.server.service
         let (bound, person) = (LoopBound(self, to: live.loop), visitor)
         Task(executorPreference: live.loop) {
-            // Another instance may have made it just now.
-            do throws(ServiceError) { _ = try await service.knows(id) } catch { return bound.onLoop.turnedAway(Problem(error)) }
+            // It is at rest, or another instance has made it just now.
+            let id: QueueID
+            do throws(ServiceError) { id = try await service.resolve(name) } catch { return bound.onLoop.turnedAway(Problem(error)) }
             let visitor = bound.onLoop
             guard visitor.phase == .entering else { return }
-            do throws(Problem) { try visitor.join(name, person) } catch { visitor.refuse(error, .noSuchQueue) }
+            do throws(Problem) { try visitor.join(id.description, person) } catch { visitor.refuse(error, .noSuchQueue) }
         }
     }
 

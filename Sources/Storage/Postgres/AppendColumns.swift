@@ -23,6 +23,8 @@ extension AppendStatement {
         private var unseenAt = PostgresColumn<Timestamp>()
         private var closed = PostgresColumn<Int64>()
         private var closedAt = PostgresColumn<Timestamp>()
+        private var isOccupied = PostgresColumn<Bool>()
+        private var wakeAt = PostgresColumn<Timestamp>()
 
         mutating func add(_ append: LogAppend, _ rows: AppendRows) {
             let record = append.record
@@ -46,6 +48,8 @@ extension AppendStatement {
             unseenAt.append(rows.unseen?.at)
             closed.append(rows.closed.map { Int64($0.seq) })
             closedAt.append(rows.closed?.at)
+            isOccupied.append(append.isOccupied)
+            wakeAt.append(append.wakeAt)
         }
 
         func give(to call: inout PostgresCall) {
@@ -53,6 +57,9 @@ extension AppendStatement {
                 .with(slug).with(name).with(description).with(redirectURL).with(configuration).with(createdAt).with(expectedAt)
                 .with(unseen).with(unseenAt).with(closed).with(closedAt)
         }
+
+        /// Behind all others, with numbers of their own.
+        func giveRest(to call: inout PostgresCall) { call = call.with(isOccupied).with(wakeAt) }
     }
 
     struct Log {

@@ -53,7 +53,9 @@ struct AppendStatement {
         moved.give(to: &call)
         announced.give(to: &call)
         receipts.give(to: &call)
-        return call.with(instance)
+        call = call.with(instance)
+        queues.giveRest(to: &call)
+        return call
     }
 
     /// Answers a row for each queue: id, whether its log is where it was expected, whether it was written, what stood against it,
@@ -68,9 +70,9 @@ struct AppendStatement {
         WITH asked AS MATERIALIZED (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::uuid[],
                 $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[],
-                $16::bigint[], $17::timestamptz[], $18::bigint[], $19::timestamptz[])
+                $16::bigint[], $17::timestamptz[], $18::bigint[], $19::timestamptz[], $68::boolean[], $69::timestamptz[])
             AS asked (id, expected, head, at, status, counters, tenant_id, epoch, slug, name, description, redirect_url,
-                configuration, created_at, expected_at, unseen_seq, unseen_at, closed_seq, closed_at)
+                configuration, created_at, expected_at, unseen_seq, unseen_at, closed_seq, closed_at, is_occupied, wake_at)
         ), leased AS MATERIALIZED (
             SELECT FROM instances WHERE id = $67::uuid AND expires_at > clock_timestamp() FOR KEY SHARE
         ), locked AS MATERIALIZED (
@@ -121,7 +123,8 @@ struct AppendStatement {
                 name = CASE WHEN g.configuration IS NULL THEN q.name ELSE g.name END,
                 description = CASE WHEN g.configuration IS NULL THEN q.description ELSE g.description END,
                 redirect_url = CASE WHEN g.configuration IS NULL THEN q.redirect_url ELSE g.redirect_url END,
-                configuration = coalesce(g.configuration::jsonb, q.configuration)
+                configuration = coalesce(g.configuration::jsonb, q.configuration),
+                wake_at = CASE WHEN q.is_occupied AND g.is_occupied THEN q.wake_at ELSE g.wake_at END, is_occupied = g.is_occupied
             FROM granted g WHERE q.id = g.id AND g.expected > 0
         ), reserved AS (
             UPDATE queues q SET reserved_by = $67::uuid, reserved_until = clock_timestamp() + interval '100 milliseconds'
@@ -130,9 +133,9 @@ struct AppendStatement {
                 AND EXISTS (SELECT FROM leased)
         ), made AS (
             INSERT INTO queues (id, tenant_id, epoch, slug, name, description, redirect_url, configuration, status, head,
-                last_event_at, counters, created_at)
+                last_event_at, counters, created_at, is_occupied, wake_at)
             SELECT id, tenant_id, epoch, slug, name, description, redirect_url, configuration::jsonb, status, head, at,
-                counters::jsonb, created_at
+                counters::jsonb, created_at, is_occupied, wake_at
             FROM granted WHERE expected = 0 AND head > 0
         ), logged AS (
             INSERT INTO log (queue_id, seq, tenant_id, at, type, ticket, data)

@@ -10,12 +10,13 @@ enum PostgresSchema {
         (7, "a queue is kept for who lost it often", seventh),
         (8, "trends", eighth),
         (9, "when nobody was in sight, and who was sent away", ninth),
+        (10, "queues at rest", tenth),
     ]
     static var newest: Int64 { migrations.last!.version }
 
     /// All that the migrations leave behind. Without one of these something is slow, or not refused that must be.
     static let indexes = [
-        "queues_pkey", "idx_queues_slug", "idx_queues_tenant_active", "user_sessions_pkey", "idx_user_sessions_id",
+        "idx_queues_wake_at", "queues_pkey", "idx_queues_slug", "idx_queues_tenant_active", "user_sessions_pkey", "idx_user_sessions_id",
         "idx_user_sessions_queue_status", "idx_user_sessions_user", "log_pkey", "announcements_pkey", "receipts_pkey", "consumers_pkey",
         "instances_pkey", "keys_pkey", "keys_hash_key", "tenants_pkey", "secrets_pkey", "schema_migrations_pkey",
         "system_hours_pkey", "marks_pkey",
@@ -166,5 +167,23 @@ enum PostgresSchema {
             LATERAL (SELECT s.status = 'waiting' AND q.closed_seq IS NOT NULL
                 AND coalesce(s.presence_seq, 0) < q.closed_seq AS is_sent_away) w
         """,
+    ]
+
+    /// `is_occupied` says that somebody waits or is admitted. `wake_at` is then since when, and else when time will next bring
+    /// something: by it an instance finds the queues that it must serve among all that are at rest. While a queue is
+    /// occupied neither changes, so a commit writes no index.
+    private static let tenth: [StaticString] = [
+        "ALTER TABLE queues ADD COLUMN is_occupied boolean NOT NULL DEFAULT false, ADD COLUMN wake_at timestamptz",
+        """
+        UPDATE queues SET is_occupied = EXISTS (SELECT FROM user_sessions s
+            WHERE s.queue_id = queues.id AND s.status IN ('waiting', 'admitted'))
+        """,
+        """
+        UPDATE queues SET wake_at = created_at
+            WHERE is_occupied OR configuration -> 'opensAt' IS NOT NULL OR configuration -> 'closesAt' IS NOT NULL
+        """,
+        "CREATE INDEX idx_queues_wake_at ON queues (wake_at, id) WHERE is_active AND wake_at IS NOT NULL",
+        "DROP INDEX idx_queues_tenant_active",
+        "CREATE INDEX idx_queues_tenant_active ON queues (tenant_id, id) WHERE is_active",
     ]
 }

@@ -6,7 +6,7 @@ extension PostgresStore {
     private static let startLock: Int64 = 0x5374_616E_6C65_6173  // "Stanleas"
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         // Under a lock two that start at once come one after the other, and the second sees the first.
         let lock = isFirst ? [PostgresCall("SELECT pg_advisory_xact_lock($1::bigint)").with(PostgresStore.startLock)] : []
@@ -23,20 +23,49 @@ extension PostgresStore {
         ).with(instance).with(lease.microseconds).with(capacity.map { Int64($0.room) }).with(
             capacity.map { Int64($0.arrivalsPerSecond) })
         let others = PostgresCall("SELECT id, expires_at, room, arrivals_per_second FROM instances WHERE id <> $1").with(instance)
-        let heads = PostgresCall("SELECT id, epoch, head, last_event_at FROM queues WHERE is_active")
+        let heads = PostgresStore.changes(since: known)
         let results: [PostgresResult]
         do { results = try await run(lock + [renewal, others, heads], seconds: settings.answerSeconds).get().suffix(3) } catch {
             throw StoreError(error)
         }
         guard let own = results[0].first else { throw .corrupt("a lease without a row") }
-        return Beat(
-            now: try own.get(1), heldSince: try own.get(0),
-            peers: try results[1].rows.map(PostgresStore.peer),
-            heads: try results[2].rows.map { row throws(StoreError) in
+        var changed: [Beat.Head] = []
+        var gone: [QueueID] = []
+        for row in results[2].rows {
+            guard try row.get(4) else {
+                gone.append(try row.get(0))
+                continue
+            }
+            changed.append(
                 Beat.Head(
                     queue: try row.get(0), epoch: UInt64(bitPattern: try row.get(1, as: Int64.self)),
-                    position: LogPosition(seq: UInt64(try row.get(2, as: Int64.self)), at: try row.get(3)))
-            })
+                    position: LogPosition(seq: UInt64(try row.get(2, as: Int64.self)), at: try row.get(3))))
+        }
+        return Beat(
+            now: try own.get(1), heldSince: try own.get(0), peers: try results[1].rows.map(PostgresStore.peer), changed: changed,
+            gone: gone)
+    }
+
+    /// Of these queues, those whose log is elsewhere, and those that are not there any more.
+    private static func changes(since known: [Beat.Head]) -> PostgresCall {
+        var id = PostgresColumn<QueueID>()
+        var epoch = PostgresColumn<Int64>()
+        var head = PostgresColumn<Int64>()
+        var at = PostgresColumn<Timestamp>()
+        for queue in known {
+            id.append(queue.queue)
+            epoch.append(Int64(bitPattern: queue.epoch))
+            head.append(Int64(queue.position.seq))
+            at.append(queue.position.at)
+        }
+        return PostgresCall(
+            """
+            SELECT k.id, q.epoch, q.head, q.last_event_at, q.id IS NOT NULL
+            FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[]) AS k (id, epoch, head, at)
+                LEFT JOIN queues q ON q.id = k.id AND q.is_active
+            WHERE q.id IS NULL OR (q.epoch, q.head, q.last_event_at) <> (k.epoch, k.head, k.at)
+            """
+        ).with(id).with(epoch).with(head).with(at)
     }
 
     private static func peer(_ row: PostgresRow) throws(StoreError) -> Beat.Peer {

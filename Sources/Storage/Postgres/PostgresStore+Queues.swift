@@ -2,12 +2,33 @@ public import QueueEngine
 public import QueueService
 
 extension PostgresStore {
-    public func loadQueues() async throws(StoreError) -> [StoredQueue] {
-        var queues: [StoredQueue] = []
-        for row in try await rows(PostgresCall("SELECT id FROM queues WHERE is_active ORDER BY id")) {
-            if let queue = try await loadQueue(try row.get(0)) { queues.append(queue) }
+    public func wakingQueues(after point: WakePoint, through end: Timestamp, limit: Int) async throws(StoreError) -> [WakePoint] {
+        try await rows(
+            PostgresCall(
+                """
+                SELECT wake_at, id FROM queues WHERE is_active AND wake_at IS NOT NULL AND wake_at <= $1
+                    AND (wake_at, id) > ($2::timestamptz, $3::uuid) ORDER BY wake_at, id LIMIT $4
+                """
+            ).with(end).with(point.at).with(point.queue).with(Int64(limit))
+        ).map { row throws(StoreError) in WakePoint(at: try row.get(0), queue: try row.get(1)) }
+    }
+
+    public func queues(of tenant: TenantID, after cursor: QueueID?, limit: Int) async throws(StoreError) -> [StoredQueue] {
+        try await rows(
+            PostgresCall(
+                """
+                SELECT id, tenant_id, epoch, slug, name, description, redirect_url, configuration::text, created_at,
+                    status, head, last_event_at, counters::text, unseen_at, is_occupied
+                FROM queues WHERE tenant_id = $1 AND id > $2 AND is_active ORDER BY id LIMIT $3
+                """
+            ).with(tenant).with(cursor ?? QueueID(high: 0, low: 0)).with(Int64(limit))
+        ).map(PostgresStore.queue)
+    }
+
+    public func queue(slug: String) async throws(StoreError) -> QueueID? {
+        try await row(PostgresCall("SELECT id FROM queues WHERE slug = $1 AND is_active").with(slug)).map { row throws(StoreError) in
+            try row.get(0)
         }
-        return queues
     }
 
     /// The row, the line and what has moved lately, all as of one head.
@@ -18,7 +39,7 @@ extension PostgresStore {
                 PostgresCall(
                     """
                     SELECT id, tenant_id, epoch, slug, name, description, redirect_url, configuration::text, created_at,
-                        status, head, last_event_at, counters::text, unseen_at
+                        status, head, last_event_at, counters::text, unseen_at, is_occupied
                     FROM queues WHERE id = $1 AND is_active
                     """
                 ).with(queue),
@@ -35,6 +56,17 @@ extension PostgresStore {
                 PostgresCall("COMMIT"),
             ], seconds: settings.statementSeconds + 3)
         guard let row = results[1].first else { return nil }
+        let queue = try PostgresStore.queue(row)
+        var image = queue.image
+        image.waiting.reserveCapacity(results[2].count)
+        for row in results[2].rows { image.waiting.append((try row.ticket(0), try row.optional(1))) }
+        for row in results[3].rows { image.admitted.append((try row.ticket(0), try row.get(1))) }
+        for row in results[4].rows { try PostgresStore.remember(row, &image) }
+        return StoredQueue(record: queue.record, image: image, isOccupied: queue.isOccupied)
+    }
+
+    /// The queue as its row alone tells it.
+    private static func queue(_ row: PostgresRow) throws(StoreError) -> StoredQueue {
         let record = try PostgresStore.record(row)
         guard let status = QueueStatus(rawValue: try row.get(9)), let counters = JSON.decode(QueueCounters.self, try row.get(12)) else {
             throw .corrupt("a queue's row")
@@ -43,11 +75,7 @@ extension PostgresStore {
             configuration: record.configuration, status: status, head: UInt64(try row.get(10, as: Int64.self)),
             lastEventAt: try row.get(11), counters: counters)
         image.unseenSince = try row.optional(13)
-        image.waiting.reserveCapacity(results[2].count)
-        for row in results[2].rows { image.waiting.append((try row.ticket(0), try row.optional(1))) }
-        for row in results[3].rows { image.admitted.append((try row.ticket(0), try row.get(1))) }
-        for row in results[4].rows { try PostgresStore.remember(row, &image) }
-        return StoredQueue(record: record, image: image)
+        return StoredQueue(record: record, image: image, isOccupied: try row.get(14))
     }
 
     /// The end of the log that is younger than a span. Its times never run backwards, so where that begins is found by

@@ -9,6 +9,7 @@ enum SQLiteSchema {
         migrator.registerMigration("3 readers by name") { try $0.execute(sql: third) }
         migrator.registerMigration("4 trends") { try $0.execute(sql: fourth) }
         migrator.registerMigration("5 when nobody was in sight, and who was sent away") { try $0.execute(sql: fifth) }
+        migrator.registerMigration("6 queues at rest") { try $0.execute(sql: sixth) }
         return migrator
     }
 
@@ -110,5 +111,19 @@ enum SQLiteSchema {
                 AS end_reason, s.created_at, s.admitted_at, s.expires_at,
             CASE WHEN s.status = 'waiting' AND coalesce(s.presence_seq, 0) < q.closed_seq THEN q.closed_at ELSE s.ended_at END AS ended_at
         FROM user_sessions s JOIN queues q ON q.id = s.queue_id;
+        """
+
+    /// `is_occupied` says that somebody waits or is admitted. `wake_at` is then since when, and else when time will next bring
+    /// something: by it an instance finds the queues that it must serve among all that are at rest.
+    private static let sixth = """
+        ALTER TABLE queues ADD COLUMN is_occupied INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE queues ADD COLUMN wake_at INTEGER;
+        UPDATE queues SET is_occupied = EXISTS (SELECT 1 FROM user_sessions s
+            WHERE s.queue_id = queues.id AND s.status IN ('waiting', 'admitted'));
+        UPDATE queues SET wake_at = created_at
+            WHERE is_occupied OR configuration LIKE '%"opensAt"%' OR configuration LIKE '%"closesAt"%';
+        CREATE INDEX idx_queues_wake_at ON queues (wake_at, id) WHERE is_active AND wake_at IS NOT NULL;
+        DROP INDEX idx_queues_tenant_active;
+        CREATE INDEX idx_queues_tenant_active ON queues (tenant_id, id) WHERE is_active;
         """
 }

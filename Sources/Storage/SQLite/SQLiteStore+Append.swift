@@ -69,25 +69,30 @@ private struct SQLiteAppend {
         let head = Int64(append.expected.seq) + Int64(append.events.count)
         let counters = JSON.encode(append.counters)
         let at = append.events.last?.event.at.microseconds
+        let wakeAt = append.wakeAt?.microseconds
         if append.expected.seq == 0, !append.events.isEmpty {
             try execute(
                 """
                 INSERT INTO queues (id, tenant_id, epoch, slug, name, description, redirect_url, configuration, status, head,
-                    last_event_at, counters, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    last_event_at, counters, created_at, is_occupied, wake_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """,
                 [
                     queue, tenant, Int64(bitPattern: record.epoch), record.slug, record.name, record.description,
                     record.redirectURL, JSON.encode(record.configuration), append.status.rawValue, head, at, counters,
-                    record.createdAt.microseconds,
+                    record.createdAt.microseconds, append.isOccupied, wakeAt,
                 ])
             return true
         }
         try execute(
             """
-            UPDATE queues SET head = ?, status = ?, counters = ?, last_event_at = coalesce(?, last_event_at)
-            WHERE id = ? AND head = ? AND last_event_at = ? AND is_active
+            UPDATE queues SET head = ?, status = ?, counters = ?, last_event_at = coalesce(?, last_event_at),
+                wake_at = CASE WHEN is_occupied AND ?5 THEN wake_at ELSE ?6 END, is_occupied = ?5
+            WHERE id = ?7 AND head = ?8 AND last_event_at = ?9 AND is_active
             """,
-            [head, append.status.rawValue, counters, at, queue, Int64(append.expected.seq), append.expected.at.microseconds])
+            [
+                head, append.status.rawValue, counters, at, append.isOccupied, wakeAt, queue, Int64(append.expected.seq),
+                append.expected.at.microseconds,
+            ])
         guard db.changesCount == 1 else { return false }
         if append.events.contains(where: { if case .configured = $0.event.change { true } else { false } }) {
             try execute(

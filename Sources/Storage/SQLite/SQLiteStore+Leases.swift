@@ -12,7 +12,9 @@ extension SQLiteStore {
         return try Int.fetchOne(statement, arguments: [instance.data, now]) != nil
     }
 
-    public func beat(_ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool) async throws(StoreError) -> Beat {
+    public func beat(
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, known: [Beat.Head]
+    ) async throws(StoreError) -> Beat {
         try await writing { db in
             let now = SQLiteStore.now
             try db.execute(
@@ -26,15 +28,20 @@ extension SQLiteStore {
                 .compactMap { row in
                     InstanceID(bytes: row[0] as Data).map { Beat.Peer(id: $0, expiresAt: Timestamp(microseconds: row[1])) }
                 }
-            let heads = try Row.fetchAll(db, sql: "SELECT id, epoch, head, last_event_at FROM queues WHERE is_active").compactMap { row in
-                QueueID(bytes: row[0] as Data).map { queue in
-                    Beat.Head(
-                        queue: queue, epoch: UInt64(bitPattern: row[1] as Int64),
-                        position: LogPosition(seq: UInt64(row[2] as Int64), at: Timestamp(microseconds: row[3])))
-                }
-            }
+            let heads = try known.map { (known: $0, stored: try SQLiteStore.head(of: $0.queue, db)) }
             return Beat(
-                now: Timestamp(microseconds: now), heldSince: Timestamp(microseconds: heldSince ?? now), peers: peers, heads: heads)
+                now: Timestamp(microseconds: now), heldSince: Timestamp(microseconds: heldSince ?? now), peers: peers,
+                changed: heads.compactMap { known, stored in stored == known ? nil : stored },
+                gone: heads.compactMap { known, stored in stored == nil ? known.queue : nil })
+        }
+    }
+
+    private static func head(of queue: QueueID, _ db: Database) throws -> Beat.Head? {
+        let statement = try db.cachedStatement(sql: "SELECT epoch, head, last_event_at FROM queues WHERE id = ? AND is_active")
+        return try Row.fetchOne(statement, arguments: [queue.data]).map { row in
+            Beat.Head(
+                queue: queue, epoch: UInt64(bitPattern: row[0] as Int64),
+                position: LogPosition(seq: UInt64(row[1] as Int64), at: Timestamp(microseconds: row[2])))
         }
     }
 

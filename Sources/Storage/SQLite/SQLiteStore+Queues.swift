@@ -4,9 +4,34 @@ public import QueueEngine
 public import QueueService
 
 extension SQLiteStore {
-    public func loadQueues() async throws(StoreError) -> [StoredQueue] {
+    public func wakingQueues(after point: WakePoint, through end: Timestamp, limit: Int) async throws(StoreError) -> [WakePoint] {
         try await reading { db in
-            try Row.fetchAll(db, sql: "SELECT * FROM queues WHERE is_active ORDER BY id").map { try SQLiteStore.load($0, db) }
+            let statement = try db.cachedStatement(
+                sql: """
+                    SELECT wake_at, id FROM queues WHERE is_active AND wake_at IS NOT NULL AND wake_at <= ?
+                        AND (wake_at, id) > (?, ?) ORDER BY wake_at, id LIMIT ?
+                    """)
+            return try Row.fetchAll(
+                statement, arguments: [end.microseconds, point.at.microseconds, point.queue.data, limit]
+            ).compactMap { row in
+                QueueID(bytes: row[1] as Data).map { WakePoint(at: Timestamp(microseconds: row[0]), queue: $0) }
+            }
+        }
+    }
+
+    public func queues(of tenant: TenantID, after cursor: QueueID?, limit: Int) async throws(StoreError) -> [StoredQueue] {
+        try await reading { db in
+            try Row.fetchAll(
+                db, sql: "SELECT * FROM queues WHERE tenant_id = ? AND id > ? AND is_active ORDER BY id LIMIT ?",
+                arguments: [tenant.data, (cursor ?? QueueID(high: 0, low: 0)).data, limit]
+            ).map(SQLiteStore.queue)
+        }
+    }
+
+    public func queue(slug: String) async throws(StoreError) -> QueueID? {
+        try await reading { db in
+            try Data.fetchOne(db, sql: "SELECT id FROM queues WHERE slug = ? AND is_active", arguments: [slug])
+                .flatMap { QueueID(bytes: $0) }
         }
     }
 
@@ -129,6 +154,15 @@ extension SQLiteStore {
     // MARK: Rows
 
     private static func load(_ row: Row, _ db: Database) throws -> StoredQueue {
+        let queue = try queue(row)
+        var image = queue.image
+        try loadLine(&image, queue.record.id, db)
+        try loadHistory(&image, queue.record.id, db)
+        return StoredQueue(record: queue.record, image: image, isOccupied: queue.isOccupied)
+    }
+
+    /// The queue as its row alone tells it.
+    private static func queue(_ row: Row) throws -> StoredQueue {
         guard let id = QueueID(bytes: row["id"] as Data), let tenant = TenantID(bytes: row["tenant_id"] as Data),
             let configuration = JSON.decode(QueueConfiguration.self, row["configuration"]),
             let counters = JSON.decode(QueueCounters.self, row["counters"]),
@@ -142,9 +176,7 @@ extension SQLiteStore {
             configuration: configuration, status: status, head: UInt64(row["head"] as Int64),
             lastEventAt: Timestamp(microseconds: row["last_event_at"]), counters: counters)
         image.unseenSince = (row["unseen_at"] as Int64?).map { Timestamp(microseconds: $0) }
-        try loadLine(&image, id, db)
-        try loadHistory(&image, id, db)
-        return StoredQueue(record: record, image: image)
+        return StoredQueue(record: record, image: image, isOccupied: row["is_occupied"])
     }
 
     private static func loadLine(_ image: inout QueueImage, _ id: QueueID, _ db: Database) throws {

@@ -1,0 +1,109 @@
+import Logging
+import QueueEngine
+import Telemetry
+
+/// Finding a queue by its id or slug: among those served here, else in the store. Every request comes through here.
+extension QueueService {
+    /// The queue that `name` means, by id or slug, served here from now on.
+    ///
+    /// - Parameter tenant: whose queue it must be; nil: any tenant's.
+    /// - Throws: `noSuchQueue`, also for another tenant's; `unavailable` or `storeFull` where it cannot be found out now.
+    public func resolve(_ name: String, tenant: TenantID? = nil) async throws(ServiceError) -> QueueID {
+        let id = if let id = QueueID(name) { id } else { try await queue(slug: name) }
+        try await visit(id)
+        guard tenant == nil || hosted[id]?.record.tenant == tenant else { throw .noSuchQueue }
+        return id
+    }
+
+    /// Serves the queue from now on where that is not done already.
+    ///
+    /// - Parameter isSigned: the id comes from a token that was signed here, so no stranger has made it up.
+    /// - Throws: as `resolve`.
+    public func visit(_ id: QueueID, isSigned: Bool = false) async throws(ServiceError) {
+        if hosted[id] == nil { try await lookUp(id, isSigned: isSigned) }
+        guard hosted[id]?.snapshot != nil else { throw .noSuchQueue }
+        hosted[id]!.visitedAt = clock.now()
+    }
+
+    private func queue(slug: String) async throws(ServiceError) -> QueueID {
+        if let id = slugs[slug], hosted[id] != nil { return id }
+        guard slug.utf8.count <= QueueService.longestSlug else { throw .noSuchQueue }
+        if let outage { throw outage.error }
+        guard let id = try await asking({ () throws(StoreError) in try await store.queue(slug: slug) }) else { throw .noSuchQueue }
+        return id
+    }
+
+    /// Looks for a queue in the store and serves it. Callers that ask for the same one at once share one look-up: a crowd
+    /// may be faster than word of its queue.
+    private func lookUp(_ id: QueueID, isSigned: Bool = true) async throws(ServiceError) {
+        if let outage { throw outage.error }
+        // Ids that strangers make up must not become the store's load.
+        guard isSigned || lookUps[id] != nil || lookUps.count < QueueService.lookUpLimit else { throw .unavailable(retryAfterSeconds: 1) }
+        try await (lookUps[id] ?? beginLookUp(id)).value.get()
+    }
+
+    private func beginLookUp(_ id: QueueID) -> LookUp {
+        let lookUp = Operation.apart {
+            Task {
+                defer { lookUps[id] = nil }
+                do throws(StoreError) { return Result<Void, ServiceError>.success(try await load(id)) } catch {
+                    return .failure(ServiceError(error))
+                }
+            }
+        }
+        lookUps[id] = lookUp
+        return lookUp
+    }
+
+    /// A tenant's queues by id, which is by age. Those at rest are read from the store, and stay there.
+    public func queues(of tenant: TenantID, after: QueueID?, limit: Int) async throws(ServiceError) -> [QueueSnapshot] {
+        let page = try await asking { () throws(StoreError) in try await store.queues(of: tenant, after: after, limit: limit) }
+        var snapshots: [QueueSnapshot] = []
+        for stored in page {
+            // Word of the people in it may not have come here yet.
+            if stored.isOccupied, hosted[stored.record.id] == nil { try await lookUp(stored.record.id) }
+            snapshots.append(
+                hosted[stored.record.id]?.snapshot
+                    ?? QueueSnapshot(record: stored.record, state: QueueState(stored.image), at: clock.now()))
+        }
+        return snapshots
+    }
+
+    // MARK: Serving a queue
+
+    func load(_ queue: QueueID) async throws(StoreError) {
+        do throws(StoreError) {
+            if let stored = try await store.loadQueue(queue), hosted[queue] == nil { try await host(stored) }
+        } catch {
+            log.warning("a queue could not be read", metadata: ["queue": "\(queue)", "error": "\(error)"])
+            throw error
+        }
+    }
+
+    private func host(_ stored: StoredQueue) async throws(StoreError) {
+        let id = stored.record.id
+        let announcements = try await store.announcements(of: id, at: clock.now(), limit: 20)
+        guard hosted[id] == nil else { return }
+        hosted[id] = HostedQueue(record: stored.record, state: QueueState(stored.image), announcements: announcements)
+        hosted[id]!.visitedAt = clock.now()
+        slugs[stored.record.slug] = id
+        notify(id, events: [])
+        scheduleWake(for: CollectionOfOne(id))
+    }
+
+    /// The queue has been deleted.
+    func unhost(_ id: QueueID) {
+        guard forget(id) else { return }
+        for observer in observers { observer.queueRemoved(id) }
+    }
+
+    /// Serves the queue no longer. False where that was not so.
+    func forget(_ id: QueueID) -> Bool {
+        guard let queue = hosted.removeValue(forKey: id) else { return false }
+        for one in queue.waiting { one.resume() }
+        for command in backlog.remove(id) { command.fail(.noSuchQueue) }
+        wakes.plan(id, at: nil)
+        if slugs[queue.record.slug] == id { slugs[queue.record.slug] = nil }
+        return true
+    }
+}

@@ -1,0 +1,105 @@
+import QueueEngine
+
+/// A queue that nobody visits costs its row in the store and nothing else: it is served from its first visit, or shortly
+/// before its next deadline, until it has been quiet for a while.
+extension QueueService {
+    /// How long before its deadline a queue at rest is served at the latest. Commits of others that took long are found, too.
+    static let wakeAhead = Timestamp.Span.seconds(60)
+    /// Queues that are read at once.
+    private static let loadsAtOnce = 16
+
+    // MARK: Waking
+
+    /// Serves the queues in which somebody has come, or to which time is about to bring something, since the last look.
+    ///
+    /// The moment at which somebody comes is the queue's own and written a little later, so each look goes back a minute.
+    func wakeQueues() async throws(StoreError) {
+        let now = clock.now()
+        let end = now + QueueService.wakeAhead + lease.beat
+        var point = wakeSearchedThrough.map { WakePoint(at: $0 - QueueService.slowestNews, queue: WakePoint.first.queue) } ?? .first
+        while true {
+            let page = try await store.wakingQueues(after: point, through: end, limit: QueueService.wakePage)
+            try await load(page.map(\.queue).filter { hosted[$0] == nil })
+            guard page.count == QueueService.wakePage, let last = page.last else { break }
+            point = last
+        }
+        wakeSearchedThrough = now
+    }
+
+    private func load(_ ids: [QueueID]) async throws(StoreError) {
+        var rest = ids[...]
+        while !rest.isEmpty {
+            let part = rest.prefix(QueueService.loadsAtOnce)
+            rest = rest.dropFirst(part.count)
+            let tasks = part.map { id in
+                Task(executorPreference: executor.tasks) { () async -> Result<Void, StoreError> in
+                    do throws(StoreError) { return .success(try await self.load(id)) } catch { return .failure(error) }
+                }
+            }
+            for task in tasks { try await task.value.get() }
+        }
+    }
+
+    // MARK: Coming to rest
+
+    /// Puts the queue to rest after a while, where nobody is in it, nobody follows it and no deadline is near.
+    func considerRest(_ id: QueueID) {
+        guard hosted[id]?.isRestPlanned == false, mayRest(id) else { return }
+        hosted[id]!.isRestPlanned = true
+        let isFirst = resting.isEmpty
+        resting.append((id, clock.now()))
+        if isFirst { scheduleRest() }
+    }
+
+    private func scheduleRest() {
+        guard let first = resting.first else { return }
+        wake(at: first.since + restAfter) { $0.putToRest() }
+    }
+
+    private func putToRest() {
+        let now = clock.now()
+        while let (id, since) = resting.first, since + restAfter <= now {
+            resting.removeFirst()
+            guard let queue = hosted[id], queue.isRestPlanned else { continue }
+            hosted[id]!.isRestPlanned = false
+            guard mayRest(id) else { continue }
+            if queue.visitedAt + restAfter > now {
+                hosted[id]!.isRestPlanned = true
+                resting.append((id, now))
+            } else if forget(id) {
+                for observer in observers { observer.queueRested(id) }
+            }
+        }
+        scheduleRest()
+    }
+
+    private func mayRest(_ id: QueueID) -> Bool {
+        guard let queue = hosted[id], queue.snapshot != nil, !queue.isBusy, queue.followers == 0, !queue.state.isOccupied,
+            !backlog.concerns(id), queue.presence.nextLapse == nil
+        else { return false }
+        let now = clock.now()
+        let soon = now + restAfter + QueueService.wakeAhead + lease.beat + lease.beat
+        return queue.state.nextWake(after: now).map { $0 > soon } ?? true
+    }
+
+    // MARK: Followers
+
+    /// Keeps the queue served as long as the pin lives: somebody follows its events.
+    public func follow(_ id: QueueID) -> QueuePin {
+        hosted[id]?.followers += 1
+        return QueuePin { [weak self] in self?.later { $0.unfollow(id) } }
+    }
+
+    private func unfollow(_ id: QueueID) {
+        guard hosted[id] != nil else { return }
+        hosted[id]!.followers = max(0, hosted[id]!.followers - 1)
+        considerRest(id)
+    }
+}
+
+/// Keeps a queue served until it goes.
+public final class QueuePin: Sendable {
+    private let released: @Sendable () -> Void
+    init(_ released: @escaping @Sendable () -> Void) { self.released = released }
+    deinit { released() }
+}
