@@ -189,8 +189,8 @@ public protocol QueueStore: Sendable {
 
     func announcements(of queue: QueueID, at now: Timestamp, limit: Int) async throws(StoreError) -> [Announcement]
 
-    /// The mean of seconds from joining to admission over the `last` admissions; nil where there were none.
-    func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double?
+    /// The mean of seconds from joining to admission over each queue's `last` admissions; queues without one are left out.
+    func averageWaits(of queues: [QueueID], last: Int) async throws(StoreError) -> [QueueID: Double]
 
     // Tenants, keys, receipts, secrets.
 
@@ -242,6 +242,10 @@ public struct StoreLoad: Sendable, Hashable {
 extension QueueStore {
     /// One that is asked without connections.
     public func takeLoad() -> StoreLoad { StoreLoad() }
+    /// The same of one queue; nil where nobody was admitted.
+    public func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double? {
+        try await averageWaits(of: [queue], last: last)[queue]
+    }
     public var folder: String? { nil }
 }
 

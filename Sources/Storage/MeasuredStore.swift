@@ -138,8 +138,8 @@ public struct MeasuredStore: QueueStore {
         try await measure(.announcements) { () throws(StoreError) in try await store.announcements(of: queue, at: now, limit: limit) }
     }
 
-    public func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double? {
-        try await measure(.averageWait) { () throws(StoreError) in try await store.averageWait(of: queue, last: last) }
+    public func averageWaits(of queues: [QueueID], last: Int) async throws(StoreError) -> [QueueID: Double] {
+        try await measure(.averageWait) { () throws(StoreError) in try await store.averageWaits(of: queues, last: last) }
     }
 
     // MARK: Tenants, keys, receipts, secrets

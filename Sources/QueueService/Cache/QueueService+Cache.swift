@@ -67,14 +67,43 @@ extension QueueService {
 
     // MARK: Statistics
 
+    /// Admissions over which a mean wait is taken.
+    private static let meanOver = 1_000
+
     /// The mean wait of the last thousand who were admitted, in seconds; nil where nobody was. At most a second old.
     public func averageWait(of id: QueueID) async throws(ServiceError) -> Double? {
-        guard let epoch = hosted[id]?.record.epoch, let admission = hosted[id]?.admissionToTell(at: clock.now()) else { return nil }
+        guard let epoch = hosted[id]?.record.epoch, let admission = hosted[id]?.admissionToTell(at: clock.now()) else {
+            throw .noSuchQueue
+        }
         let key = CacheKey(queue: id, epoch: epoch, subject: .averageWait(admission))
         let value = try await asking { () throws(StoreError) in
-            try await cached(key) { () throws(StoreError) in .averageWait(try await store.averageWait(of: id, last: 1_000)) }
+            try await cached(key) { () throws(StoreError) in
+                .averageWait(try await store.averageWait(of: id, last: QueueService.meanOver))
+            }
         }
         if case .averageWait(let seconds) = value { return seconds } else { return nil }
+    }
+
+    /// The same for a page of queues, served or at rest: those that are not in memory are asked for with one call.
+    public func averageWaits(of queues: [QueueSnapshot]) async throws(ServiceError) -> [QueueID: Double] {
+        var waits: [QueueID: Double] = [:]
+        var missing: [CacheKey] = []
+        for queue in queues {
+            let id = queue.record.id
+            // In a queue at rest nothing has happened since its last event.
+            let admission = hosted[id]?.admissionToTell(at: clock.now()) ?? queue.state.head
+            let key = CacheKey(queue: id, epoch: queue.record.epoch, subject: .averageWait(admission))
+            if case .averageWait(let seconds) = memory.value(for: key) { waits[id] = seconds } else { missing.append(key) }
+        }
+        guard !missing.isEmpty else { return waits }
+        let found = try await asking { () throws(StoreError) in
+            try await store.averageWaits(of: missing.map(\.queue), last: QueueService.meanOver)
+        }
+        for key in missing {
+            memory.keep(.averageWait(found[key.queue]), for: key)
+            waits[key.queue] = found[key.queue]
+        }
+        return waits
     }
 }
 

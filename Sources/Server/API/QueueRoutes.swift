@@ -63,11 +63,11 @@ extension ServerCore {
         let limit = try request.integer("limit", in: 1...200, default: 50)
         let cursor = request.query["cursor"].flatMap { QueueID($0) }
         let queues = try await service.queues(of: key.tenant, after: cursor, limit: limit + 1)
-        var page: [(QueueSnapshot, Double?)] = []
-        for queue in queues.prefix(limit) { page.append((queue, try await service.averageWait(of: queue.record.id))) }
+        let page = Array(queues.prefix(limit))
+        let waits = try await service.averageWaits(of: page)
         return .json { bytes in
             bytes.key("items")
-            bytes.array(page) { bytes, item in bytes.object { item.0.writeMembers(averageWait: item.1, to: &$0) } }
+            bytes.array(page) { bytes, queue in bytes.object { queue.writeMembers(averageWait: waits[queue.record.id], to: &$0) } }
             bytes.member("cursor", queues.count > limit ? queues[limit - 1].record.id : nil)
         }
     }

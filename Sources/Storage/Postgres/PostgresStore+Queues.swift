@@ -216,19 +216,24 @@ extension PostgresStore {
         return Int(try gone.first?.get(0, as: Int64.self) ?? 0)
     }
 
-    public func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double? {
-        try await row(
+    public func averageWaits(of queues: [QueueID], last: Int) async throws(StoreError) -> [QueueID: Double] {
+        var ids = PostgresColumn<QueueID>()
+        for queue in queues { ids.append(queue) }
+        let rows = try await rows(
             PostgresCall(
                 """
-                SELECT avg((SELECT extract(epoch FROM admitted_at - created_at) FROM user_sessions
-                    WHERE queue_id = l.queue_id AND ticket = l.ticket))::float8
-                FROM (
-                    SELECT queue_id, ticket FROM log WHERE queue_id = $1 AND type = 'admitted'
-                        AND seq > (SELECT head FROM queues WHERE id = $1) - $3
-                    ORDER BY seq DESC LIMIT $2) l
+                SELECT q.id, (
+                    SELECT avg((SELECT extract(epoch FROM admitted_at - created_at) FROM user_sessions
+                        WHERE queue_id = l.queue_id AND ticket = l.ticket))::float8
+                    FROM (
+                        SELECT queue_id, ticket FROM log WHERE queue_id = q.id AND type = 'admitted' AND seq > q.head - $3
+                        ORDER BY seq DESC LIMIT $2) l)
+                FROM queues q WHERE q.id = ANY ($1)
                 """
-            ).with(queue).with(Int64(last)).with(Int64(20 * last))
-        )?.optional(0)
+            ).with(ids).with(Int64(last)).with(Int64(20 * last)))
+        var waits: [QueueID: Double] = [:]
+        for row in rows { waits[try row.get(0)] = try row.optional(1, as: Double.self) }
+        return waits
     }
 
     public func announcements(of queue: QueueID, at now: Timestamp, limit: Int) async throws(StoreError) -> [Announcement] {

@@ -125,7 +125,7 @@ extension SQLiteStore {
         }
     }
 
-    public func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double? {
+    public func averageWaits(of queues: [QueueID], last: Int) async throws(StoreError) -> [QueueID: Double] {
         try await reading { db in
             let statement = try db.cachedStatement(
                 sql: """
@@ -135,7 +135,9 @@ extension SQLiteStore {
                         ORDER BY seq DESC LIMIT ?2) l
                     JOIN user_sessions s ON s.queue_id = ?1 AND s.ticket = l.ticket
                     """)
-            return try Double.fetchOne(statement, arguments: [queue.data, last, 20 * last])
+            var waits: [QueueID: Double] = [:]
+            for queue in queues { waits[queue] = try Double.fetchOne(statement, arguments: [queue.data, last, 20 * last]) }
+            return waits
         }
     }
 
