@@ -15,6 +15,8 @@ struct DoubtfulJoin {
     /// Twice the time that Postgres may take over a statement by default.
     static let patience = Timestamp.Span.seconds(60)
     static let pause = Timestamp.Span.seconds(5)
+    /// How many are remembered. A place beyond that expires as a no-show.
+    static let limit = 20_000
 }
 
 extension QueueService {
@@ -24,6 +26,7 @@ extension QueueService {
         let until = clock.now() + DoubtfulJoin.patience
         for (event, detail) in decision.events {
             guard case .joined(let ticket) = event.change, case .session(let id, _) = detail else { continue }
+            guard doubtful.count < DoubtfulJoin.limit else { return }
             doubtful.append(DoubtfulJoin(queue: decision.record.id, session: id, ticket: ticket, until: until))
         }
     }
