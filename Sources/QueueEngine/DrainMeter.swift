@@ -59,11 +59,13 @@ struct DrainMeter: Sendable, Equatable {
     }
 
     /// How many there were in the last `seconds` before `now`, and over how many seconds that was really counted.
-    func total(_ kind: Kind, last seconds: Int64, at now: Timestamp) -> (count: Int, seconds: Double) {
+    ///
+    /// - Parameter since: when the queue was made. Of a younger one than the window only its own time counts; it is the same at
+    ///   every replica, whatever part of the past that one has seen.
+    func total(_ kind: Kind, last seconds: Int64, at now: Timestamp, since: Timestamp) -> (count: Int, seconds: Double) {
         let first = DrainMeter.bucket(now) - seconds / DrainMeter.bucketSeconds
         let counted = ring.lazy.filter { $0.start > first }.reduce(0) { $0 + Int($1.counts[kind]) }
-        // A queue that is younger than the window has only been watched since its first bucket.
-        let start = max(first + 1, ring.first?.start ?? 0)
+        let start = max(first + 1, DrainMeter.bucket(since))
         return (counted, max(now.seconds - Double(start * DrainMeter.bucketSeconds), Double(DrainMeter.bucketSeconds)))
     }
 

@@ -4,12 +4,16 @@ struct Lane: Sendable, Equatable {
     var waiting = TicketSet()
     /// Who of them is out of sight.
     var absent = TicketSet()
+    /// Who of the absent the line waits for, because a restart has disconnected them.
+    var settling = TicketSet()
     /// The number that the next one to join gets.
     var next: UInt64 = 1
     /// Stride scheduling: the turn at which the first in this lane is due.
     var pass: Int64 = 0
 
     var presentCount: Int { waiting.count - absent.count }
+    /// Whether anybody in it has a claim to a turn: only then does the lane accrue its share.
+    var isActive: Bool { presentCount > 0 || !settling.isEmpty }
 
     /// From the first who waits to the last, in a lane of this number.
     func span(lane: Int) -> TicketRange? {
@@ -19,6 +23,12 @@ struct Lane: Sendable, Equatable {
 
     /// The first who waits and is there.
     var firstPresent: UInt64? { presentCount == 0 ? nil : absent.isEmpty ? waiting.select(0) : waiting.first(notIn: absent) }
+
+    /// The first who waits and is there, or is one of those whom the line waits for.
+    func first(orIn settling: TicketSet) -> UInt64? {
+        guard !settling.isEmpty else { return firstPresent }
+        return [firstPresent, settling.select(0)].compactMap { $0 }.min()
+    }
 }
 
 /// Which lane is next: strict lanes in their order, the others by stride scheduling (Waldspurger and Weihl, 1995).
@@ -42,6 +52,9 @@ struct LaneSchedule: Sendable, Equatable {
     var laneCount: Int { strides.count }
 
     func stride(_ lane: Int) -> Int64 { lane < strides.count ? strides[lane] ?? 0 : LaneSchedule.scale * 100 }
+
+    /// Whether the lane has a share, and not strictly all turns.
+    func isShared(_ lane: Int) -> Bool { !isStrict(lane) }
 
     private func isStrict(_ lane: Int) -> Bool { lane < strides.count && strides[lane] == nil }
 

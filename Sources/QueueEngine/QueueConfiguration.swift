@@ -14,13 +14,16 @@ public struct QueueConfiguration: Sendable, Hashable, Codable {
     public var opensAt: Timestamp?
     /// When the queue closes by itself.
     public var closesAt: Timestamp?
+    /// For how long the line waits for people whom a restart has disconnected, in seconds: nobody is admitted ahead of them
+    /// meanwhile. 0…600.
+    public var settleSeconds: Int
     /// Lanes that go ahead of the general one, the most favoured first. At most 8.
     public var priorityLanes: [PriorityLane]
 
     public init(
         maxConcurrentUsers: Int = 1_000, releaseRatePerMinute: Int = 60, graceSeconds: Int = 300,
         admissionTTLSeconds: Int = 600, maxWaiting: Int? = nil, opensAt: Timestamp? = nil, closesAt: Timestamp? = nil,
-        priorityLanes: [PriorityLane] = []
+        settleSeconds: Int = QueueConfiguration.defaultSettleSeconds, priorityLanes: [PriorityLane] = []
     ) {
         self.maxConcurrentUsers = maxConcurrentUsers
         self.releaseRatePerMinute = releaseRatePerMinute
@@ -29,7 +32,26 @@ public struct QueueConfiguration: Sendable, Hashable, Codable {
         self.maxWaiting = maxWaiting
         self.opensAt = opensAt
         self.closesAt = closesAt
+        self.settleSeconds = settleSeconds
         self.priorityLanes = priorityLanes
+    }
+
+    /// As long as a browser's own pauses between attempts take.
+    public static let defaultSettleSeconds = 15
+
+    /// Reads also what was written before there was `settleSeconds`.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            maxConcurrentUsers: try values.decode(Int.self, forKey: .maxConcurrentUsers),
+            releaseRatePerMinute: try values.decode(Int.self, forKey: .releaseRatePerMinute),
+            graceSeconds: try values.decode(Int.self, forKey: .graceSeconds),
+            admissionTTLSeconds: try values.decode(Int.self, forKey: .admissionTTLSeconds),
+            maxWaiting: try values.decodeIfPresent(Int.self, forKey: .maxWaiting),
+            opensAt: try values.decodeIfPresent(Timestamp.self, forKey: .opensAt),
+            closesAt: try values.decodeIfPresent(Timestamp.self, forKey: .closesAt),
+            settleSeconds: try values.decodeIfPresent(Int.self, forKey: .settleSeconds) ?? QueueConfiguration.defaultSettleSeconds,
+            priorityLanes: try values.decode([PriorityLane].self, forKey: .priorityLanes))
     }
 
     /// Lane 0 is the general one; lane `i` is `priorityLanes[i - 1]`.

@@ -24,7 +24,10 @@ public struct QueueEvent: Sendable, Hashable {
         case connected([TicketRange])
         /// Went out of sight.
         case disconnected([TicketRange])
-        /// All who wait are out of sight, those among them who were so before: grace counts anew from here.
+        /// Went out of sight with the instance that saw them, which died or is drained. The line waits for them until then.
+        case lost([TicketRange], until: Timestamp)
+        /// All who wait are out of sight, those among them who were so before: grace counts anew from here, and the line
+        /// waits for them for `settleSeconds`.
         case everyoneDisconnected
         case admitted(Ticket, until: Timestamp)
         /// The admission has served its purpose.

@@ -39,11 +39,17 @@ public struct QueueCounters: Sendable, Hashable, Codable {
     public var pass: [Int64]
     /// When the last place was due, in nanoseconds since 1970.
     public var anchor: Int64
+    /// Whom the line waits for; nil: nobody.
+    public var losses: [Loss]?
+    /// When the queue was made; nil in rows of a version that did not keep it.
+    public var watchedSince: Timestamp?
 }
 
 extension QueueState {
     public var counters: QueueCounters {
-        QueueCounters(next: lanes.map(\.next), pass: lanes.map(\.pass), anchor: pacing.anchor)
+        QueueCounters(
+            next: lanes.map(\.next), pass: lanes.map(\.pass), anchor: pacing.anchor, losses: losses.isEmpty ? nil : losses,
+            watchedSince: watchedSince)
     }
 
     /// The replica as of the image's head: equal to one that applied the whole log.
@@ -58,6 +64,8 @@ extension QueueState {
             lanes[index].pass = image.counters.pass[index]
         }
         unseenSince = image.unseenSince
+        losses = image.counters.losses ?? []
+        watchedSince = image.counters.watchedSince ?? .distantPast
         var absences: [Timestamp: [Ticket]] = [:]
         for (ticket, absentSince) in image.waiting.sorted(by: { $0.ticket < $1.ticket }) {
             lanes[ticket.lane].waiting.insert(ticket.number)

@@ -88,9 +88,19 @@ extension QueueState {
         if !gone.isEmpty { emit(.disconnected(gone), at: now, &log) }
     }
 
+    /// Who went out of sight with the instance that saw them. The line waits for them until `until`.
+    ///
+    /// - Returns: nothing is lost where they do not wait, or are out of sight already.
+    public mutating func lose(_ tickets: some Sequence<Ticket>, until: Timestamp, at now: Timestamp, _ log: inout [QueueEvent]) {
+        let gone = TicketRange.covering(tickets.filter { isWaiting($0) && !isAbsent($0) })
+        // At a moment of its own, by which those whom it concerns are told from all others who are absent.
+        if !gone.isEmpty { emit(.lost(gone, until: until), at: max(now, lastEventAt + Timestamp.Span(microseconds: 1)), &log) }
+    }
+
     /// No instance was there, so nobody was in sight, nor could come back: a whole grace period for all who wait.
     public mutating func disconnectEveryone(at now: Timestamp, _ log: inout [QueueEvent]) {
-        if waitingCount > 0 { emit(.everyoneDisconnected, at: now, &log) }
+        guard waitingCount > 0 else { return }
+        emit(.everyoneDisconnected, at: max(now, lastEventAt + Timestamp.Span(microseconds: 1)), &log)
     }
 
     /// The person leaves the line, or gives an admission back.
@@ -114,63 +124,48 @@ extension QueueState {
         emit(.announced, at: now, &log)
     }
 
-    /// How many expire at once. Where more are due the rest is due at once again: what is asked meanwhile comes between,
-    /// and no store is given more than it can take in a moment.
+    /// How many expire, and how many are admitted, at once. Where more are due the rest is due at once again: what is asked
+    /// meanwhile comes between, and no store is given more than it can take in a moment.
     public static let expiriesAtOnce = 2_000
+    static let admissionsAtOnce = 2_000
 
     /// What time alone brings, up to `now`: opening, closing, expiries, releases, in this order.
     public mutating func advance(to now: Timestamp, _ log: inout [QueueEvent]) {
         let now = max(now, lastEventAt)
-        if status == .scheduled, let opensAt = configuration.opensAt, opensAt <= now { emit(.opened, at: now, &log) }
+        if let opensAt, opensAt <= now { emit(.opened, at: now, &log) }
         if status != .closed, let closesAt = configuration.closesAt, closesAt <= now { emit(.closed, at: now, &log) }
         var left = QueueState.expiriesAtOnce
-        expireAdmissions(now, &left, &log)
-        expireAbsences(now, &left, &log)
-        release(now, &log)
-    }
-
-    private mutating func expireAdmissions(_ now: Timestamp, _ left: inout Int, _ log: inout [QueueEvent]) {
         while left > 0, let deadline = deadlines.first, deadline.at <= now {
-            deadlines.removeFirst()
-            guard admitted[deadline.ticket] == deadline.at else { continue }
             emit(.expired(deadline.ticket, .admission), at: now, &log)
             left -= 1
         }
-    }
-
-    private mutating func expireAbsences(_ now: Timestamp, _ left: inout Int, _ log: inout [QueueEvent]) {
-        while left > 0, let absence = absences.first, absence.since + .seconds(configuration.graceSeconds) <= now {
-            var ranges = absence.ranges[...]
-            while let range = ranges.popFirst() {
-                for ticket in range.tickets where self.absence(of: ticket) == absence.since {
-                    guard left > 0 else {
-                        absences.replaceFirst(Absence(since: absence.since, ranges: [range.from(ticket)] + ranges))
-                        return
-                    }
-                    emit(.expired(ticket, .grace), at: now, &log)
-                    left -= 1
-                }
-            }
-            absences.removeFirst()
+        while left > 0, let absence = absences.first, absence.since + .seconds(configuration.graceSeconds) <= now,
+            let ticket = absence.first
+        {
+            emit(.expired(ticket, .grace), at: now, &log)
+            left -= 1
         }
+        release(now, &log)
     }
 
     private mutating func release(_ now: Timestamp, _ log: inout [QueueEvent]) {
-        guard canRelease else { return }
-        var places = min(pacing.due(rate: configuration.releaseRatePerMinute, at: now), room)
+        guard canRelease(at: now) else { return }
+        var places = min(pacing.due(rate: configuration.releaseRatePerMinute, at: now), room, QueueState.admissionsAtOnce)
         let until = now + .seconds(configuration.admissionTTLSeconds)
-        while places > 0, let ticket = nextPresent {
+        while places > 0, let ticket = next(at: now), !isAbsent(ticket) {
             emit(.admitted(ticket, until: until), at: now, &log)
             places -= 1
         }
     }
 
-    /// Who is next among those in sight.
-    private var nextPresent: Ticket? {
-        var best: Int?
-        for lane in lanes.indices where lanes[lane].presentCount > 0 {
-            if best.map({ schedule.precedes(lane, $0, lanes) }) ?? true { best = lane }
+    /// Who is next among those in sight and those whom the line waits for.
+    func next(at now: Timestamp) -> Ticket? {
+        let settling = losses.isEmpty ? nil : settling(at: now)
+        var best: (lane: Int, number: UInt64)?
+        for lane in lanes.indices {
+            guard let number = settling.map({ lanes[lane].first(orIn: $0[lane]) }) ?? lanes[lane].firstPresent else { continue }
+            if best.map({ schedule.precedes(lane, $0.lane, lanes) }) ?? true { best = (lane, number) }
         }
-        return best.flatMap { lane in lanes[lane].firstPresent.map { Ticket(lane: lane, number: $0) } }
+        return best.map { Ticket(lane: $0.lane, number: $0.number) }
     }
 }

@@ -19,10 +19,21 @@ extension QueueState {
     /// Whether anybody waits or is admitted.
     public var isOccupied: Bool { !admitted.isEmpty || waitingCount > 0 }
 
-    /// Whether somebody could be released now, but for the pace.
-    var canRelease: Bool {
+    /// Whether somebody could be released as of the last event, but for the pace.
+    var canRelease: Bool { canRelease(at: lastEventAt) }
+
+    /// The same at `now`, which is not before it.
+    func canRelease(at now: Timestamp) -> Bool {
+        mayRelease && (losses.isEmpty || next(at: now).map { !isAbsent($0) } ?? false)
+    }
+
+    /// The same where nobody is waited for.
+    private var mayRelease: Bool {
         status == .open && room > 0 && configuration.releaseRatePerMinute > 0 && waitingCount > absentCount
     }
+
+    /// When the queue opens by itself; nil where it is not scheduled. Without a moment it opens at once.
+    var opensAt: Timestamp? { status == .scheduled && head > 0 ? configuration.opensAt ?? lastEventAt : nil }
 
     public func isWaiting(_ ticket: Ticket) -> Bool {
         ticket.lane < lanes.count && lanes[ticket.lane].waiting.contains(ticket.number)
@@ -71,18 +82,20 @@ extension QueueState {
     }
 
     /// When time alone will next change something; nil: never. May be in the past.
-    ///
-    /// Finding somebody who is due may take nothing but skipping old entries: the caller calls `advance` and asks again.
     public func nextWake(after now: Timestamp) -> Timestamp? {
         var moments: [Timestamp] = []
-        if status == .scheduled, let opensAt = configuration.opensAt { moments.append(opensAt) }
+        if let opensAt { moments.append(opensAt) }
         if status != .closed, let closesAt = configuration.closesAt { moments.append(closesAt) }
         if let absence = absences.first { moments.append(absence.since + .seconds(configuration.graceSeconds)) }
         if let deadline = deadlines.first { moments.append(deadline.at) }
-        if canRelease, let due = pacing.nextDue(rate: configuration.releaseRatePerMinute, after: max(now, lastEventAt)) {
-            moments.append(due)
-        }
+        if let release = nextRelease(after: max(now, lastEventAt)) { moments.append(release) }
         return moments.min()
+    }
+
+    /// When somebody will be released, or the line stops waiting for whom it waits for.
+    private func nextRelease(after now: Timestamp) -> Timestamp? {
+        guard mayRelease, let ticket = next(at: now) else { return nil }
+        return isAbsent(ticket) ? settles(ticket) : pacing.nextDue(rate: configuration.releaseRatePerMinute, after: now)
     }
 }
 

@@ -18,6 +18,10 @@ public struct QueueState: Sendable {
     var schedule: LaneSchedule
     var pacing = Pacing()
     var meter = DrainMeter()
+    /// Of whom the line waits for, the oldest loss first.
+    var losses: [Loss] = []
+    /// When the queue was made: since when its meter has counted.
+    var watchedSince = Timestamp.distantPast
     /// When everyone who waited was out of sight last.
     var unseenSince: Timestamp?
     /// Since when somebody who waits is out of sight, where that is not since then.
@@ -29,8 +33,29 @@ public struct QueueState: Sendable {
 
     struct Absence: Sendable, Comparable {
         let since: Timestamp
-        let ranges: [TicketRange]
+        private let ranges: [TicketRange]
+        /// The first ticket that was not skipped yet: which range, and how far into it.
+        private var place: (range: Int, offset: UInt64) = (0, 0)
+
+        init(since: Timestamp, ranges: [TicketRange]) {
+            self.since = since
+            self.ranges = ranges
+        }
+
         static func < (a: Absence, b: Absence) -> Bool { a.since < b.since }
+        static func == (a: Absence, b: Absence) -> Bool { a.since == b.since && a.ranges == b.ranges }
+
+        /// The first ticket that is left.
+        var first: Ticket? {
+            guard place.range < ranges.count else { return nil }
+            let first = ranges[place.range].first
+            return Ticket(lane: first.lane, number: first.number + place.offset)
+        }
+
+        mutating func skipFirst() {
+            place.offset += 1
+            if place.offset == ranges[place.range].count { place = (place.range + 1, 0) }
+        }
     }
 
     struct Deadline: Sendable, Comparable {
@@ -53,10 +78,14 @@ public struct QueueState: Sendable {
     public mutating func apply(_ event: QueueEvent) {
         precondition(event.seq == head + 1, "event \(event.seq) does not follow \(head)")
         precondition(event.at >= lastEventAt, "time runs backwards in the log")
+        forgetLosses(at: event.at)
         let couldRelease = canRelease
+        if head == 0 { watchedSince = event.at }
         head = event.seq
         lastEventAt = event.at
         change(event)
+        liftIdleLanes()
+        skipWhatHasMovedOn()
         if !couldRelease, canRelease { pacing.becamePossible(rate: configuration.releaseRatePerMinute, at: event.at) }
     }
 
@@ -69,6 +98,9 @@ public struct QueueState: Sendable {
         case .joined(let ticket): join(ticket)
         case .connected(let ranges): for range in ranges { range.tickets.forEach { markPresent($0) } }
         case .disconnected(let ranges): disconnect(ranges, at: event.at)
+        case .lost(let ranges, let until):
+            remember(Loss(since: event.at, until: until))
+            disconnect(ranges, at: event.at)
         case .everyoneDisconnected: disconnectEveryone(at: event.at)
         case .admitted(let ticket, let until): admit(ticket, until: until, at: event.at)
         case .completed(let ticket): endAdmission(ticket, at: event.at)
@@ -80,23 +112,60 @@ public struct QueueState: Sendable {
 
     private mutating func configure(_ new: QueueConfiguration) {
         configuration = new
+        let (old, turn) = (schedule, currentPass)
         schedule = LaneSchedule(new.priorityLanes)
         while lanes.count < schedule.laneCount { lanes.append(Lane()) }
+        guard let turn else { return }
+        for lane in lanes.indices where schedule.isShared(lane) {
+            // A lane that had no share has no claim on turns that have passed; one whose share changes is as many of its
+            // own turns ahead as before.
+            let ahead = old.isShared(lane) && lane < old.laneCount ? max(0, lanes[lane].pass - turn) : 0
+            lanes[lane].pass = turn + (ahead == 0 ? 0 : ahead * schedule.stride(lane) / old.stride(lane))
+        }
     }
 
     private mutating func join(_ ticket: Ticket) {
         precondition(ticket.lane < lanes.count && ticket.number == lanes[ticket.lane].next, "tickets are consecutive")
-        // An empty lane has no claim on turns that passed while nobody stood in it.
-        if lanes[ticket.lane].waiting.isEmpty { lanes[ticket.lane].pass = max(lanes[ticket.lane].pass, currentPass) }
         lanes[ticket.lane].next += 1
         lanes[ticket.lane].waiting.insert(ticket.number)
     }
 
-    /// The smallest turn anybody waits for.
-    private var currentPass: Int64 { lanes.lazy.filter { !$0.waiting.isEmpty }.map(\.pass).min() ?? lanes.map(\.pass).max() ?? 0 }
+    /// The smallest turn that a lane with a share has a claim to; nil where none has.
+    private var currentPass: Int64? {
+        lanes.indices.lazy.filter { [self] in schedule.isShared($0) && lanes[$0].isActive }.map { [self] in lanes[$0].pass }.min()
+    }
+
+    /// A lane in which nobody could be admitted has no claim on the turns that pass meanwhile. Where nobody could be
+    /// admitted in any, all begin anew together.
+    private mutating func liftIdleLanes() {
+        guard lanes.count > 1 else { return }
+        let turn =
+            currentPass ?? lanes.indices.lazy.filter { [schedule] in schedule.isShared($0) }.map { [lanes] in lanes[$0].pass }.max() ?? 0
+        for lane in lanes.indices where schedule.isShared(lane) && !lanes[lane].isActive {
+            lanes[lane].pass = max(lanes[lane].pass, turn)
+        }
+    }
+
+    /// Drops deadlines and absences whose subjects have moved on, so that the first of each is always one to come.
+    private mutating func skipWhatHasMovedOn() {
+        while let deadline = deadlines.first, admitted[deadline.ticket] != deadline.at { deadlines.removeFirst() }
+        while var absence = absences.first {
+            var skipped = false
+            while let ticket = absence.first, self.absence(of: ticket) != absence.since {
+                absence.skipFirst()
+                skipped = true
+            }
+            if absence.first != nil {
+                if skipped { absences.replaceFirst(absence) }
+                return
+            }
+            absences.removeFirst()
+        }
+    }
 
     mutating func markPresent(_ ticket: Ticket) {
         guard ticket.lane < lanes.count, lanes[ticket.lane].absent.remove(ticket.number) else { return }
+        lanes[ticket.lane].settling.remove(ticket.number)
         absentSince[ticket] = nil
     }
 
@@ -110,12 +179,19 @@ public struct QueueState: Sendable {
     mutating func markAbsent(_ ticket: Ticket, since moment: Timestamp) {
         lanes[ticket.lane].absent.insert(ticket.number)
         absentSince[ticket] = moment == unseenSince ? nil : moment
+        if losses.contains(where: { $0.since == moment }) { lanes[ticket.lane].settling.insert(ticket.number) }
     }
 
     /// Costs nothing for each of them: they may be a million.
     private mutating func disconnectEveryone(at moment: Timestamp) {
-        for index in lanes.indices { lanes[index].absent = lanes[index].waiting }
+        for index in lanes.indices {
+            lanes[index].absent = lanes[index].waiting
+            lanes[index].settling = lanes[index].waiting
+        }
         (unseenSince, absentSince) = (moment, [:])
+        // Where reconnect moments were dealt before, the line waits for as long as those last.
+        let dealt = losses.map(\.until).max() ?? moment
+        losses = [Loss(since: moment, until: max(dealt, moment + .seconds(configuration.settleSeconds)))]
         absences = DueList()
         absences.insert(Absence(since: moment, ranges: lanes.indices.compactMap { lanes[$0].span(lane: $0) }))
     }
@@ -155,8 +231,9 @@ public struct QueueState: Sendable {
         for index in lanes.indices {
             lanes[index].waiting = TicketSet()
             lanes[index].absent = TicketSet()
+            lanes[index].settling = TicketSet()
         }
-        absentSince = [:]
+        (absentSince, losses) = ([:], [])
         absences = DueList()
     }
 }
@@ -171,6 +248,6 @@ extension QueueState: Equatable {
         return a.configuration == b.configuration && a.status == b.status && a.head == b.head
             && a.lastEventAt == b.lastEventAt && a.lanes == b.lanes && a.admitted == b.admitted
             && a.unseenSince == b.unseenSince && a.absentSince == b.absentSince && pacingA == pacingB
-            && a.meter.current(at: now) == b.meter.current(at: now)
+            && a.meter.current(at: now) == b.meter.current(at: now) && a.losses == b.losses && a.watchedSince == b.watchedSince
     }
 }

@@ -32,9 +32,6 @@ public struct TicketRange: Sendable, Hashable {
         (0..<count).lazy.map { Ticket(lane: first.lane, number: first.number + $0) }
     }
 
-    /// What is left of it from one of its tickets on.
-    func from(_ ticket: Ticket) -> TicketRange { TicketRange(first: ticket, count: count - (ticket.number - first.number)) }
-
     /// The fewest ranges for these tickets, which need not be sorted and may repeat.
     public static func covering(_ tickets: some Sequence<Ticket>) -> [TicketRange] {
         var ranges: [TicketRange] = []

@@ -55,7 +55,7 @@ extension QueueState {
     }
 
     private func departuresPerPerson(at now: Timestamp) -> Double {
-        let (count, seconds) = meter.total(.departure, last: 120, at: now)
+        let (count, seconds) = meter.total(.departure, last: 120, at: now, since: watchedSince)
         guard count > 0 else { return 0 }
         return Double(count) / seconds / (Double(waitingCount) + Double(count) / 2)
     }
@@ -65,7 +65,7 @@ extension QueueState {
         guard !admitted.isEmpty else { return (nil, nil) }
         let cap = Double(configuration.maxConcurrentUsers)
         let rates = [Int64(30), 120, 600].compactMap { (window: Int64) -> Double? in
-            let (count, seconds) = meter.total(.turnover, last: window, at: now)
+            let (count, seconds) = meter.total(.turnover, last: window, at: now, since: watchedSince)
             return count == 0 ? nil : cap * Double(count) / seconds / Double(admitted.count)
         }
         if rates.isEmpty {

@@ -57,6 +57,13 @@ struct Decision {
         try run { state, now, log throws(QueueRefusal) in state.disconnect(tickets, at: min(now, moment ?? now), &log) }
     }
 
+    /// They are not seen any more because their instance died, or is drained: the line waits for them to come back, for
+    /// `settleSeconds` from now on and for as long as `extra`.
+    mutating func markLost(_ tickets: [Ticket], since moment: Timestamp? = nil, extra: Timestamp.Span = .seconds(0)) throws(ServiceError) {
+        let until = now + .seconds(record.configuration.settleSeconds) + extra
+        try run { state, now, log throws(QueueRefusal) in state.lose(tickets, until: until, at: min(now, moment ?? now), &log) }
+    }
+
     /// What time brings. Comes last, so that whoever has just come back is seen before absences are judged.
     mutating func advance() {
         let lapsed = presence.lapsed(at: now).filter { presence.closed($0) }

@@ -122,7 +122,7 @@ extension QueueService {
             let part = held.prefix(QueueService.buriedAtOnce)
             held = held.dropFirst(part.count)
             try await perform(on: queue) { decision throws(ServiceError) in
-                try decision.markAbsent(part.filter { !decision.presence.holds($0) }, since: peer.expiresAt)
+                try decision.markLost(part.filter { !decision.presence.holds($0) }, since: peer.expiresAt)
             }
         }
     }

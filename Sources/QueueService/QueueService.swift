@@ -57,6 +57,8 @@ public actor QueueService {
     /// What the clock was asked for last, of what has not come yet.
     var armedWake: Timestamp?
     private var plannedBeat = 0
+    /// Until when the visitors of this instance, which is drained, come back elsewhere.
+    private(set) var drainedUntil: Timestamp?
     /// Callers of `stop`, until nothing is under way any more.
     private var idleWaiters: [CheckedContinuation<Void, Never>] = []
     /// Since when the store cannot be written, and what those who ask for something are told; nil: it can.
@@ -140,6 +142,10 @@ public actor QueueService {
 
     /// Nobody is connected anywhere: a whole grace period for everyone, from now on.
     func markEveryoneAbsent(in queue: QueueID) { changePresence(of: queue) { $0.isEveryoneAbsent = true } }
+
+    /// From now on visitors are sent away, each with a moment of its own to come back within `span`: the line waits for
+    /// them.
+    public func beginDrain(over span: Timestamp.Span) { drainedUntil = clock.now() + span }
 
     /// Releases nobody any more, and returns once what was asked before is committed or refused. What is asked from then
     /// on is refused. The others are told.

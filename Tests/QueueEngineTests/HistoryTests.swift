@@ -56,7 +56,8 @@ import TestSupport
         state.connect(back, at: start, &log)
         var replica = state
         var expired: [[Ticket]] = []
-        let due = start + .seconds(10)
+        // When everybody is lost, that is a moment of its own, a microsecond later.
+        let due = start + .seconds(10) + .milliseconds(1)
         while let wake = state.nextWake(after: due), wake <= due, expired.count < 10 {
             var new: [QueueEvent] = []
             state.advance(to: due, &new)
@@ -104,10 +105,15 @@ private struct History {
         new.releaseRatePerMinute = [0, 1, 7, 60, 600, 6_000].randomElement(using: &random)!
         new.graceSeconds = Int.random(in: 1...30, using: &random)
         new.admissionTTLSeconds = Int.random(in: 1...60, using: &random)
+        new.settleSeconds = Int.random(in: 0...15, using: &random)
         new.maxWaiting = random.chance(20) ? Int.random(in: 0...20, using: &random) : nil
         if state.head == 0, random.chance(50) {
             new.priorityLanes = (0..<Int.random(in: 1...3, using: &random)).map {
                 PriorityLane(name: "lane\($0)", sharePercent: random.chance(30) ? 100 : Int.random(in: 1...30, using: &random))
+            }
+        } else if random.chance(30) {
+            for index in new.priorityLanes.indices {
+                new.priorityLanes[index].sharePercent = random.chance(30) ? 100 : Int.random(in: 1...30, using: &random)
             }
         }
         new.opensAt = state.head == 0 && random.chance(10) ? now + .seconds(5) : nil
@@ -137,7 +143,12 @@ private struct History {
                 }
             case 1: state.advance(to: now, &events)
             case 2:
-                state.disconnect((0..<3).map { _ in someone() }, at: now, &events)
+                let gone = (0..<3).map { _ in someone() }
+                if random.chance(30) {
+                    state.lose(gone, until: now + .seconds(Int.random(in: 0...20, using: &random)), at: now, &events)
+                } else {
+                    state.disconnect(gone, at: now, &events)
+                }
                 if random.chance(20) { state.disconnectEveryone(at: now, &events) }
             case 3: state.connect((0..<3).map { _ in someone() }, at: now, &events)
             case 4: try state.leave(someone(), at: now, &events)
@@ -181,8 +192,26 @@ private struct History {
             }
         }
         for person in naive.lanes.joined() where state.isAbsent(person.ticket) != (person.absentSince != nil) { return "who is absent" }
-        if QueueState(image) != state { return "a replica from rows differs" }
+        let rebuilt = QueueState(image)
+        if rebuilt != state { return "a replica from rows differs" }
+        // Not at every step: each look is dear.
+        guard log.count % 8 == 0 else { return nil }
+        for seconds in [0, 7, 61, 130, 599, 1_300] {
+            let later = now + .seconds(seconds)
+            if rebuilt.drain(at: later) != state.drain(at: later) { return "a replica from rows estimates otherwise \(seconds) s later" }
+        }
+        for replica in [state, rebuilt] { if let wrong = wakesForNothing(replica) { return wrong } }
         return nil
+    }
+
+    /// Whoever wakes the queue when it asks for that finds something to do, or learns of a later moment.
+    private func wakesForNothing(_ replica: QueueState) -> String? {
+        guard let wake = replica.nextWake(after: now) else { return nil }
+        var (woken, moment, events) = (replica, max(now, wake), [QueueEvent]())
+        woken.advance(to: moment, &events)
+        moment = max(moment, woken.lastEventAt)
+        guard events.isEmpty, let next = woken.nextWake(after: moment), next <= moment else { return nil }
+        return "woken at \(wake) for nothing, and at once again"
     }
 
     /// What a store would have of this.

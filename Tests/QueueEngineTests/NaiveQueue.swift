@@ -18,6 +18,38 @@ struct NaiveQueue {
     var head: UInt64 = 0
     var lastEventAt = Timestamp(microseconds: 0)
     var unseenSince: Timestamp?
+    /// Since when people are absent whom the line waits for, and until when.
+    var losses: [(since: Timestamp, until: Timestamp)] = []
+
+    /// Whether the person has a claim to the next turn: is there, or is waited for.
+    private func counts(_ person: Person) -> Bool { person.absentSince.map { since in losses.contains { $0.since == since } } ?? true }
+    private func isActive(_ lane: Int) -> Bool { lanes[lane].contains(where: counts) }
+    private var shared: [Int] { lanes.indices.filter { stride($0) != nil } }
+
+    /// A lane in which nobody has a claim saves up no turns.
+    private mutating func liftIdleLanes() {
+        let turn = shared.filter(isActive).map { pass[$0] }.min() ?? shared.map { pass[$0] }.max() ?? 0
+        for lane in shared where !isActive(lane) { pass[lane] = max(pass[lane], turn) }
+    }
+
+    private mutating func configure(_ new: QueueConfiguration) {
+        let old = lanes.indices.map { stride($0) }
+        let turn = shared.filter(isActive).map { pass[$0] }.min()
+        configuration = new
+        while lanes.count <= new.priorityLanes.count {
+            lanes.append([])
+            next.append(1)
+            pass.append(0)
+        }
+        guard let turn else { return }
+        for lane in shared {
+            guard lane < old.count, let before = old[lane] else {
+                pass[lane] = turn
+                continue
+            }
+            pass[lane] = turn + max(0, pass[lane] - turn) * stride(lane)! / before
+        }
+    }
 
     private func stride(_ lane: Int) -> Int64? {
         let scale: Int64 = (1 << 20) * 100
@@ -56,31 +88,29 @@ struct NaiveQueue {
         if event.seq != head + 1 { wrong.append("a gap in seq") }
         if event.at < lastEventAt { wrong.append("time runs backwards") }
         (head, lastEventAt) = (event.seq, event.at)
+        losses.removeAll { $0.until <= event.at }
+        defer { liftIdleLanes() }
         switch event.change {
-        case .configured(let new):
-            configuration = new
-            while lanes.count <= new.priorityLanes.count {
-                lanes.append([])
-                next.append(1)
-                pass.append(0)
-            }
+        case .configured(let new): configure(new)
         case .opened, .resumed: status = .open
         case .paused: status = .paused
         case .closed:
             status = .closed
             lanes = lanes.map { _ in [] }
+            losses = []
         case .joined(let ticket):
             if ticket.number != next[ticket.lane] { wrong.append("a ticket out of turn") }
-            if lanes[ticket.lane].isEmpty {
-                let current = lanes.indices.filter { !lanes[$0].isEmpty }.map { pass[$0] }.min() ?? pass.max()!
-                pass[ticket.lane] = max(pass[ticket.lane], current)
-            }
             next[ticket.lane] += 1
             lanes[ticket.lane].append(Person(ticket: ticket))
         case .connected(let ranges): setAbsence(ranges, nil)
         case .disconnected(let ranges): setAbsence(ranges, event.at)
+        case .lost(let ranges, let until):
+            losses.append((event.at, until))
+            setAbsence(ranges, event.at)
         case .everyoneDisconnected:
             unseenSince = event.at
+            let until = max(losses.map(\.until).max() ?? event.at, event.at + .seconds(configuration.settleSeconds))
+            losses = [(event.at, until)]
             lanes = lanes.map { $0.map { Person(ticket: $0.ticket, absentSince: event.at) } }
         case .admitted(let ticket, let until): wrong += admit(ticket, until, event.at)
         case .completed(let ticket):
@@ -101,11 +131,10 @@ struct NaiveQueue {
         var wrong: [String] = []
         let lane = ticket.lane
         if status != .open { wrong.append("admitted while \(status)") }
-        guard let index = lanes[lane].firstIndex(where: { $0.absentSince == nil }), lanes[lane][index].ticket == ticket else {
-            return ["not the first in the lane who is there"]
-        }
-        let present = lanes.map { $0.filter { $0.absentSince == nil }.count }
-        if nextLane(present, pass) != lane { wrong.append("another lane was next") }
+        guard let index = lanes[lane].firstIndex(where: counts), lanes[lane][index].ticket == ticket,
+            lanes[lane][index].absentSince == nil
+        else { return ["not the first in the lane who is there or waited for"] }
+        if nextLane(lanes.map { $0.filter(counts).count }, pass) != lane { wrong.append("another lane was next") }
         lanes[lane].remove(at: index)
         pass[lane] += stride(lane) ?? 0
         admitted[ticket] = until

@@ -47,7 +47,8 @@ import TestSupport
         let someone = (0..<3).compactMap { _ in (state.allWaiting + Array(state.admitted.keys)).randomElement(using: &random) }
         switch Int.random(in: 0..<20, using: &random) {
         case 0...6: for _ in 0..<3 { _ = try? state.join(lane: Int.random(in: 0...1, using: &random), at: now, &log) }
-        case 7...9: state.disconnect(someone, at: now, &log)
+        case 7...8: state.disconnect(someone, at: now, &log)
+        case 9: state.lose(someone, until: now + .seconds(Int.random(in: 0...20, using: &random)), at: now, &log)
         case 10...11: state.connect(someone, at: now, &log)
         case 12:
             state.disconnectEveryone(at: now, &log)

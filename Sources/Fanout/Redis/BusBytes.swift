@@ -53,6 +53,9 @@ struct ByteWriter {
         case .joined(let ticket): about(5, ticket)
         case .connected(let ranges): about(6, ranges)
         case .disconnected(let ranges): about(7, ranges)
+        case .lost(let ranges, let until):
+            about(15, ranges)
+            number(UInt64(max(0, until.microseconds)))
         case .admitted(let ticket, let until):
             about(8, ticket)
             number(UInt64(max(0, until.microseconds)))
@@ -169,6 +172,7 @@ struct ByteReader {
             return .configured(configuration)
         case 13: return .announced
         case 14: return .everyoneDisconnected
+        case 15: return .lost(try ranges(), until: Timestamp(microseconds: Int64(clamping: try number())))
         default: throw .malformed
         }
     }

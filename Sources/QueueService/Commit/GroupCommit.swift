@@ -155,7 +155,7 @@ extension QueueService {
         }
         hosted[part.queue]!.isTicking = false
         var item = Undecided(decision: Decision(queue, now: now), presence: part.presence)
-        do throws(ServiceError) { try part.presence.decide(&item.decision) } catch {
+        do throws(ServiceError) { try part.presence.decide(&item.decision, drainedUntil: drainedUntil) } catch {
             log.error("a change of presence was refused", metadata: ["queue": "\(part.queue)", "error": "\(error)"])
         }
         let allowed = queue.commandLimit.map { part.commands.prefix($0) } ?? part.commands[...]
@@ -347,7 +347,7 @@ extension EventKind {
             case .announced: .announced
             case .joined: .joined
             case .connected: .connected
-            case .disconnected, .everyoneDisconnected: .disconnected
+            case .disconnected, .lost, .everyoneDisconnected: .disconnected
             case .admitted: .admitted
             case .completed: .completed
             case .left: .left

@@ -66,7 +66,9 @@ struct PresenceChanges {
     }
 
     /// Decides them: who came, then who went, so that neither order of arrival loses anybody.
-    func decide(_ decision: inout Decision) throws(ServiceError) {
+    ///
+    /// - Parameter drainedUntil: until when those whom this instance sends away come back elsewhere; nil: it sends nobody away.
+    func decide(_ decision: inout Decision, drainedUntil: Timestamp? = nil) throws(ServiceError) {
         if isEveryoneAbsent {
             try decision.run { state, now, log throws(QueueRefusal) in state.disconnectEveryone(at: now, &log) }
             try decision.markPresent(decision.presence.tickets)
@@ -79,7 +81,8 @@ struct PresenceChanges {
             for _ in 0..<changes[ticket]!.closed where decision.presence.closed(ticket) { wasLast = true }
             return wasLast
         }
-        try decision.markAbsent(gone)
+        guard let drainedUntil else { return try decision.markAbsent(gone) }
+        try decision.markLost(gone, extra: max(.seconds(0), drainedUntil - decision.now))
     }
 
     private func decideArrivals(_ waiting: [Ticket], _ decision: inout Decision) throws(ServiceError) {

@@ -8,8 +8,8 @@ struct QueueSettings: Sendable {
     private var changes: [Change] = []
 
     private static let known = """
-        name, slug, description, maxConcurrentUsers, releaseRatePerMinute, graceSeconds, admissionTTLSeconds, maxWaiting, \
-        opensAt, closesAt, priorityLanes, redirectURL
+        name, slug, description, maxConcurrentUsers, releaseRatePerMinute, graceSeconds, admissionTTLSeconds, \
+        settleSeconds, maxWaiting, opensAt, closesAt, priorityLanes, redirectURL
         """
 
     /// - Parameter existing: the queue that is changed; nil: a new one, which must have a name.
@@ -57,6 +57,7 @@ struct QueueSettings: Sendable {
         set(try fields.integer("releaseRatePerMinute", in: 0...1_000_000), \.configuration.releaseRatePerMinute)
         set(try fields.integer("graceSeconds", in: 5...86_400), \.configuration.graceSeconds)
         set(try fields.integer("admissionTTLSeconds", in: 5...604_800), \.configuration.admissionTTLSeconds)
+        set(try fields.integer("settleSeconds", in: 0...600), \.configuration.settleSeconds)
         set(fields.takeNull("maxWaiting"), try fields.integer("maxWaiting", in: 0...100_000_000), \.configuration.maxWaiting)
     }
 

@@ -19,6 +19,7 @@ extension QueueSnapshot {
         bytes.member("releaseRatePerMinute", configuration.releaseRatePerMinute)
         bytes.member("graceSeconds", configuration.graceSeconds)
         bytes.member("admissionTTLSeconds", configuration.admissionTTLSeconds)
+        bytes.member("settleSeconds", configuration.settleSeconds)
         bytes.member("maxWaiting", configuration.maxWaiting)
         bytes.member("opensAt", configuration.opensAt)
         bytes.member("closesAt", configuration.closesAt)
@@ -92,7 +93,7 @@ extension QueueEvent.Change {
         case .closed: "closed"
         case .joined: "joined"
         case .connected: "connected"
-        case .disconnected: "disconnected"
+        case .disconnected, .lost: "disconnected"
         case .everyoneDisconnected: "everyone_disconnected"
         case .admitted: "admitted"
         case .completed: "completed"
@@ -114,15 +115,23 @@ extension QueueEvent.Change {
         case .expired(let ticket, let reason):
             ticket.writeMembers(to: &bytes)
             bytes.member("reason", reason.rawValue)
-        case .connected(let ranges), .disconnected(let ranges):
-            bytes.key("tickets")
-            bytes.array(ranges) { bytes, range in
-                bytes.object { bytes in
-                    range.first.writeMembers(to: &bytes)
-                    bytes.member("count", range.count)
-                }
-            }
+        case .connected(let ranges), .disconnected(let ranges): ranges.writeMembers(to: &bytes)
+        case .lost(let ranges, let until):
+            ranges.writeMembers(to: &bytes)
+            bytes.member("settlesUntil", until)
         case .opened, .paused, .resumed, .closed, .everyoneDisconnected, .announced: break
+        }
+    }
+}
+
+extension [TicketRange] {
+    fileprivate func writeMembers(to bytes: inout [UInt8]) {
+        bytes.key("tickets")
+        bytes.array(self) { bytes, range in
+            bytes.object { bytes in
+                range.first.writeMembers(to: &bytes)
+                bytes.member("count", range.count)
+            }
         }
     }
 }

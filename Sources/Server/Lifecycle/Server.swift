@@ -135,6 +135,7 @@ public final class Server: Sendable {
         recording.cancel()
         let plan = DrainPlan(
             visitors: core.limits.connectionCount, others: await core.service.othersCapacity, longest: Double(core.settings.drainSeconds))
+        await core.service.beginDrain(over: Timestamp.Span(microseconds: Int64((DrainPlan.pause + plan.seconds) * 1_000_000)))
         for handle in handles { handle.loop.execute { handle.live.onLoop.drain(plan) } }
         let deadline = ContinuousClock.now + .seconds(core.settings.drainSeconds)
         while await connectionCount() > 0, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(20)) }

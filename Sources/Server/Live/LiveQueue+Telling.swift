@@ -101,7 +101,7 @@ extension LiveQueue {
         case .closed: everyone(serial) { if $0.isWaiting { $0.finish("closed") } }
         case .opened, .resumed: broadcast(serial) { LiveFrames.queue(.open, into: &$0) }
         case .paused: broadcast(serial) { LiveFrames.queue(.paused, into: &$0) }
-        case .joined, .connected, .disconnected, .everyoneDisconnected, .announced, .configured: break
+        case .joined, .connected, .disconnected, .lost, .everyoneDisconnected, .announced, .configured: break
         }
     }
 
@@ -122,7 +122,7 @@ extension QueueEvent {
     /// Whether somebody hears of it at once. Positions are for the sweep.
     fileprivate var isNews: Bool {
         switch change {
-        case .joined, .connected, .disconnected, .everyoneDisconnected, .configured: false
+        case .joined, .connected, .disconnected, .lost, .everyoneDisconnected, .configured: false
         case .announced, .admitted, .completed, .left, .expired, .opened, .paused, .resumed, .closed: true
         }
     }

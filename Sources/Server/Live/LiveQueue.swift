@@ -150,7 +150,7 @@ extension QueueEvent {
     /// Whether somebody's position, wait or standing can be another one after it.
     fileprivate var movesTheLine: Bool {
         switch change {
-        case .announced, .connected, .disconnected, .everyoneDisconnected: false
+        case .announced, .connected, .disconnected, .lost, .everyoneDisconnected: false
         case .joined, .admitted, .completed, .left, .expired, .opened, .paused, .resumed, .closed, .configured: true
         }
     }

@@ -1,0 +1,61 @@
+/// People who were lost from sight together, through no doing of theirs: an instance died, was restarted or was drained.
+///
+/// Until `until` the line waits for them: nobody is admitted ahead of one of them. Who of those absent it is follows
+/// from since when they are absent.
+public struct Loss: Sendable, Hashable, Codable {
+    /// When they were lost: the time of the event that says so.
+    public let since: Timestamp
+    public let until: Timestamp
+
+    /// How many are remembered at once. The line does not wait for those of older ones any longer.
+    static let limit = 32
+}
+
+extension QueueState {
+    /// The line waits until `until` for the people whom an event at `since` has lost.
+    mutating func remember(_ loss: Loss) {
+        if let index = losses.firstIndex(where: { $0.since == loss.since }) {
+            losses[index] = Loss(since: loss.since, until: max(losses[index].until, loss.until))
+        } else {
+            losses.append(loss)
+        }
+        guard losses.count > Loss.limit, let oldest = losses.first else { return }
+        forgetLosses { $0 == oldest }
+    }
+
+    /// Forgets the losses that the line has waited for long enough by `moment`.
+    mutating func forgetLosses(at moment: Timestamp) {
+        if losses.contains(where: { $0.until <= moment }) { forgetLosses { $0.until <= moment } }
+    }
+
+    private mutating func forgetLosses(where isOver: (Loss) -> Bool) {
+        losses.removeAll(where: isOver)
+        for lane in lanes.indices { lanes[lane].settling = stillSettling(lane, losses) }
+    }
+
+    /// Those of a lane whom one of `losses` concerns.
+    private func stillSettling(_ lane: Int, _ losses: [Loss]) -> TicketSet {
+        guard !losses.isEmpty else { return TicketSet() }
+        var settling = lanes[lane].settling
+        lanes[lane].settling.forEach { number in
+            let since = absence(of: Ticket(lane: lane, number: number))
+            if !losses.contains(where: { $0.since == since }) { settling.remove(number) }
+        }
+        return settling
+    }
+
+    /// Those whom the line waits for at `moment`, by lane; nil where it waits for nobody.
+    func settling(at moment: Timestamp) -> [TicketSet]? {
+        let current = losses.filter { $0.until > moment }
+        if current.isEmpty { return nil }
+        let settling =
+            current.count == losses.count ? lanes.map(\.settling) : lanes.indices.map { stillSettling($0, current) }
+        return settling.allSatisfy(\.isEmpty) ? nil : settling
+    }
+
+    /// Until when the line waits for this one.
+    func settles(_ ticket: Ticket) -> Timestamp? {
+        let since = absence(of: ticket)
+        return losses.first { $0.since == since }?.until
+    }
+}

@@ -1,0 +1,87 @@
+import QueueEngine
+import Testing
+import TestSupport
+
+/// A restart changes nobody's order: the line waits for people whom it has disconnected.
+@Suite struct SettlingTests {
+    private let start = Timestamp(seconds: 1_700_000_000)
+
+    /// Twenty wait, one may be inside, and one is.
+    private func line(settleSeconds: Int = 15) throws -> (state: QueueState, tickets: [Ticket], log: [QueueEvent]) {
+        var state = QueueState()
+        var log: [QueueEvent] = []
+        let configuration = QueueConfiguration(
+            maxConcurrentUsers: 1, releaseRatePerMinute: 600, graceSeconds: 300, settleSeconds: settleSeconds)
+        state.configure(configuration, at: start, &log)
+        let tickets = try (0..<20).map { _ in try state.join(lane: 0, at: start, &log) }
+        return (state, tickets, log)
+    }
+
+    private func admitted(_ log: [QueueEvent]) -> [Ticket] {
+        log.compactMap { if case .admitted(let ticket, _) = $0.change { ticket } else { nil } }
+    }
+
+    private enum Cause: CaseIterable { case restart, instanceLost }
+
+    private func lose(_ tickets: [Ticket], by cause: Cause, _ state: inout QueueState, _ log: inout [QueueEvent]) {
+        switch cause {
+        case .restart: state.disconnectEveryone(at: start, &log)
+        case .instanceLost: state.lose(tickets, until: start + .seconds(15), at: start, &log)
+        }
+    }
+
+    @Test(arguments: [false, true]) func newcomerIsNotAdmittedAheadOfWhoWasPresentBefore(isRestart: Bool) throws {
+        var (state, tickets, log) = try line()
+        lose(tickets, by: isRestart ? .restart : .instanceLost, &state, &log)
+        let newcomer = try state.join(lane: 0, at: start + .seconds(1), &log)
+        state.connect([tickets[12]], at: start + .seconds(2), &log)
+        state.advance(to: start + .seconds(3), &log)
+        #expect(admitted(log).isEmpty)
+        // The first comes back within the time, and is the next.
+        state.connect([tickets[0]], at: start + .seconds(10), &log)
+        state.advance(to: start + .seconds(10), &log)
+        #expect(admitted(log) == [tickets[0]])
+        try state.complete(tickets[0], at: start + .seconds(11), &log)
+        state.advance(to: start + .seconds(12), &log)
+        #expect(admitted(log) == [tickets[0]])
+        // Their time is over: the first of those who are there is next, and the newcomer stands behind.
+        let wake = try #require(state.nextWake(after: start + .seconds(12)))
+        #expect(wake >= start + .seconds(15) && wake < start + .seconds(16))
+        state.advance(to: start + .seconds(16), &log)
+        #expect(admitted(log) == [tickets[0], tickets[12]])
+        try state.complete(tickets[12], at: start + .seconds(17), &log)
+        state.advance(to: start + .seconds(18), &log)
+        #expect(admitted(log).last == newcomer)
+    }
+
+    /// Where an instance dealt moments to come back before it ended, the line waits for as long as those last.
+    @Test func restartWaitsForMomentsThatWereDealtBefore() throws {
+        var (state, tickets, log) = try line()
+        state.lose(tickets, until: start + .seconds(60), at: start, &log)
+        state.disconnectEveryone(at: start + .seconds(5), &log)
+        _ = try state.join(lane: 0, at: start + .seconds(6), &log)
+        state.advance(to: start + .seconds(59), &log)
+        #expect(admitted(log).isEmpty)
+        state.advance(to: start + .seconds(61), &log)
+        #expect(admitted(log).count == 1)
+    }
+
+    @Test func nobodyIsWaitedForWhereThatIsSwitchedOff() throws {
+        var (state, tickets, log) = try line(settleSeconds: 0)
+        state.disconnectEveryone(at: start, &log)
+        state.connect([tickets[3]], at: start + .seconds(1), &log)
+        state.advance(to: start + .seconds(1), &log)
+        #expect(admitted(log) == [tickets[3]])
+    }
+
+    /// Those who are gone for good hold the line up once, and not again and again.
+    @Test func whoNeverReturnsHoldsUpTheLineOnlyOnce() throws {
+        var (state, tickets, log) = try line()
+        state.lose([tickets[0]], until: start + .seconds(15), at: start, &log)
+        for round in 1...5 {
+            state.lose([tickets[round]], until: start + .seconds(15 + 10 * round), at: start + .seconds(10 * round), &log)
+        }
+        state.advance(to: start + .seconds(66), &log)
+        #expect(admitted(log) == [tickets[6]])
+    }
+}
