@@ -111,7 +111,8 @@ let package = Package(
         .target(
             name: "Operations",
             dependencies: [
-                "WebSocketProtocol", "HTTPProtocol", "QueueEngine", "EventLoop", "Storage", "Fanout", httpTypes, logging,
+                "WebSocketProtocol", "HTTPProtocol", "QueueEngine", "Telemetry", "QueueService", "EventLoop", "Storage", "Fanout",
+                httpTypes, logging,
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: strict),
@@ -151,7 +152,8 @@ let package = Package(
             dependencies: ["Fanout", "QueueService", "QueueEngine", "Telemetry", "TestSupport", "Locks"],
             swiftSettings: tests),
         .testTarget(
-            name: "OperationsTests", dependencies: ["Operations", "Server", "Storage", "EventLoop", "TestSupport", logging],
+            name: "OperationsTests",
+            dependencies: ["Operations", "Server", "Storage", "QueueService", "Telemetry", "EventLoop", "TestSupport", logging],
             swiftSettings: tests),
         .testTarget(name: "ServerTests", dependencies: ["Server", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "AcceptanceTests", dependencies: ["stanchion", "TestSupport"], exclude: ["Python"], swiftSettings: tests),

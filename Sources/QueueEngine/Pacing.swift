@@ -13,7 +13,7 @@ struct Pacing: Sendable, Equatable {
 
     static let window = Timestamp.Span.seconds(60)
     /// A late tick catches up on at most this much.
-    private static let catchUp = Timestamp.Span.seconds(1)
+    static let catchUp = Timestamp.Span.seconds(1)
     /// Releases come in steps of at least this, however high the rate is.
     static let tick = Timestamp.Span.milliseconds(100)
 

@@ -34,8 +34,10 @@ struct HostedQueue {
     var isCommitting = false
     /// A tick is in the backlog.
     var isTicking = false
-    /// Since when the tick was due, until it is committed.
-    var due: Timestamp?
+    /// How late releases come.
+    private(set) var releaseLag = ReleaseLag()
+    /// Admissions that those who poll here have not been told yet.
+    var untold = UntoldAdmissions()
     /// Another instance was faster, and the store may keep the queue for this one.
     var holdsReservation = false
     /// The store refused the queue's part of a commit; it is tried again after a pause.
@@ -58,6 +60,7 @@ struct HostedQueue {
         self.state = state
         lastAdmission = state.head
         self.announcements = announcements
+        releaseLag.look(at: state)
     }
 
     /// Another history, in which nobody has been seen yet.
@@ -70,6 +73,7 @@ struct HostedQueue {
         lastAdmission = state.head
         told = nil
         deferredMessages = []
+        (releaseLag, untold) = (ReleaseLag(), UntoldAdmissions())
     }
 
     /// Keeps a message until the commit has ended. One that finds no room is read from the store when it is missed.
@@ -82,24 +86,27 @@ struct HostedQueue {
         return deferredMessages
     }
 
-    /// Becomes what was committed. Returns what it was before; nil where it has become something else meanwhile.
-    mutating func adopt(_ decision: Decision) -> (record: QueueRecord, due: Timestamp?)? {
+    /// Becomes what was committed. Returns the record as it was before, and how late each release was; nil where it has
+    /// become something else meanwhile.
+    mutating func adopt(_ decision: Decision) -> (record: QueueRecord, releaseLags: [Timestamp.Span])? {
         guard state.position == decision.base else { return nil }
-        defer { due = nil }
+        for (event, _) in decision.events { untold.note(event) { presence.polls($0) } }
         presence = decision.presence
         state = decision.state
+        let released = decision.events.count { $0.event.change.isAdmission }
+        let lags = released > 0 ? releaseLag.released(released, at: decision.now, state: state) : []
+        releaseLag.look(at: state)
         holdsReservation = false
         (failures, idleTicks) = (0, nil)
         commandLimit = commandLimit.flatMap { $0 < 1_000 ? 2 * $0 : nil }
         for (event, _) in decision.events { note(event) }
-        return (record, due)
+        return (record, lags)
     }
 
     /// Takes over a decision without events: presence, and what the engine has skipped on the way to nothing.
     mutating func adoptUnchanged(_ decision: Decision) {
         presence = decision.presence
         if state.position == decision.base { state = decision.state }
-        due = nil
     }
 
     /// What events of others mean for those whom this instance sees.
@@ -114,6 +121,10 @@ struct HostedQueue {
     mutating func apply(_ event: QueueEvent, _ moves: inout Moves) {
         state.apply(event)
         note(event)
+        untold.note(event) { presence.polls($0) }
+        // The instance that decided it has recorded how late it was.
+        if event.change.isAdmission { _ = releaseLag.released(1, at: event.at, state: state) }
+        releaseLag.look(at: state)
         presence.forgetEnded(event.change)
         switch event.change {
         case .connected(let ranges):

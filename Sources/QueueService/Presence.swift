@@ -54,6 +54,9 @@ struct Presence {
         if hasLease(ticket) { _ = polled(ticket, at: now, lease: lease) }
     }
 
+    /// Whether somebody polls for the ticket here.
+    func polls(_ ticket: Ticket) -> Bool { hasLease(ticket) }
+
     /// From the newest on: who polls has polled just before.
     private func hasLease(_ ticket: Ticket) -> Bool { leases.reversed().contains { $0.tickets.contains(ticket) } }
 

@@ -112,6 +112,11 @@ extension QueueService {
         hosted[id]?.presence.prolong(ticket, at: clock.now(), lease: QueueService.pollLease)
     }
 
+    /// Somebody who polls is told of the admission.
+    ///
+    /// - Returns: when it came to be; nil where they were told before, or did not poll here when it came.
+    public func takeUntoldAdmission(_ id: QueueID, _ ticket: Ticket) -> Timestamp? { hosted[id]?.untold.remove(ticket) }
+
     /// A connection shows a session's token: holds the ticket, and is told where it stands.
     ///
     /// - Throws: `noSuchSession` where the token tells of a history that the store has lost.

@@ -222,6 +222,9 @@ public protocol QueueStore: Sendable {
     /// The oldest first; where they are more than `limit`, the newest.
     func marks(tenant: TenantID, since moment: Timestamp, limit: Int) async throws(StoreError) -> [Mark]
 
+    /// What it takes of its disk, and how full that is.
+    func diskUse() async throws(StoreError) -> DiskUse?
+
     /// Lets go of it. What is asked from here on fails.
     func close()
 }
@@ -234,12 +237,24 @@ public struct StoreLoad: Sendable, Hashable {
     public var busy = 0
     public var waiting = 0
     public var longestWaitSeconds = 0.0
+    /// Connections in use in the busiest quarter of a second since the last look.
+    public var peakBusy = 0.0
     /// Transactions that stood in each other's way and were ended for it, since the start.
     public var deadlocks = 0
     public init() {}
 }
 
+/// What a store takes of a disk.
+public struct DiskUse: Sendable, Hashable {
+    public let bytes: Double
+    /// How much of the disk is in use by whomever, 0 to 1; nil where that cannot be seen from here.
+    public let usedShare: Double?
+    public init(bytes: Double, usedShare: Double?) { (self.bytes, self.usedShare) = (bytes, usedShare) }
+}
+
 extension QueueStore {
+    /// One that does not know.
+    public func diskUse() async throws(StoreError) -> DiskUse? { nil }
     /// One that is asked without connections.
     public func takeLoad() -> StoreLoad { StoreLoad() }
     /// The same of one queue; nil where nobody was admitted.

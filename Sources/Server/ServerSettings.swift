@@ -25,6 +25,10 @@ public struct ServerSettings: Sendable {
     public var slowMilliseconds = 1_000
     /// How long what instances did is kept, by the hour, in days.
     public var trendDays = 60
+    /// What the network carries, in Mbit/s; 0: as the fastest interface says, and not known where none does.
+    public var networkMegabits = 0
+    /// The disk that Postgres is on, in GB; 0: not known where it is on another machine.
+    public var databaseGigabytes = 0
     /// Whether anything is counted: without it metrics are what can be read off, and key figures have no data.
     public var countsMetrics = true
     /// Queues that have metrics of their own; all others share theirs.

@@ -20,6 +20,9 @@ public struct MeasuredStore: QueueStore {
     public func takeLoad() -> StoreLoad { store.takeLoad() }
     public var folder: String? { store.folder }
     public func close() { store.close() }
+    public func diskUse() async throws(StoreError) -> DiskUse? {
+        try await measure(.diskUse) { () throws(StoreError) in try await store.diskUse() }
+    }
 
     private func measure<Answer: Sendable>(
         _ operation: StoreOperation, _ body: () async throws(StoreError) -> Answer

@@ -21,7 +21,7 @@ public struct Measurements: Sendable {
     public let secureHandshakesFailed: Counter
     private let slowClients: [SlowClient: Counter]
     private let refusals: [Refusal: Counter]
-    /// From the release's place in the log to its frame's place in the socket.
+    /// From an admission's place in the log to its frame's place in the socket, or to the poll that tells of it.
     public let admissionDelaySeconds: Metrics.Timer
     public let sweepSeconds: Metrics.Timer
     /// The longest turn of any loop in the last half minute: what its connections wait for each other at most.
@@ -35,7 +35,7 @@ public struct Measurements: Sendable {
     public let instances: Meter
     /// Of the queue that is furthest behind the store.
     public let replicaLagEvents: Meter
-    /// From joining to the admission's place in the socket, of those who were connected.
+    /// From joining to the admission's place in the log, of those who were told.
     public let visitorWaitSeconds: Metrics.Timer
     public let secureHandshakes: Counter
     public let queues: QueueMeasurements
@@ -65,7 +65,8 @@ public struct Measurements: Sendable {
         slowClients = registry.counters(
             "stanchion_slow_clients_total", "Clients that did not do in time what they were waited for.", "kind")
         refusals = registry.counters("stanchion_refused_total", "What was refused because a limit was reached.", "reason")
-        admissionDelaySeconds = timer("admission_delay", "From a release's place in the log to its frame's place in the socket.")
+        admissionDelaySeconds = timer(
+            "admission_delay", "From an admission's place in the log to its frame's place in the socket, or to the next poll.")
         sweepSeconds = timer("sweep", "Time that a loop took to tell those of a queue their positions.")
         longestTurnSeconds = gauge("loop_turn_max_seconds", "The longest turn of any loop in the last half minute.")
         storeConnections = gauge("store_connections", "Connections to the store that are open.")
@@ -75,7 +76,7 @@ public struct Measurements: Sendable {
         instances = gauge("instances", "Instances that have a lease, this one among them.")
         replicaLagEvents = gauge("replica_lag_events_max", "Events by which the queue that is furthest behind the store is behind.")
         visitorWaitSeconds = registry.timer(
-            "stanchion_visitor_wait_seconds", "From joining to being let in, of those who were connected.", .waits)
+            "stanchion_visitor_wait_seconds", "From joining to being admitted, of those who were told.", .waits)
         secureHandshakes = counter("tls_handshakes", "TLS handshakes that were done.")
         queues = QueueMeasurements(registry: registry)
         closes = CloseMeasurements(registry: registry)

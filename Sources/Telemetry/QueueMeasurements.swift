@@ -5,7 +5,7 @@ public struct QueueMeasurements: Sendable {
     private let commands: [CommandOutcome: Counter]
     private let events: [EventKind: Counter]
     private let cacheReads: [CacheLevel: Counter]
-    /// From the moment that somebody could be let in by the pace until that was committed, where time brought it.
+    /// From the moment that somebody could have been admitted to the admission's place in the log, outages included.
     public let releaseLagSeconds: Metrics.Timer
     /// Ticks of a queue that was due in which nothing happened: each is a fault of the program.
     public let idleTicks: Counter
@@ -15,7 +15,7 @@ public struct QueueMeasurements: Sendable {
         events = registry.counters("stanchion_events_total", "Events that this instance has committed.", "type")
         cacheReads = registry.counters("stanchion_cache_reads_total", "Pages of logs and mean waits, by where they were found.", "level")
         releaseLagSeconds = registry.timer(
-            "stanchion_release_lag_seconds", "From the moment that a release was due until it was committed.")
+            "stanchion_release_lag_seconds", "From the moment that somebody could have been admitted to the place in the log.")
         idleTicks = registry.counter("stanchion_idle_ticks_total", "Times that a queue was due and nothing happened in it.")
     }
 

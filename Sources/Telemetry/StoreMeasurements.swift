@@ -55,6 +55,7 @@ public enum StoreOperation: String, CaseIterable, Sendable {
     case registry
     /// Hours of the instances' doing, and marks.
     case trends
+    case diskUse = "disk_use"
 }
 
 public enum StoreFailure: String, CaseIterable, Sendable {

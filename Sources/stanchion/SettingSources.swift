@@ -26,7 +26,7 @@ struct SettingSources {
         ("statement-seconds", "STATEMENT_SECONDS"), ("database-seconds", "DATABASE_SECONDS"),
         ("lease-seconds", "LEASE_SECONDS"), ("database-read", "DATABASE_READ_URL"),
         ("arrivals-per-second", "ARRIVALS_PER_SECOND"), ("cache-entries", "CACHE_ENTRIES"), ("metrics-queues", "METRICS_QUEUES"),
-        ("metrics", "METRICS"),
+        ("metrics", "METRICS"), ("network-megabits", "NETWORK_MEGABITS"), ("database-gigabytes", "DATABASE_GIGABYTES"),
         ("log-days", "LOG_DAYS"), ("trend-days", "TREND_DAYS"), ("slow-milliseconds", "SLOW_MILLISECONDS"), ("redis", "REDIS_URL"),
     ]
 

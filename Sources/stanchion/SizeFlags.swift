@@ -32,6 +32,16 @@ struct SizeFlags: ParsableArguments {
     @Option(help: "Queues that have metrics of their own; all others share theirs. Default 100. [STANCHION_METRICS_QUEUES]")
     var metricsQueues: String?
 
+    @Option(
+        help:
+            "What the network carries, in Mbit/s; 0: as the fastest interface says. Default 0. [STANCHION_NETWORK_MEGABITS]")
+    var networkMegabits: String?
+
+    @Option(
+        help:
+            "The disk that Postgres is on, in GB, where that is another machine; 0: not known. Default 0. [STANCHION_DATABASE_GIGABYTES]")
+    var databaseGigabytes: String?
+
     func read(_ sources: SettingSources, into settings: inout ServerSettings) throws {
         try bytes(sources, "head-bytes", headBytes, &settings.http.head, least: 1_024)
         settings.http.line = min(settings.http.line, settings.http.head)
@@ -45,6 +55,8 @@ struct SizeFlags: ParsableArguments {
         case let other: throw Failure.setting("metrics is \(other), and must be on or off")
         }
         try sources.integer("metrics-queues", flag: metricsQueues, in: 0...10_000, &settings.metricsQueues)
+        try sources.integer("network-megabits", flag: networkMegabits, in: 0...10_000_000, &settings.networkMegabits)
+        try sources.integer("database-gigabytes", flag: databaseGigabytes, in: 0...10_000_000, &settings.databaseGigabytes)
         try bytes(sources, "send-buffer-bytes", sendBufferBytes, &settings.visitorSendBufferBytes, least: 4_096)
     }
 

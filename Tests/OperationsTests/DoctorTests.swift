@@ -1,5 +1,7 @@
 import Testing
 
+import QueueService
+import Telemetry
 @testable import Fanout
 @testable import Operations
 @testable import Storage
@@ -9,7 +11,8 @@ import Testing
     /// The metrics of a server that is well, some of them changed.
     static func metrics(_ changed: [String: Double] = [:]) -> MetricsReading {
         var values: [String: Double] = [
-            "stanchion_processors": 2, "process_cpu_seconds_total": 10, "process_resident_memory_bytes": 5e7,
+            "stanchion_disk_used_ratio": 0.5, "stanchion_network_bytes_per_second": 1e6, "stanchion_processors": 2,
+            "process_cpu_seconds_total": 10, "process_resident_memory_bytes": 5e7,
             "process_open_fds": 100, "process_max_fds": 1_000, "stanchion_accepts_exhausted_total": 0,
             "stanchion_memory_used_bytes": 1e8, "stanchion_memory_limit_bytes": 1e9, "stanchion_loop_turn_max_seconds": 0.01,
             "stanchion_store_down": 0, "stanchion_bus_down": 0, "stanchion_store_requests_waiting": 0,
@@ -42,8 +45,8 @@ import Testing
         ("bus_down", .warning, [:], ["stanchion_bus_down": 1]),
         ("pool_exhausted", .warning, [:], ["stanchion_store_wait_max_seconds": 1.5]),
         ("pool_exhausted", .warning, ["stanchion_store_requests_waiting": 2], ["stanchion_store_requests_waiting": 1]),
-        ("processor_full", .warning, [:], ["process_cpu_seconds_total": 17.5]),
-        ("processor_full", .critical, [:], ["process_cpu_seconds_total": 18.5]),
+        ("processor_full", .warning, [:], ["process_cpu_seconds_total": 17.5, "stanchion_events_total": 9]),
+        ("processor_full", .critical, [:], ["process_cpu_seconds_total": 18.5, "stanchion_events_total": 9]),
         ("memory_short", .warning, [:], ["stanchion_memory_used_bytes": 8e8]),
         ("memory_short", .critical, [:], ["stanchion_memory_used_bytes": 9e8]),
         ("loop_starved", .warning, [:], ["stanchion_loop_turn_max_seconds": 0.5]),
@@ -83,6 +86,14 @@ import Testing
                 #"stanchion_admission_delay_seconds_bucket{le="2.5"}"#: 110, #"stanchion_admission_delay_seconds_bucket{le="+Inf"}"#: 110,
             ]
         ),
+        ("disk_short", .warning, [:], ["stanchion_disk_used_ratio": 0.86]),
+        ("disk_short", .critical, [:], ["stanchion_disk_used_ratio": 0.96]),
+        ("network_full", .warning, [:], [#"stanchion_network_sent_bytes_total{loop="0"}"#: 3.1e6]),
+        ("network_full", .critical, [:], [#"stanchion_network_sent_bytes_total{loop="0"}"#: 4.1e6]),
+        ("late_releases", .warning, [:], ["stanchion_release_lag_seconds_sum": 320, "stanchion_release_lag_seconds_count": 20]),
+        ("late_releases", .critical, [:], ["stanchion_release_lag_seconds_sum": 620, "stanchion_release_lag_seconds_count": 20]),
+        ("busy_for_nothing", .warning, [:], ["process_cpu_seconds_total": 12]),
+        ("busy_for_nothing", .warning, [:], ["stanchion_idle_ticks_total": 1]),
         ("cache_useless", .warning, [:], [#"stanchion_cache_reads_total{level="store"}"#: 9_000]),
     ]
 
@@ -114,13 +125,13 @@ import Testing
         connections: [String: Int64] = ["idle": 10, "active": 1], lockWaits: [PostgresFacts.LockWait] = [],
         idleTransactions: [PostgresFacts.IdleTransaction] = [], slowStatements: [PostgresFacts.Statement]? = nil,
         indexes: [PostgresFacts.Index] = [], missingIndexes: [String] = [], tables: [PostgresFacts.Table] = [],
-        roundTrip: Double = 0.0005, commit: Double? = 0.005
+        roundTrip: Double = 0.0005, commit: Double? = 0.005, diskUsed: Double? = 0.5
     ) -> PostgresFacts {
         PostgresFacts(
             version: version, maximumConnections: 100, synchronousCommit: synchronousCommit, fsync: fsync, commits: 1_000_000,
             deadlocks: deadlocks, blocksRead: blocksRead, blocksHit: 10_000_000, connections: connections, lockWaits: lockWaits,
             idleTransactions: idleTransactions, slowStatements: slowStatements, indexes: indexes, missingIndexes: missingIndexes,
-            tables: tables, roundTripSeconds: roundTrip, commitSeconds: commit)
+            tables: tables, roundTripSeconds: roundTrip, disk: DiskUse(bytes: 1e9, usedShare: diskUsed), commitSeconds: commit)
     }
 
     static func wait(_ seconds: Double) -> PostgresFacts.LockWait {
@@ -151,6 +162,8 @@ import Testing
         ("buffers_small", .warning, facts(blocksRead: 5_000_000)),
         ("slow_sync", .warning, facts(commit: 0.1)),
         ("slow_sync", .critical, facts(commit: 0.5)),
+        ("disk_short", .warning, facts(diskUsed: 0.9)),
+        ("disk_short", .critical, facts(diskUsed: 0.96)),
         ("database_far", .warning, facts(roundTrip: 0.05, commit: 0.06)),
     ]
 

@@ -76,9 +76,11 @@ final class Instances: Sendable {
     var store: any QueueStore { stores[0] }
 
     /// What the services have counted together: a series with its labels, as Prometheus is told.
-    func counted(_ series: String) -> Int {
+    func counted(_ series: String) -> Int { Int(figure(series)) }
+
+    func figure(_ series: String) -> Double {
         let line = registry.text().split(separator: "\n").first { $0.hasPrefix(series + " ") }
-        return line.flatMap { Double($0.dropFirst(series.count + 1)) }.map { Int($0) } ?? 0
+        return line.flatMap { Double($0.dropFirst(series.count + 1)) } ?? 0
     }
 
     /// - Parameter lease: by the store's clock, which no test moves.

@@ -1,3 +1,4 @@
+import Foundation
 import Metrics
 import Testing
 
@@ -132,7 +133,7 @@ import Testing
 
     /// On both sides of each limit.
     @Test(arguments: [
-        ("api.error_rate", 1_000, 1, KPI.State.ok), ("api.error_rate", 1_000, 2, .warning), ("api.error_rate", 1_000, 11, .critical),
+        ("api.error_rate", 1_000, 4, KPI.State.ok), ("api.error_rate", 1_000, 6, .warning), ("api.error_rate", 1_000, 11, .critical),
     ]) func errors(_ name: String, _ all: Int, _ failed: Int, _ expected: KPI.State) throws {
         let registry = PrometheusRegistry()
         let timer = registry.timer("t_seconds", "")
@@ -177,9 +178,49 @@ import Testing
         for _ in 0..<1_000 { timer.recordNanoseconds(Int64(seconds * 1e9)) }
         let found = try state(name) { counts, _ in
             let distribution = registry.distribution(of: "t_seconds")
-            (counts.requests, counts.statements, counts.admissions) = (distribution, distribution, distribution)
+            (counts.requests, counts.statements, counts.releases) = (distribution, distribution, distribution)
         }
         #expect(found == expected)
+    }
+
+    /// Late releases and the way to the visitor together; who never asks again does not hide that a release was late.
+    @Test func processingTimeIsFromTheReleaseDueToTheVisitorTold() throws {
+        let registry = PrometheusRegistry()
+        func distribution(_ name: String, _ seconds: [Double]) -> Distribution {
+            let timer = registry.timer(name, "")
+            for one in seconds { timer.recordNanoseconds(Int64(one * 1e9)) }
+            return registry.distribution(of: name)
+        }
+        var counts = Counts()
+        counts.releases = distribution("releases_seconds", [26, 25, 27])
+        let processing = try kpi("queue.processing_time_avg")
+        #expect(processing.look(at: Period(seconds: 60, counts: counts, levels: Levels())) == (26, .warning))
+        counts.admissions = distribution("told_seconds", [5])
+        #expect(processing.look(at: Period(seconds: 60, counts: counts, levels: Levels())) == (31, .critical))
+    }
+
+    /// An hour in which the pool was exhausted once is no quiet hour.
+    @Test func poolShowsItsBusiestMoment() throws {
+        var (quiet, exhausted) = (Levels(), Levels())
+        (quiet.pool, exhausted.pool) = (0.01, 1)
+        var hour = Period(seconds: 10, counts: Counts(), levels: exhausted)
+        for _ in 0..<359 { hour = hour.followed(by: Period(seconds: 10, counts: Counts(), levels: quiet)) }
+        #expect(try kpi("database.connection_pool_utilization").look(at: hour) == (1, .critical))
+    }
+
+    /// What a store of an older version holds lacks what was not counted then.
+    @Test func hoursOfOlderVersionsAreRead() throws {
+        var counts = Counts()
+        counts.joins = 7
+        var members = try #require(
+            JSONSerialization.jsonObject(with: JSONEncoder().encode(Period(seconds: 60, counts: counts, levels: Levels())))
+                as? [String: Any])
+        var old = try #require(members["counts"] as? [String: Any])
+        let releases = old.removeValue(forKey: "releases")
+        #expect(releases != nil)
+        members["counts"] = old
+        let read = try JSONDecoder().decode(Period.self, from: JSONSerialization.data(withJSONObject: members))
+        #expect(read.counts.joins == 7 && read.counts.releases.total == 0)
     }
 
     /// Few requests are no fault, unless the machine gives no more.

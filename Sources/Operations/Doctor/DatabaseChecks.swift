@@ -1,11 +1,13 @@
+import QueueService
 import Storage
+import Telemetry
 
 /// What Postgres says of itself.
 enum DatabaseChecks {
     static func diagnose(_ facts: PostgresFacts) -> [Diagnosis] {
         [
             missingIndexes, unsafeCommits, lockWaits, slowCommits, idleTransactions, connections, slowStatements, bloat, unanalyzed,
-            deadlocks, smallBuffers, distance,
+            deadlocks, smallBuffers, distance, fullDisk,
         ].compactMap { $0(facts) }
     }
 
@@ -61,7 +63,7 @@ enum DatabaseChecks {
     private static func connections(_ facts: PostgresFacts) -> Diagnosis? {
         let open = facts.connections.values.reduce(0, +)
         let share = Double(open) / Double(facts.maximumConnections)
-        guard let severity = Diagnosis.Severity(share, over: 0.8, criticalOver: 0.95) else { return nil }
+        guard let severity = Diagnosis.Severity(share, Targets.pool) else { return nil }
         return Diagnosis(
             "connections_short", severity, .database,
             symptom: "Postgres has hardly a connection left.",
@@ -109,10 +111,12 @@ enum DatabaseChecks {
     }
 
     private static func deadlocks(_ facts: PostgresFacts) -> Diagnosis? {
-        guard facts.deadlocks > 0, Double(facts.deadlocks) > 0.001 * Double(facts.commits) else { return nil }
+        guard facts.deadlocks > 0, Double(facts.deadlocks) > Targets.deadlocks.warning * Double(facts.commits) else { return nil }
         return Diagnosis(
             "deadlocks", .warning, .database, symptom: "Transactions lock each other out.",
-            evidence: ["\(facts.deadlocks) deadlocks in \(facts.commits) commits; 0.1 % is the target"],
+            evidence: [
+                "\(facts.deadlocks) deadlocks in \(facts.commits) commits; \(Words.percent(Targets.deadlocks.target)) is the target"
+            ],
             cause: "Somebody else writes to these tables: the instances take locks in one order.",
             remedy: "Find who in Postgres' log (log_lock_waits = on), and have it take locks in the order of queue_id.",
             check: "deadlocks of pg_stat_database stands still.")
@@ -127,6 +131,13 @@ enum DatabaseChecks {
             cause: "shared_buffers is small for what is used, or something reads whole tables.",
             remedy: "A quarter of the machine's memory for shared_buffers; look at slow statements.",
             check: "blks_hit of pg_stat_database grows much faster than blks_read.")
+    }
+
+    private static func fullDisk(_ facts: PostgresFacts) -> Diagnosis? {
+        guard let disk = facts.disk, let used = disk.usedShare else { return nil }
+        return Diagnosis(
+            diskUsed: used,
+            evidence: "\(Words.percent(used)) of the disk are in use; the databases take \(Words.rounded(disk.bytes / 1e9)) GB")
     }
 
     private static func slowCommits(_ facts: PostgresFacts) -> Diagnosis? {

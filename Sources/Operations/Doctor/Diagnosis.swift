@@ -1,3 +1,5 @@
+import Telemetry
+
 /// Something that is wrong, in words: what is seen, by which numbers, why it is likely so, what to do, and how to know that
 /// it worked.
 public struct Diagnosis: Sendable, Encodable, Equatable {
@@ -8,6 +10,10 @@ public struct Diagnosis: Sendable, Encodable, Equatable {
         init?(_ value: Double, over warning: Double, criticalOver critical: Double) {
             guard value > warning else { return nil }
             self = value > critical ? .critical : .warning
+        }
+
+        init?(_ value: Double, _ limit: Targets.Limit) {
+            self.init(value, over: limit.warning, criticalOver: limit.critical ?? .infinity)
         }
 
         /// Of what a commit waits for its disk.

@@ -1,6 +1,7 @@
 import EventLoop
 import Foundation
 import Glibc
+import Telemetry
 
 /// The disk that a SQLite file is on.
 struct DiskFacts: Sendable {
@@ -52,12 +53,19 @@ enum DiskChecks {
 
     private static func full(_ facts: DiskFacts) -> Diagnosis? {
         let share = facts.freeBytes / max(1, facts.wholeBytes)
-        guard let severity = Diagnosis.Severity(1 - share, over: 0.85, criticalOver: 0.95) else { return nil }
         return Diagnosis(
-            "disk_short", severity, .disk, symptom: "The disk is nearly full.",
-            evidence: [
-                "\(Words.rounded(facts.freeBytes / 1e9)) of \(Words.rounded(facts.wholeBytes / 1e9)) GB are free (\(Words.percent(share)))"
-            ],
+            diskUsed: 1 - share,
+            evidence:
+                "\(Words.rounded(facts.freeBytes / 1e9)) of \(Words.rounded(facts.wholeBytes / 1e9)) GB are free (\(Words.percent(share)))")
+    }
+}
+
+extension Diagnosis {
+    /// The store's disk is nearly full; nil: it is not.
+    init?(diskUsed share: Double, evidence: String) {
+        guard let severity = Severity(share, Targets.disk) else { return nil }
+        self.init(
+            "disk_short", severity, .disk, symptom: "The disk is nearly full.", evidence: [evidence],
             cause: "When it is full nobody can join and nobody is let in; everyone keeps the place.",
             remedy: "Make room. --log-days says how long a queue's events are kept.", check: "`df`.")
     }

@@ -59,6 +59,12 @@ struct MetricsWindow: Sendable {
         }
     }
 
+    /// What a histogram has seen, in the mean; nil where it has seen nothing.
+    func mean(_ histogram: String) -> Double? {
+        let count = increase(histogram + "_count")
+        return count > 0 ? increase(histogram + "_sum") / count : nil
+    }
+
     /// The value that a share of what a histogram has seen did not exceed, as far as its buckets tell; nil where it has seen
     /// fewer than `least`.
     func quantile(_ share: Double, _ histogram: String, _ labels: [String: String] = [:], least: Double = 1) -> Double? {

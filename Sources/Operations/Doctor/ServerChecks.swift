@@ -1,9 +1,11 @@
+import Telemetry
+
 /// What an instance's own metrics tell.
 enum ServerChecks {
     static func diagnose(_ window: MetricsWindow) -> [Diagnosis] {
         [
             storeDown, busDown, slowResponses, failures, processor, memory, starvedLoop, descriptors, exhaustedPool, slowCommits,
-            slowPeers, refusals, replicaBehind, lateAdmissions, uselessCache,
+            slowPeers, refusals, replicaBehind, lateAdmissions, lateReleases, uselessCache, fullDisk, busyNetwork, busyForNothing,
         ].compactMap { $0(window) }
     }
 
@@ -37,7 +39,8 @@ enum ServerChecks {
     private static func exhaustedPool(_ window: MetricsWindow) -> Diagnosis? {
         let waiting = window.after.value("stanchion_store_requests_waiting") ?? 0
         let longest = window.after.value("stanchion_store_wait_max_seconds") ?? 0
-        guard longest > 1 || waiting > 0 && (window.before.value("stanchion_store_requests_waiting") ?? 0) > 0 else { return nil }
+        guard longest > Targets.storeWait.warning || waiting > 0 && (window.before.value("stanchion_store_requests_waiting") ?? 0) > 0
+        else { return nil }
         return Diagnosis(
             "pool_exhausted", .warning, .database, symptom: "Requests wait for a connection to the database.",
             evidence: [
@@ -54,11 +57,13 @@ enum ServerChecks {
         let operations = ["append", "entries", "session", "beat"]
         let slow = operations.compactMap { name -> (name: String, p95: Double)? in
             window.quantile(0.95, "stanchion_store_operation_duration_seconds", ["operation": name]).map { (name, $0) }
-        }.filter { $0.p95 > 0.5 }
-        guard let worst = slow.map(\.p95).max(), let severity = Diagnosis.Severity(worst, over: 0.5, criticalOver: 2) else { return nil }
+        }.filter { $0.p95 > Targets.queryP95.warning }
+        guard let worst = slow.map(\.p95).max(), let severity = Diagnosis.Severity(worst, Targets.queryP95) else { return nil }
         return Diagnosis(
             "slow_store", severity, .database, symptom: "The database takes long to answer.",
-            evidence: slow.map { "\($0.name): 95 of 100 within \(Words.time($0.p95)); 500 ms is the target" },
+            evidence: slow.map {
+                "\($0.name): 95 of 100 within \(Words.time($0.p95)); \(Words.time(Targets.queryP95.target)) is the target"
+            },
             cause: "A lock that somebody holds, a disk that is slow to sync, a missing index, or a machine that has too much to do.",
             remedy: "`stanchion doctor --database …` tells these apart.",
             check: "stanchion_store_operation_duration_seconds is below 500 ms at the 95th percentile.")
@@ -80,13 +85,13 @@ enum ServerChecks {
 
     private static func slowResponses(_ window: MetricsWindow) -> Diagnosis? {
         let name = "stanchion_http_request_duration_seconds"
-        guard let p95 = window.quantile(0.95, name, least: 10), let severity = Diagnosis.Severity(p95, over: 1.5, criticalOver: 2) else {
+        guard let p95 = window.quantile(0.95, name, least: 10), let severity = Diagnosis.Severity(p95, Targets.responseP95) else {
             return nil
         }
         let routes = window.increases(name + "_sum", by: "route")
         return Diagnosis(
             "slow_responses", severity, .api, symptom: "Requests are answered slowly.",
-            evidence: ["95 of 100 within \(Words.time(p95)); a warning from 1.5 s, critical from 2 s"]
+            evidence: ["95 of 100 within \(Words.time(p95)); \(words(Targets.responseP95, Words.time))"]
                 + Words.largest(routes).map { "most time went into \($0) s" },
             cause: "Joins and writes wait for the database; reads do not, and are slow where the processors are full.",
             remedy: "Follow the other findings here: the database first, then the processors.",
@@ -97,24 +102,38 @@ enum ServerChecks {
         let (all, failed) = (
             window.increase("stanchion_http_requests_total"), window.increase("stanchion_http_requests_total", ["class": "5xx"])
         )
-        guard failed >= 5, let severity = Diagnosis.Severity(failed / all, over: 0.005, criticalOver: 0.01) else { return nil }
+        guard failed >= 5, let severity = Diagnosis.Severity(failed / all, Targets.errors) else { return nil }
         return Diagnosis(
             "errors", severity, .api, symptom: "Requests fail.",
             evidence: [
                 "\(Words.rounded(failed)) of \(Words.rounded(all)) within \(Words.time(window.seconds)) were answered with 5xx "
-                    + "(\(Words.percent(failed / all))); a warning from 0.5 %, critical from 1 %"
+                    + "(\(Words.percent(failed / all))); \(words(Targets.errors, Words.percent))"
             ] + Words.largest(window.increases("stanchion_http_problems_total", by: "code")).map { "code \($0)" },
-            cause: "The codes say why; `store_unavailable` and its like are the database.",
+            cause: "The codes say why; `unavailable` and `storage_full` are the database.",
             remedy: "Follow the other findings here, and look into the log.", check: "stanchion:http_errors:ratio_rate5m falls.")
     }
 
     private static func lateAdmissions(_ window: MetricsWindow) -> Diagnosis? {
-        guard let p99 = window.quantile(0.99, "stanchion_admission_delay_seconds", least: 5), p99 > 1 else { return nil }
+        guard let p99 = window.quantile(0.99, "stanchion_admission_delay_seconds", least: 5), p99 > Targets.admissionDelayP99.warning else {
+            return nil
+        }
         return Diagnosis(
             "late_admissions", .warning, .api, symptom: "People hear late of being let in.",
             evidence: ["99 of 100 within \(Words.time(p99))"],
             cause: "Their instance is told late (Redis), or its loops have too much to do.",
             remedy: "Look at the bus and the processors.", check: "stanchion_admission_delay_seconds at the 99th percentile is below 1 s.")
+    }
+
+    private static func lateReleases(_ window: MetricsWindow) -> Diagnosis? {
+        guard let mean = window.mean("stanchion_release_lag_seconds"), let severity = Diagnosis.Severity(mean, Targets.processing) else {
+            return nil
+        }
+        return Diagnosis(
+            "late_releases", severity, .api, symptom: "People are let in later than they could be.",
+            evidence: ["\(Words.time(mean)) late in the mean; \(words(Targets.processing, Words.time))"],
+            cause: "The database was away, or commits take long; or the instance had no processor.",
+            remedy: "Follow the other findings here: the database first. An outage that is over shows until the line has caught up.",
+            check: "stanchion_release_lag_seconds, its sum by its count, is below 1 s.")
     }
 
     private static func refusals(_ window: MetricsWindow) -> Diagnosis? {
@@ -133,10 +152,10 @@ enum ServerChecks {
     private static func processor(_ window: MetricsWindow) -> Diagnosis? {
         guard let processors = window.after.value("stanchion_processors"), processors > 0, window.seconds > 0 else { return nil }
         let share = window.increase("process_cpu_seconds_total") / window.seconds / processors
-        guard let severity = Diagnosis.Severity(share, over: 0.7, criticalOver: 0.8) else { return nil }
+        guard let severity = Diagnosis.Severity(share, Targets.processor) else { return nil }
         return Diagnosis(
             "processor_full", severity, .processor, symptom: "The processors are nearly full.",
-            evidence: ["\(Words.percent(share)) of \(Words.rounded(processors)) processors; a warning from 70 %, critical from 80 %"],
+            evidence: ["\(Words.percent(share)) of \(Words.rounded(processors)) processors; \(words(Targets.processor, Words.percent))"],
             cause: "More people than this machine is for (`stanchion capacity`), or many who come at once.",
             remedy: "One instance more; visitors are spread by the balancer. `perf record -g` shows what the time goes into.",
             check: "process_cpu_seconds_total grows by less than 0.7 a second and processor.")
@@ -144,7 +163,7 @@ enum ServerChecks {
 
     private static func memory(_ window: MetricsWindow) -> Diagnosis? {
         guard let used = window.after.value("stanchion_memory_used_bytes"), let limit = window.after.value("stanchion_memory_limit_bytes"),
-            limit > 0, let severity = Diagnosis.Severity(used / limit, over: 0.75, criticalOver: 0.85)
+            limit > 0, let severity = Diagnosis.Severity(used / limit, Targets.memory)
         else { return nil }
         return Diagnosis(
             "memory_short", severity, .memory, symptom: "Memory runs short.",
@@ -159,9 +178,48 @@ enum ServerChecks {
             check: "stanchion_memory_used_bytes is below three quarters of the limit.")
     }
 
+    private static func fullDisk(_ window: MetricsWindow) -> Diagnosis? {
+        guard let used = window.after.value("stanchion_disk_used_ratio") else { return nil }
+        return Diagnosis(
+            diskUsed: used,
+            evidence: "\(Words.percent(used)) of the store's disk are in use; \(words(Targets.disk, Words.percent))")
+    }
+
+    private static func busyNetwork(_ window: MetricsWindow) -> Diagnosis? {
+        guard let room = window.after.value("stanchion_network_bytes_per_second"), room > 0, window.seconds > 0 else { return nil }
+        let carried = window.increase("stanchion_network_received_bytes_total") + window.increase("stanchion_network_sent_bytes_total")
+        let share = carried / window.seconds / room
+        guard let severity = Diagnosis.Severity(share, Targets.network) else { return nil }
+        return Diagnosis(
+            "network_full", severity, .network, symptom: "The network is nearly full.",
+            evidence: ["\(Words.percent(share)) of what it can carry; \(words(Targets.network, Words.percent))"],
+            cause: "More people than this machine is for, or many who asked for `exact` positions.",
+            remedy: "One instance more on another machine; a longer --update-milliseconds.",
+            check: "stanchion_network_sent_bytes_total grows more slowly.")
+    }
+
+    /// Processors in use although no event is committed and hardly anything asked: the program goes round in a circle.
+    private static func busyForNothing(_ window: MetricsWindow) -> Diagnosis? {
+        guard window.seconds > 0, window.increase("stanchion_events_total") == 0 else { return nil }
+        let used = window.increase("process_cpu_seconds_total") / window.seconds
+        let requests = window.increase("stanchion_http_requests_total") / window.seconds
+        let frames = window.increase("stanchion_position_frames_total") / window.seconds
+        let idle = window.increase("stanchion_idle_ticks_total")
+        guard used > Targets.idleProcessors && requests < 1 && frames < 1 || idle > 0 else { return nil }
+        return Diagnosis(
+            "busy_for_nothing", .warning, .processor, symptom: "The instance works, and nothing happens.",
+            evidence: [
+                "\(Words.rounded(used)) processors in use, no event, \(Words.rounded(requests)) requests a second",
+                "ticks that decided nothing: \(Words.rounded(idle))",
+            ],
+            cause: "A fault of the program.",
+            remedy: "Take a profile (GET /v1/system/profile) and report it; restarting the instance ends it.",
+            check: "process_cpu_seconds_total stands nearly still while nobody is there.")
+    }
+
     private static func starvedLoop(_ window: MetricsWindow) -> Diagnosis? {
         guard let turn = window.after.value("stanchion_loop_turn_max_seconds"),
-            let severity = Diagnosis.Severity(turn, over: 0.25, criticalOver: 1)
+            let severity = Diagnosis.Severity(turn, Targets.loopTurn)
         else { return nil }
         return Diagnosis(
             "loop_starved", severity, .processor, symptom: "Connections wait for each other.",
@@ -176,9 +234,10 @@ enum ServerChecks {
             return nil
         }
         let exhausted = window.increase("stanchion_accepts_exhausted_total")
-        guard open / most > 0.7 || exhausted > 0 else { return nil }
+        guard open / most > Targets.descriptors.warning || exhausted > 0 else { return nil }
         return Diagnosis(
-            "descriptors_short", open / most > 0.85 || exhausted > 0 ? .critical : .warning, .api, symptom: "Descriptors run out.",
+            "descriptors_short", open / most > Targets.descriptors.critical! || exhausted > 0 ? .critical : .warning, .api,
+            symptom: "Descriptors run out.",
             evidence: [
                 "\(Words.rounded(open)) of \(Words.rounded(most)) are open; \(Words.rounded(exhausted)) accepts failed for want of one"
             ],
@@ -211,4 +270,9 @@ enum ServerChecks {
             remedy: "Raise --cache-entries; with --redis instances share what they have read.",
             check: "the share of `memory` and `shared` in stanchion_cache_reads_total grows.")
     }
+}
+
+/// Where warnings begin, in words.
+private func words(_ limit: Targets.Limit, _ word: (Double) -> String) -> String {
+    "a warning from \(word(limit.warning))" + (limit.critical.map { ", critical from \(word($0))" } ?? "")
 }

@@ -268,11 +268,7 @@ extension QueueService {
         let id = decision.record.id
         guard let old = hosted[id]?.adopt(decision) else { return }
         for (event, _) in decision.events { measurements.committed(EventKind(event.change)) }
-        if let due = old.due {
-            if decision.events.contains(where: { $0.event.change.isAdmission }) {
-                measurements.releaseLagSeconds.recordNanoseconds(1_000 * max(0, (clock.now() - due).microseconds))
-            }
-        }
+        for lag in old.releaseLags { measurements.releaseLagSeconds.recordNanoseconds(1_000 * lag.microseconds) }
         rename(old.record, to: decision.record)
         let announcements = decision.events.compactMap { event, detail -> Announcement? in
             guard case .announcement(let text, let severity, let expiresAt) = detail, case .announced = event.change else { return nil }

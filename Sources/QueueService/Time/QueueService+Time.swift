@@ -60,9 +60,8 @@ extension QueueService {
 
     private func decideWhatIsDue(_ id: QueueID) {
         let now = clock.now()
-        guard let due = nextWake(of: id, after: now), due <= now else { return scheduleWake(for: CollectionOfOne(id)) }
+        guard let next = nextWake(of: id, after: now), next <= now else { return scheduleWake(for: CollectionOfOne(id)) }
         hosted[id]?.isTicking = true
-        hosted[id]?.due = due
         changePresence(of: id) { $0.isTickDue = true }
     }
 

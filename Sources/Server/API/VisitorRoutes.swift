@@ -101,6 +101,10 @@ extension ServerCore {
                 LiveFrames.Line(waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: now).write(position: position, to: &bytes)
             }
         case .admitted(let until):
+            if let moment = await service.takeUntoldAdmission(who.queue, who.ticket) {
+                measurements.admissionDelaySeconds.record(clock.now() - moment)
+                measurements.visitorWaitSeconds.record(moment - who.session.madeAt)
+            }
             let admission = try await admissions.sign(
                 session: who.session, user: who.user, queue: snapshot.record, at: clock.timeOfDay(now), until: clock.timeOfDay(until))
             return .json(status) { bytes in

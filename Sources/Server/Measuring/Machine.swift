@@ -17,10 +17,4 @@ enum Machine {
         return (speeds.max().map { max(0, $0) } ?? 0) * 1e6 / 8  // It is given in Mbit/s; -1: not known.
     }()
 
-    /// 0 to 1; nil where it cannot be asked.
-    static func usedShare(ofDiskAt folder: String) -> Double? {
-        var status = statvfs()
-        guard statvfs(folder.isEmpty ? "." : folder, &status) == 0, status.f_blocks > 0 else { return nil }
-        return 1 - Double(status.f_bavail) / Double(status.f_blocks)
-    }
 }

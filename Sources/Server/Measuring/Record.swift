@@ -10,6 +10,10 @@ struct Record: Sendable {
     var history = History(elapsed: Record.elapsed)
     var longestTurn = Longest()
     var longestWait = Longest()
+    /// The share of the store's connections that was in use at the busiest moment of the present period.
+    var poolPeak: Double?
+    /// What the store takes of its disk, asked for once a minute.
+    var disk: DiskUse?
     /// Of all instances, as of the last time that the store was told and asked.
     var budget: ErrorBudget?
 
@@ -26,11 +30,14 @@ extension ServerCore {
     /// Until the task is cancelled.
     func keepRecord() async {
         await askStore()
+        await askForDisk()
         for step in 1... {
             try? await Task.sleep(for: .seconds(History.step))
             guard !Task.isCancelled else { break }
             await endPeriod()
-            if step % 6 == 0, await tellStore() { await askStore() }
+            guard step % 6 == 0, await tellStore() else { continue }
+            await askStore()
+            await askForDisk()
         }
         // By a task that is not cancelled: a store may give up what is asked by one that is.
         await Task.detached { [self] in
@@ -47,6 +54,7 @@ extension ServerCore {
         let now = clock.timeOfDay(clock.now()).seconds
         record.withLock { record in
             record.history.note(counts, levels, elapsed: Record.elapsed, now: now)
+            record.poolPeak = nil
             record.longestTurn.step()
             record.longestWait.step()
         }
@@ -73,6 +81,13 @@ extension ServerCore {
         record.withLock { $0.budget = ErrorBudget(requests: all, failed: failed) }
     }
 
+    private func askForDisk() async {
+        guard let found = try? await store.diskUse() else { return }
+        let whole = Double(settings.databaseGigabytes) * 1e9
+        let share = found.usedShare ?? (whole > 0 ? found.bytes / whole : nil)
+        record.withLock { $0.disk = DiskUse(bytes: found.bytes, usedShare: share) }
+    }
+
     /// Hours since 1970.
     var presentHour: Int { Int(clock.timeOfDay(clock.now()).seconds / 3_600) }
 
@@ -82,8 +97,14 @@ extension ServerCore {
         return record.withLock { record in
             record.longestTurn.note(Double(turn) / 1e9)
             record.longestWait.note(load.longestWaitSeconds)
+            if load.limit > 0 { record.poolPeak = max(record.poolPeak ?? 0, load.peakBusy / Double(load.limit)) }
             return (record.longestTurn.value, record.longestWait.value)
         }
+    }
+
+    /// What the network could carry in a second; 0 where neither a setting nor an interface says it.
+    var networkBytesPerSecond: Double {
+        settings.networkMegabits > 0 ? Double(settings.networkMegabits) * 1e6 / 8 : Machine.networkBytesPerSecond
     }
 
     // MARK: What is read off
@@ -98,6 +119,7 @@ extension ServerCore {
         counts.commands = registry.count(of: "stanchion_commands_total")
         counts.failedCommands = registry.count(of: "stanchion_commands_total", where: ("outcome", CommandOutcome.failed.rawValue))
         counts.joins = registry.count(of: "stanchion_joins_total")
+        counts.releases = registry.distribution(of: "stanchion_release_lag_seconds")
         counts.admissions = registry.distribution(of: "stanchion_admission_delay_seconds")
         (counts.admitted, counts.waitedSeconds) = registry.totals(of: "stanchion_visitor_wait_seconds")
         counts.processorSeconds = Double(EventLoop.processTime()) / 1e9
@@ -105,7 +127,7 @@ extension ServerCore {
         counts.networkBytes = loops.withLock { loops in
             loops.reduce(0) { $0 + Double($1.loop.figures.bytesReceived.now + $1.loop.figures.bytesSent.now) }
         }
-        counts.networkRoom = Record.elapsed * Machine.networkBytesPerSecond
+        counts.networkRoom = Record.elapsed * networkBytesPerSecond
         return counts
     }
 
@@ -113,12 +135,14 @@ extension ServerCore {
         var levels = Levels()
         let queues = await service.snapshots
         levels.connections = Double(limits.connectionCount)
-        levels.queues = Double(queues.count)
+        // In a closed queue nobody waits, and nobody will.
+        levels.queues = Double(queues.count { $0.state.status != .closed })
         levels.waiting = queues.reduce(0) { $0 + Double($1.state.waitingCount) }
         levels.inside = queues.reduce(0) { $0 + Double($1.state.admitted.count) }
-        if load.limit > 0 { levels.pool = Double(load.busy) / Double(load.limit) }
+        let (pool, disk) = record.withLock { ($0.poolPeak, $0.disk) }
+        levels.pool = pool
         levels.memory = memory.figures().map { Double($0.used) / Double($0.limit) }
-        levels.disk = store.folder.flatMap { Machine.usedShare(ofDiskAt: $0) }
+        (levels.disk, levels.storeBytes) = (disk?.usedShare, disk?.bytes)
         return levels
     }
 }

@@ -1,5 +1,5 @@
 public import EventLoop
-import QueueService
+public import QueueService
 
 /// What a database says of itself, for whoever looks for what is wrong with it.
 public struct PostgresFacts: Sendable {
@@ -66,6 +66,8 @@ public struct PostgresFacts: Sendable {
     public let tables: [Table]
     /// What the way there and back takes, the median of five.
     public let roundTripSeconds: Double
+    /// What it takes of its disk.
+    public let disk: DiskUse?
     /// What a commit of nothing but a note in the write-ahead log takes, the way included; nil where it cannot be written.
     public let commitSeconds: Double?
 }
@@ -100,6 +102,7 @@ extension PostgresStore {
                     name: try row.get(0), liveRows: try row.get(1), deadRows: try row.get(2), isAnalyzed: try row.get(3))
             },
             roundTripSeconds: await median(of: PostgresCall("SELECT 1::bigint")) ?? .infinity,
+            disk: try await diskUse(),
             commitSeconds: await median(of: PostgresCall("SELECT pg_logical_emit_message(true, 'stanchion', 'doctor')::text")))
     }
 

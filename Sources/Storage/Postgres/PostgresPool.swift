@@ -65,7 +65,7 @@ final class PostgresPool {
     }
 
     private func tellLoad(waited: UInt64 = 0) {
-        load.value.withLock { load in
+        load.change { load in
             (load.connections, load.limit, load.busy, load.waiting) = (total, settings.connections, busy, waiting.count)
             load.longestWaitSeconds = max(load.longestWaitSeconds, Double(waited) / 1e9)
         }
@@ -77,7 +77,7 @@ final class PostgresPool {
         connection.run(
             .init(calls: request.calls, nanoseconds: request.nanoseconds) { [weak self] result in
                 self?.takeBack(connection)
-                if case .failure(let error) = result, error.isDeadlock { self?.load.value.withLock { $0.deadlocks += 1 } }
+                if case .failure(let error) = result, error.isDeadlock { self?.load.change { $0.deadlocks += 1 } }
                 request.completed(result)
             })
     }
@@ -165,11 +165,6 @@ final class PostgresPool {
         pause = (EventLoop.monotonicNow() + limit / 2 + UInt64.random(in: 0...limit / 2), error)
         if busy == 0, connecting == 0 { failWaiting(error) }
     }
-}
-
-/// What the pool is asked for, for other threads to read.
-final class PoolLoad: Sendable {
-    let value = Lock(StoreLoad())
 }
 
 /// How a server is spoken to.

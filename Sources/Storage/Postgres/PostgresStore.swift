@@ -51,10 +51,7 @@ public final class PostgresStore: QueueStore {
     }
 
     public func takeLoad() -> StoreLoad {
-        poolLoad.value.withLock { load in
-            defer { load.longestWaitSeconds = 0 }
-            return load
-        }
+        poolLoad.take()
     }
 
     /// Ends all connections. What is asked from here on fails.

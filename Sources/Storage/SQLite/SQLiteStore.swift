@@ -1,3 +1,4 @@
+import EventLoop
 import Foundation
 import GRDB
 import Glibc
@@ -10,6 +11,9 @@ public final class SQLiteStore: QueueStore {
     public var folder: String? { (pool.path as NSString).deletingLastPathComponent }
     let pool: DatabasePool
     private let lock: FileLock?
+    /// Readers and the writer that SQLite has, and who waits for one.
+    private let poolLoad = PoolLoad()
+    private static let readers = 4
 
     /// Opens the file, makes it where it is not there, and brings its schema up to date.
     ///
@@ -19,7 +23,7 @@ public final class SQLiteStore: QueueStore {
         lock = exclusively ? try FileLock(path: path) : nil
         var configuration = Configuration()
         configuration.busyMode = .timeout(5)
-        configuration.maximumReaderCount = 4
+        configuration.maximumReaderCount = SQLiteStore.readers
         configuration.prepareDatabase { db in
             // What is hot is the end of each table; the system keeps the rest of the file in its own cache.
             try db.execute(sql: "PRAGMA cache_size = -512")
@@ -69,18 +73,64 @@ public final class SQLiteStore: QueueStore {
     /// From beginning to end on the pool's own threads: GRDB's `read` gives its reader back on the caller's executor,
     /// and where that has ended meanwhile, `close` would wait for the reader for ever.
     func reading<R: Sendable>(_ body: @escaping @Sendable (Database) throws -> R) async throws(StoreError) -> R {
+        let asked = waits()
         let result: Result<R, any Error> = await withCheckedContinuation { read in
-            pool.asyncRead { db in read.resume(returning: Result { try body(db.get()) }) }
+            pool.asyncRead { [self] db in
+                begins(asked)
+                let result = Result { try body(db.get()) }
+                ended()
+                read.resume(returning: result)
+            }
         }
         do { return try result.get() } catch { throw StoreError(error) }
     }
 
     /// In one transaction. On the writer's thread at once: GRDB's `write` goes by way of the shared threads.
     func writing<R: Sendable>(_ body: @escaping @Sendable (Database) throws -> R) async throws(StoreError) -> R {
+        let asked = waits()
         let result: Result<R, any Error> = await withCheckedContinuation { written in
-            pool.asyncWrite(body) { _, result in written.resume(returning: result) }
+            pool.asyncWrite { [self] db in
+                begins(asked)
+                return try body(db)
+            } completion: { [self] _, result in
+                ended()
+                written.resume(returning: result)
+            }
         }
         do { return try result.get() } catch { throw StoreError(error) }
+    }
+}
+
+/// Its load, and its disk.
+extension SQLiteStore {
+    public func takeLoad() -> StoreLoad { poolLoad.take() }
+
+    /// Somebody waits for a reader or the writer. Returns when that began.
+    private func waits() -> UInt64 {
+        poolLoad.change { load in
+            // One writer beside the readers.
+            (load.limit, load.connections) = (SQLiteStore.readers + 1, SQLiteStore.readers + 1)
+            load.waiting += 1
+        }
+        return EventLoop.monotonicNow()
+    }
+
+    private func begins(_ asked: UInt64) {
+        let waited = Double(EventLoop.monotonicNow() - asked) / 1e9
+        poolLoad.change { load in
+            (load.waiting, load.busy) = (load.waiting - 1, load.busy + 1)
+            load.longestWaitSeconds = max(load.longestWaitSeconds, waited)
+        }
+    }
+
+    private func ended() { poolLoad.change { $0.busy -= 1 } }
+
+    public func diskUse() async throws(StoreError) -> DiskUse? {
+        let bytes = ["", "-wal"].reduce(0.0) { sum, ending in
+            var status = stat()
+            return stat(pool.path + ending, &status) == 0 ? sum + Double(status.st_size) : sum
+        }
+        return DiskUse(bytes: bytes, usedShare: Disk.usedShare(at: folder ?? "."))
     }
 }
 

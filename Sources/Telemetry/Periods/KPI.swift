@@ -6,12 +6,13 @@ public struct KPI: Sendable {
         case noData = "no_data"
     }
 
-    public enum Unit: String, Sendable { case seconds, share, perMinute = "per_minute", people }
+    public enum Unit: String, Sendable { case seconds, share, perMinute = "per_minute", people, bytes, bytesPerSecond = "bytes_per_second" }
 
     public let group: String
     public let name: String
     public let unit: Unit
-    public let target: Double
+    /// nil: nothing is asked of it; it is there to be seen.
+    public let target: Double?
     private let judge: @Sendable (Double, Period) -> State
     private let measure: @Sendable (Period) -> Double?
 
@@ -22,19 +23,17 @@ public struct KPI: Sendable {
     }
 
     /// The less the better.
-    ///
-    /// - Parameters:
-    ///   - warning: above this it is not ok; nil: above the target.
-    ///   - critical: above this it is critical; nil: it never is.
     private init(
-        _ group: String, _ name: String, _ unit: Unit, _ target: Double, warning: Double? = nil, critical: Double?,
-        _ measure: @escaping @Sendable (Period) -> Double?
+        _ group: String, _ name: String, _ unit: Unit, _ limit: Targets.Limit, _ measure: @escaping @Sendable (Period) -> Double?
     ) {
-        (self.group, self.name, self.unit, self.target, self.measure) = (group, name, unit, target, measure)
-        judge = { value, _ in
-            if let critical, value > critical { return .critical }
-            return value > warning ?? target ? .warning : .ok
-        }
+        (self.group, self.name, self.unit, target, self.measure) = (group, name, unit, limit.target, measure)
+        judge = { value, _ in limit.state(of: value) }
+    }
+
+    /// A figure without a target.
+    private init(_ group: String, _ name: String, _ unit: Unit, _ measure: @escaping @Sendable (Period) -> Double?) {
+        (self.group, self.name, self.unit, target, self.measure) = (group, name, unit, nil, measure)
+        judge = { _, _ in .ok }
     }
 
     /// A rate that must be held where it is asked for: what is below the target is bad only where the machine gives no more.
@@ -46,28 +45,37 @@ public struct KPI: Sendable {
         }
     }
 
-    /// All of them. What is slow is what takes longer than half a second.
+    /// All of them: the sixteen with a target, and sizes that are known also where their share of a whole is not.
     public static let all: [KPI] = [
-        KPI("api", "response_time_p95", .seconds, 2, warning: 1.5, critical: 2) { $0.counts.requests.quantile(0.95) },
-        KPI("api", "response_time_p99", .seconds, 5, warning: 3.75, critical: 5) { $0.counts.requests.quantile(0.99) },
-        KPI("api", "throughput", atLeast: 10_000) { $0.perMinute($0.counts.requests.total) },
-        KPI("api", "error_rate", .share, 0.001, critical: 0.01) { $0.errorShare },
+        KPI("api", "response_time_p95", .seconds, Targets.responseP95) { $0.counts.requests.quantile(0.95) },
+        KPI("api", "response_time_p99", .seconds, Targets.responseP99) { $0.counts.requests.quantile(0.99) },
+        KPI("api", "throughput", atLeast: Targets.requestsPerMinute) { $0.perMinute($0.counts.requests.total) },
+        KPI("api", "error_rate", .share, Targets.errors) { $0.errorShare },
 
-        KPI("database", "query_time_p95", .seconds, 0.5, warning: 0.375, critical: 0.5) { $0.counts.statements.quantile(0.95) },
-        KPI("database", "connection_pool_utilization", .share, 0.8, critical: 0.95) { $0.mean.pool },
-        KPI("database", "slow_query_rate", .share, 0.01, critical: 0.05) { $0.counts.statements.share(above: 0.5) },
-        KPI("database", "deadlock_rate", .share, 0.001, critical: 0.01) { share($0.counts.deadlocks, of: $0.counts.statements.total) },
+        KPI("database", "query_time_p95", .seconds, Targets.queryP95) { $0.counts.statements.quantile(0.95) },
+        // The busiest quarter of a second: a pool that is exhausted for a second counts, also in an hour.
+        KPI("database", "connection_pool_utilization", .share, Targets.pool) { $0.most.pool },
+        KPI("database", "slow_query_rate", .share, Targets.slowStatements) {
+            $0.counts.statements.share(above: Targets.slowStatementSeconds)
+        },
+        KPI("database", "deadlock_rate", .share, Targets.deadlocks) { share($0.counts.deadlocks, of: $0.counts.statements.total) },
+        KPI("database", "size", .bytes) { $0.most.storeBytes },
 
-        KPI("queue", "processing_time_avg", .seconds, 30, warning: 15, critical: 30) { $0.counts.admissions.mean },
+        KPI("queue", "processing_time_avg", .seconds, Targets.processing) { $0.meanProcessing },
         // A line is as long as there are people who come: that many wait is no fault, but more than was planned for.
-        KPI("queue", "queue_length_avg", .people, 100, critical: nil) { $0.mean.queues > 0 ? $0.mean.waiting / $0.mean.queues : nil },
-        KPI("queue", "throughput_per_minute", atLeast: 1_000) { $0.perMinute($0.counts.joins) },
-        KPI("queue", "error_rate", .share, 0.005, critical: 0.05) { share($0.counts.failedCommands, of: $0.counts.commands) },
+        KPI("queue", "queue_length_avg", .people, Targets.queueLength) {
+            $0.mean.queues > 0 ? $0.mean.waiting / $0.mean.queues : nil
+        },
+        KPI("queue", "throughput_per_minute", atLeast: Targets.joinsPerMinute) { $0.perMinute($0.counts.joins) },
+        KPI("queue", "error_rate", .share, Targets.queueErrors) { share($0.counts.failedCommands, of: $0.counts.commands) },
 
-        KPI("system", "cpu_utilization", .share, 0.7, critical: 0.8) { $0.processorShare },
-        KPI("system", "memory_utilization", .share, 0.8, warning: 0.75, critical: 0.85) { $0.mean.memory },
-        KPI("system", "disk_utilization", .share, 0.85, critical: 0.95) { $0.mean.disk },
-        KPI("system", "network_utilization", .share, 0.6, critical: 0.8) { $0.networkShare },
+        KPI("system", "cpu_utilization", .share, Targets.processor) { $0.processorShare },
+        KPI("system", "memory_utilization", .share, Targets.memory) { $0.mean.memory },
+        KPI("system", "disk_utilization", .share, Targets.disk) { $0.mean.disk },
+        KPI("system", "network_utilization", .share, Targets.network) { $0.networkShare },
+        KPI("system", "network_rate", .bytesPerSecond) {
+            $0.seconds > 0 && $0.counts.networkBytes > 0 ? $0.counts.networkBytes / $0.seconds : nil
+        },
     ]
 
     private static func share(_ part: Int64, of all: Int64) -> Double? { all > 0 ? Double(part) / Double(all) : nil }
@@ -80,6 +88,9 @@ extension Period {
     public var networkShare: Double? { counts.networkRoom > 0 ? counts.networkBytes / counts.networkRoom : nil }
     /// Seconds from joining to being let in; nil where nobody was.
     public var meanWait: Double? { counts.admitted > 0 ? counts.waitedSeconds / Double(counts.admitted) : nil }
+    /// Seconds from the moment that somebody could have been admitted until they were told: late releases, and the way from
+    /// a release to its visitor's socket or next poll. nil where nobody was admitted.
+    public var meanProcessing: Double? { counts.releases.mean.map { $0 + (counts.admissions.mean ?? 0) } }
     public var errorShare: Double? {
         counts.requests.total > 0 ? Double(counts.failedRequests) / Double(counts.requests.total) : nil
     }

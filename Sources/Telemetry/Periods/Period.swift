@@ -41,7 +41,8 @@ public struct Period: Sendable, Equatable, Codable {
 
 /// What only grows.
 public struct Counts: Sendable, Equatable, Codable {
-    /// Answers to requests, by how long they took, and those among them that were the server's fault (5xx).
+    /// Answers to requests, by how long they took, and those among them that were the server's fault (5xx): what a queue
+    /// refuses for a reason of its own is none.
     public var requests = Distribution()
     public var failedRequests: Int64 = 0
     /// What the store was asked for.
@@ -51,7 +52,9 @@ public struct Counts: Sendable, Equatable, Codable {
     public var commands: Int64 = 0
     public var failedCommands: Int64 = 0
     public var joins: Int64 = 0
-    /// Admissions, by how long it took to tell their visitors.
+    /// Admissions, by how late their release was, as the instance that decided them knows.
+    public var releases = Distribution()
+    /// Admissions, by how long it took to tell their visitors, who are connected or poll here.
     public var admissions = Distribution()
     /// Those who were told so while they were connected, and what they waited for it, together.
     public var admitted: Int64 = 0
@@ -80,6 +83,7 @@ public struct Counts: Sendable, Equatable, Codable {
         result.commands = whole(commands, other.commands)
         result.failedCommands = whole(failedCommands, other.failedCommands)
         result.joins = whole(joins, other.joins)
+        result.releases = distribution(releases, other.releases)
         result.admissions = distribution(admissions, other.admissions)
         result.admitted = whole(admitted, other.admitted)
         result.waitedSeconds = number(waitedSeconds, other.waitedSeconds)
@@ -95,14 +99,17 @@ public struct Counts: Sendable, Equatable, Codable {
 public struct Levels: Sendable, Equatable, Codable {
     /// Open connections, of every kind.
     public var connections = 0.0
+    /// Queues that are not closed.
     public var queues = 0.0
-    /// In all queues.
+    /// In all of them.
     public var waiting = 0.0
     public var inside = 0.0
     /// Parts of what there is that are in use, 0 to 1; nil: not known, or nothing of the kind.
     public var pool: Double?
     public var memory: Double?
     public var disk: Double?
+    /// What the store takes of its disk; nil: not known.
+    public var storeBytes: Double?
 
     public init() {}
 
@@ -119,6 +126,33 @@ public struct Levels: Sendable, Equatable, Codable {
         result.pool = merged(pool, other.pool)
         result.memory = merged(memory, other.memory)
         result.disk = merged(disk, other.disk)
+        result.storeBytes = merged(storeBytes, other.storeBytes)
         return result
+    }
+}
+
+extension Counts {
+    /// Hours that an older version has stored lack what was not counted then.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        func value<Value: Decodable>(_ key: CodingKeys, _ missing: Value) throws -> Value {
+            try values.decodeIfPresent(Value.self, forKey: key) ?? missing
+        }
+        self.init()
+        requests = try value(.requests, requests)
+        failedRequests = try value(.failedRequests, failedRequests)
+        statements = try value(.statements, statements)
+        deadlocks = try value(.deadlocks, deadlocks)
+        commands = try value(.commands, commands)
+        failedCommands = try value(.failedCommands, failedCommands)
+        joins = try value(.joins, joins)
+        releases = try value(.releases, releases)
+        admissions = try value(.admissions, admissions)
+        admitted = try value(.admitted, admitted)
+        waitedSeconds = try value(.waitedSeconds, waitedSeconds)
+        processorSeconds = try value(.processorSeconds, processorSeconds)
+        machineSeconds = try value(.machineSeconds, machineSeconds)
+        networkBytes = try value(.networkBytes, networkBytes)
+        networkRoom = try value(.networkRoom, networkRoom)
     }
 }

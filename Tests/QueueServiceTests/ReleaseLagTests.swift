@@ -1,0 +1,88 @@
+import QueueEngine
+import Testing
+import TestSupport
+
+@testable import QueueService
+
+/// How late releases are is counted from the moment at which somebody could have been admitted.
+@Suite struct ReleaseLagTests {
+    /// Sixty people at one a second, and nothing is decided for 26 s: whoever is admitted after that is 26 s late.
+    @Test func outageCountsForEverybodyWhoStandsInLineThen() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(
+            QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 60, graceSeconds: 600))
+        for _ in 0..<60 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        try await pass(seconds: 5, instances, queue)
+        let before = try await admitted(service, queue)
+        #expect(before >= 4 && mean(instances) < 1.1, "\(mean(instances))")
+        let (sum, count) = figures(instances)
+
+        instances.clock.advance(.seconds(26))
+        try await pass(seconds: 30, instances, queue)
+        #expect(try await admitted(service, queue) >= before + 29)
+        let (laterSum, laterCount) = figures(instances)
+        let late = (laterSum - sum) / (laterCount - count)
+        #expect(late > 24 && late < 27.5, "\(late) s over \(laterCount - count) admissions")
+    }
+
+    /// Once nobody waits for the pace any more the delay is over.
+    @Test func delayEndsWithTheLine() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(
+            QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 60, graceSeconds: 600))
+        for _ in 0..<4 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        instances.clock.advance(.seconds(26))
+        try await pass(seconds: 6, instances, queue)
+        #expect(try await admitted(service, queue) == 4)
+        let (sum, count) = figures(instances)
+        instances.clock.advance(.seconds(60))
+        for _ in 0..<4 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        try await pass(seconds: 6, instances, queue)
+        let (laterSum, laterCount) = figures(instances)
+        #expect(laterCount - count == 4 && (laterSum - sum) / 4 < 1.1, "\(laterSum - sum)")
+    }
+
+    @Test func whoPollsIsToldOnce() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(
+            QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 60, graceSeconds: 600))
+        let connected = try await service.join(queue, visitor: Visitor(), holder: .connection).session.ticket
+        let polls = try await service.join(queue, visitor: Visitor(), holder: .polls).session.ticket
+        #expect(await service.takeUntoldAdmission(queue, polls) == nil)
+        try await pass(seconds: 3, instances, queue)
+        #expect(try await admitted(service, queue) == 2)
+        let moment = try #require(await service.takeUntoldAdmission(queue, polls))
+        #expect(moment <= instances.clock.now())
+        #expect(await service.takeUntoldAdmission(queue, polls) == nil)
+        #expect(await service.takeUntoldAdmission(queue, connected) == nil)
+    }
+
+    private func pass(seconds: Int, _ instances: Instances, _ queue: QueueID) async throws {
+        for _ in 0..<(10 * seconds) {
+            instances.clock.advance(.milliseconds(100))
+            for service in instances.services {
+                #expect(await eventually { await service.isQuiet(queue) })
+            }
+        }
+    }
+
+    private func admitted(_ service: QueueService, _ queue: QueueID) async throws -> Int {
+        try await service.queue(queue).state.admitted.count
+    }
+
+    private func figures(_ instances: Instances) -> (sum: Double, count: Double) {
+        (instances.figure("stanchion_release_lag_seconds_sum"), instances.figure("stanchion_release_lag_seconds_count"))
+    }
+
+    private func mean(_ instances: Instances) -> Double {
+        let (sum, count) = figures(instances)
+        return sum / max(1, count)
+    }
+}
+
+extension QueueService {
+    fileprivate func isQuiet(_ queue: QueueID) -> Bool { !isCommitting && !backlog.hasWork && hosted[queue]?.isTicking == false }
+}
