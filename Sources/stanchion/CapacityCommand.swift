@@ -17,6 +17,12 @@ struct CapacityCommand: AsyncParsableCommand {
     @Option(help: "How many of a hundred more they become a month: 0% to 1000%.")
     var growth = "0%"
 
+    @Option(help: "How many of a hundred more their requests become a month. Default as --growth.")
+    var requestGrowth: String?
+
+    @Option(help: "How many of a hundred more the data becomes that they leave in a month. Default as --growth.")
+    var dataGrowth: String?
+
     @Option(help: "For how many months: 1 to 120.")
     var months = 12.0
 
@@ -29,6 +35,9 @@ struct CapacityCommand: AsyncParsableCommand {
     @Option(help: "Its memory in GB. Default this one's.")
     var memoryGB: Double?
 
+    @Option(help: "What its network carries, in Mbit/s. Default: the network decides nothing.")
+    var networkMegabits: Double?
+
     @Flag(help: "Print JSON.")
     var json = false
 
@@ -37,13 +46,17 @@ struct CapacityCommand: AsyncParsableCommand {
 
     func run() async throws {
         let plan = CapacityPlan(
-            users: try checked("--users", users, 1...1e8), growthPercentPerMonth: try percent(),
+            users: try checked("--users", users, 1...1e8),
+            growth: .init(
+                users: try percent("--growth", growth), requests: try requestGrowth.map { try percent("--request-growth", $0) },
+                data: try dataGrowth.map { try percent("--data-growth", $0) }),
             months: try checked("--months", months, 1...120),
             model: try model(),
             machine: .init(
                 cores: try checked("--cores", cores ?? Double(ProcessInfo.processInfo.activeProcessorCount), 0.1...1_024),
                 memoryBytes: try checked("--memory-gb", memoryGB ?? Double(ProcessInfo.processInfo.physicalMemory) / 1e9, 0.1...100_000)
-                    * 1e9))
+                    * 1e9,
+                networkBytesPerSecond: try networkMegabits.map { try checked("--network-megabits", $0, 1...10_000_000) * 1e6 / 8 }))
         if let chart, (try? Data(plan.chart.utf8).write(to: URL(fileURLWithPath: chart))) == nil {
             throw Failure.usage("the chart cannot be written to \(chart): check --chart")
         }
@@ -57,11 +70,11 @@ struct CapacityCommand: AsyncParsableCommand {
         return value
     }
 
-    private func percent() throws -> Double {
-        guard let value = Double(growth.hasSuffix("%") ? growth.dropLast() : growth[...]) else {
-            throw Failure.usage("--growth is \(growth), and must be like 20%")
+    private func percent(_ name: String, _ text: String) throws -> Double {
+        guard let value = Double(text.hasSuffix("%") ? text.dropLast() : text[...]) else {
+            throw Failure.usage("\(name) is \(text), and must be like 20%")
         }
-        return try checked("--growth", value, 0...1_000)
+        return try checked(name, value, 0...1_000)
     }
 
     private func model() throws -> LoadModel {

@@ -8,7 +8,7 @@ struct LoadTestCommand: AsyncParsableCommand {
         commandName: "loadtest",
         abstract: "Send a crowd to a server and measure what it meets with. Ends with 1 where the scenario's limits are missed.")
 
-    @Option(help: "normal, peak or stress (of Config/scenarios), or a file like them.")
+    @Option(help: "normal, peak or stress, or a file like those of Config/scenarios.")
     var scenario: String
 
     @Option(help: "Where the server is. On loopback, or with --remote.")

@@ -5,11 +5,13 @@ import SystemPackage
 
 /// A scenario as it is written in a file: one `name: number` a line.
 enum ScenarioFile {
-    /// - Parameter name: a path, or what stands before `.yaml` in `Config/scenarios`.
+    /// - Parameter name: one that the program knows, or a path.
     static func read(_ name: String) async throws -> Scenario {
-        let path = name.contains("/") || name.hasSuffix(".yaml") ? name : "Config/scenarios/\(name).yaml"
+        if let known = Scenario.builtIn.first(where: { $0.name == name }) { return known }
+        let path = name
         guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
-            throw Failure.usage("there is no scenario \(path): give one of Config/scenarios, or a file like them")
+            let names = Scenario.builtIn.map(\.name).joined(separator: ", ")
+            throw Failure.usage("there is no scenario \(path): give one of \(names), or a file like those of Config/scenarios")
         }
         let given = text.split(separator: "\n").compactMap { $0.prefixMatch(of: /([A-Za-z_][A-Za-z0-9_-]*)\s*:/)?.1 }
         let names = Scenario.members.map(\.name)

@@ -34,20 +34,62 @@ import Testing
         #expect(never.seconds == 100)
     }
 
-    /// Each who comes stays for a random time: then there are as many as the scenario says, in the ramp and after it.
-    @Test func thereAreAsManyPeopleAsAScenarioSays() {
+    /// People leave at random and are admitted, by as many as the scenario says or by none: there are as many all the same.
+    @Test(arguments: [0.0, 1_000, 6_000]) func peopleAreHeldAlthoughTheyAreAdmitted(_ releasesPerMinute: Double) {
         var random = SeededRandom(seed: TestSeed.value)
-        let scenario = LoadTestTests.scenario(users: 5_000, ramp: 30)
-        var moments = RandomMoments(perSecond: scenario.arrivalsPerSecond)
-        var stays: [(from: Double, to: Double)] = []
-        while moments.seconds < 60 {
-            guard moments.advance(&random) else { continue }
-            stays.append((moments.seconds, moments.seconds + RandomMoments.exponential(mean: scenario.staySeconds, &random)))
+        var scenario = LoadTestTests.scenario(users: 5_000, ramp: 30, duration: 200)
+        scenario.staySeconds = 180
+        scenario.releasesPerMinute = 1_000
+        var control = PeopleControl(scenario)
+        var (present, arrival, held) = (0, 0.0, HeldPeople())
+        for second in 1...200 {
+            for tenth in 0..<10 {
+                let now = Double(second - 1) + Double(tenth) / 10
+                arrival += control.arrivalsPerSecond(at: now, present: present) / 10
+                present += Int(arrival)
+                arrival -= arrival.rounded(.down)
+            }
+            let stays = (0..<present).count { _ in Double.random(in: 0..<scenario.staySeconds, using: &random) < 1 }
+            let left = min(present, stays + Int(releasesPerMinute / 60))
+            present -= left
+            control.endSecond(left: left)
+            if Double(second) >= scenario.heldFrom { held.note(present) }
         }
-        for (second, expected) in [(15.0, 2_500.0), (30, 5_000), (55, 5_000)] {
-            let there = stays.count { $0.from <= second && $0.to > second }
-            #expect(abs(Double(there) - expected) < 5 * expected.squareRoot(), "\(there) after \(second) s")
+        let result = held.result!
+        #expect(result.minimum > 4_900 && result.maximum < 5_100, "\(result)")
+    }
+
+    @Test func serverThatRefusesEverybodyIsNotAskedWithoutEnd() {
+        let scenario = LoadTestTests.scenario(users: 5_000, ramp: 30, duration: 200)
+        var control = PeopleControl(scenario)
+        for _ in 0..<100 { control.endSecond(left: 1_000_000) }
+        #expect(control.arrivalsPerSecond(at: 100, present: 0) < 1_000)
+    }
+
+    /// The program's scenarios are those of Config/scenarios.
+    @Test func builtInScenariosEqualTheFiles() throws {
+        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "../../Config/scenarios")
+        for scenario in Scenario.builtIn {
+            let text = try String(contentsOf: folder.appending(path: "\(scenario.name).yaml"), encoding: .utf8)
+            for member in Scenario.members {
+                let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("\(member.name): ") })
+                #expect(Double(line.dropFirst(member.name.count + 2)) == scenario[keyPath: member.path], "\(scenario.name): \(member.name)")
+            }
+            #expect(scenario.fault == nil)
         }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).count == Scenario.builtIn.count)
+    }
+
+    @Test func runThatDoesNotHoldItsPeopleFails() {
+        var report = LoadTestTests.report({ $0.note(.read, nanoseconds: 1_000) })
+        report.scenario.users = 5_000
+        report.scenario.releasesPerMinute = 1_000
+        report.held = .init(minimum: 4_905, mean: 5_000, maximum: 5_095)
+        #expect(report.isMet)
+        report.held = .init(minimum: 4_890, mean: 5_000, maximum: 5_095)
+        #expect(!report.isMet)
+        report.held = .init(minimum: 4_905, mean: 5_000, maximum: 5_110)
+        #expect(!report.isMet)
     }
 
     @Test func aScenarioIsScaledAndChecked() {

@@ -24,10 +24,14 @@ extension LoadReport {
         \(chart("Operations a second", [("succeeded", { Double($0.operations) }), ("failed", { Double($0.errors) })]))
         \(chart("People", [("people", { Double($0.users) })]))
         \(chart("Positions pushed a second", [("frames", { Double($0.frames) })]))
-        <p>\(mostUsers) people at most, \(admitted) let in, \(eventsFollowed) events followed, \(eventsMissing) of them missed.\
+        <p>\(heldText)\(mostUsers) people at most, \(admitted) let in, \(eventsFollowed) events followed, \(eventsMissing) of them missed.\
         \(server.map { String(format: " The server used %.2f processors and %.0f MB.", $0.cores, $0.mostResidentBytes / 1e6) } ?? "")</p>
         </html>
         """
+    }
+
+    private var heldText: String {
+        held.map { String(format: "People held: %.0f at least, %.1f in the mean, %.0f at most. ", $0.minimum, $0.mean, $0.maximum) } ?? ""
     }
 
     private var verdictTable: String {

@@ -27,6 +27,13 @@ public struct LoadReport: Codable, Sendable, Equatable {
         /// Processors in the mean, from when everybody was there to the end.
         public let cores: Double
         public let mostResidentBytes: Double
+        /// From clients and to them; nil in reports of older versions.
+        public var networkBytesPerSecond: Double?
+    }
+
+    /// How many people had a place while all should be there.
+    public struct Held: Codable, Sendable, Equatable {
+        public let minimum, mean, maximum: Double
     }
 
     /// Something that was asked for, and whether it was so.
@@ -37,11 +44,13 @@ public struct LoadReport: Codable, Sendable, Equatable {
         public var isMet: Bool { measured <= limit }
     }
 
-    public let scenario: Scenario
+    public internal(set) var scenario: Scenario
     public let operations: [Operation]
     public let seconds: [Second]
     /// People at once, at most.
     public let mostUsers: Int
+    /// nil where the test ended with its ramp, and in reports of older versions.
+    public var held: Held?
     /// People who were let in.
     public let admitted: Int
     /// nil where the test was too short for two looks at it, ten seconds.
@@ -59,13 +68,18 @@ public struct LoadReport: Codable, Sendable, Equatable {
     /// A test in which nothing was done has shown nothing.
     public var verdicts: [Verdict] {
         let slowest = operations.max { $0.p95 < $1.p95 }
+        let heldVerdict = held.map { held in
+            Verdict(
+                what: "people more or fewer than the scenario says, %", limit: scenario.limitHeldPercent,
+                measured: 100 * max(scenario.users - held.minimum, held.maximum - scenario.users) / scenario.users)
+        }
         return [
             Verdict(
                 what: "p95 of the slowest operation\(slowest.map { " (\($0.name))" } ?? ""), s", limit: scenario.limitSeconds,
                 measured: done == 0 ? .infinity : slowest!.p95),
             Verdict(what: "errors, %", limit: scenario.limitErrorPercent, measured: errorPercent),
             Verdict(what: "events that integrators missed", limit: 0, measured: Double(eventsMissing)),
-        ]
+        ] + (heldVerdict.map { [$0] } ?? [])
     }
 
     public var isMet: Bool { verdicts.allSatisfy(\.isMet) }
@@ -100,6 +114,12 @@ public struct LoadReport: Codable, Sendable, Equatable {
             }
         }
         lines.append("\(mostUsers) people at most, \(admitted) let in, \(eventsFollowed) events followed")
+        if let held {
+            lines.append(
+                String(
+                    format: "people held: %.0f at least, %.1f in the mean, %.0f at most, of %.0f", held.minimum, held.mean, held.maximum,
+                    scenario.users))
+        }
         if let server {
             lines.append(String(format: "the server used %.2f processors and %.0f MB", server.cores, server.mostResidentBytes / 1e6))
         }

@@ -21,6 +21,10 @@ public final class LoadTest: @unchecked Sendable {
     private var visitors: [Int: any Visitor] = [:]
     private var newest = 0
     private var arrivals: [Arrivals] = []
+    private var people: PeopleControl
+    private var leftThisSecond = 0
+    /// How many had a place at the end of each second in which all should be there.
+    private var held = HeldPeople()
     private var followers: [Follower] = []
     private var brokenStreams = 0
     private var most = 0
@@ -43,6 +47,7 @@ public final class LoadTest: @unchecked Sendable {
     ///   - adminKey: one whose role is operator at least.
     public init(_ scenario: Scenario, address: SocketAddress, adminKey: String) throws(SystemError) {
         self.scenario = scenario
+        people = PeopleControl(scenario)
         self.address = address
         self.adminKey = adminKey
         group = try EventLoopGroup(count: 1)
@@ -116,7 +121,10 @@ public final class LoadTest: @unchecked Sendable {
         began = EventLoop.monotonicNow()
         let scenario = scenario
         arrivals = [
-            Arrivals(on: loop, perSecond: scenario.arrivalsPerSecond) { [unowned self] in enter(at: $0) },
+            Arrivals(on: loop, perSecond: { [unowned self] in people.arrivalsPerSecond(at: $0, present: visitors.count) }) {
+                [unowned self] in
+                enter(at: $0)
+            },
             Arrivals(on: loop, perSecond: { _ in scenario.readsPerSecond }) { [unowned self] in read(at: $0) },
             Arrivals(on: loop, perSecond: { _ in scenario.createsPerSecond }) { [unowned self] in createAndDelete(at: $0) },
             Arrivals(on: loop, perSecond: { _ in 1 / scenario.announcementSeconds }) { [unowned self] in announce(at: $0) },
@@ -127,8 +135,11 @@ public final class LoadTest: @unchecked Sendable {
 
     private func endSecond(_ number: Int) {
         loop.schedule(at: began + UInt64(number) * 1_000_000_000) { [self] in
-            tally.endSecond(at: Double(number), users: visitors.count, frames: frames)
-            frames = 0
+            let users = visitors.values.count { $0.hasPlace }
+            tally.endSecond(at: Double(number), users: users, frames: frames)
+            if Double(number) >= scenario.heldFrom { held.note(users) }
+            people.endSecond(left: leftThisSecond)
+            (frames, leftThisSecond) = (0, 0)
             progress(tally.seconds.last!)
             if number % 5 == 0 { measureServer(after: Double(number)) }
             let isDone = Double(number) >= scenario.durationSeconds || isInterrupted.load(ordering: .relaxed)
@@ -150,11 +161,14 @@ public final class LoadTest: @unchecked Sendable {
     private func end() {
         guard !isOver else { return }
         report = LoadReport(
-            scenario: scenario, operations: tally.operations, seconds: tally.seconds, mostUsers: most, admitted: admitted,
+            scenario: scenario, operations: tally.operations, seconds: tally.seconds, mostUsers: most, held: held.result,
+            admitted: admitted,
             server: use.flatMap { use in
                 let seconds = use.last.at - use.first.at
                 return seconds > 0
-                    ? LoadReport.Server(cores: (use.last.cpuSeconds - use.first.cpuSeconds) / seconds, mostResidentBytes: use.mostBytes)
+                    ? LoadReport.Server(
+                        cores: (use.last.cpuSeconds - use.first.cpuSeconds) / seconds, mostResidentBytes: use.mostBytes,
+                        networkBytesPerSecond: (use.last.networkBytes - use.first.networkBytes) / seconds)
                     : nil
             },
             eventsFollowed: followers.map(\.events.count).min() ?? 0,
@@ -182,7 +196,9 @@ public final class LoadTest: @unchecked Sendable {
         guard !isOver else { return }
         newest += 1
         let number = newest
-        let gone = { [unowned self] in _ = visitors.removeValue(forKey: number) }
+        let gone = { [unowned self] in
+            if visitors.removeValue(forKey: number) != nil { leftThisSecond += 1 }
+        }
         let polls = Double.random(in: 0..<100) < scenario.pollingPercent
         visitors[number] = polls ? PollingVisitor(self, planned, gone) : LiveVisitor(self, number, planned, gone)
         most = max(most, visitors.count)

@@ -7,7 +7,7 @@ public struct Scenario: Codable, Sendable, Equatable {
     public var rampSeconds = 0.0
     /// The whole test, the ramp in it, in seconds.
     public var durationSeconds = 0.0
-    /// How long somebody stays in the mean, in seconds: whoever goes is followed by another.
+    /// How long somebody stays in the mean who is not admitted before, in seconds. As many come as leave.
     public var staySeconds = 0.0
     /// How many of a hundred have no WebSocket and poll.
     public var pollingPercent = 0.0
@@ -75,11 +75,5 @@ public struct Scenario: Codable, Sendable, Equatable {
         scaled.rampSeconds *= time
         scaled.durationSeconds *= time
         return scaled
-    }
-
-    /// How many should come a second, `seconds` after the beginning: those who are new in the ramp, and one for each who goes.
-    func arrivalsPerSecond(at seconds: Double) -> Double {
-        guard seconds < rampSeconds else { return users / staySeconds }
-        return users / rampSeconds + users * (seconds / rampSeconds) / staySeconds
     }
 }

@@ -2,6 +2,8 @@
 struct ServerUse {
     let cpuSeconds: Double
     let residentBytes: Double
+    /// From clients and to them, since the start.
+    let networkBytes: Double
     /// When it was asked, in seconds of the monotonic clock.
     let at: Double
 
@@ -12,7 +14,21 @@ struct ServerUse {
         else { return nil }
         cpuSeconds = cpu
         residentBytes = resident
+        networkBytes = ["received", "sent"].reduce(0) { sum, way in
+            sum + ServerUse.sum("stanchion_network_\(way)_bytes_total{", in: metrics)
+        }
         at = Double(nanoseconds) / 1e9
+    }
+
+    /// Of all series of a family, whose name ends with the brace.
+    private static func sum(_ prefix: String, in metrics: [UInt8]) -> Double {
+        var (sum, rest) = (0.0, metrics[...])
+        while let start = rest.firstRange(of: Array("\n\(prefix)".utf8))?.upperBound {
+            let line = rest[start...].prefix { $0 != UInt8(ascii: "\n") }
+            sum += line.split(separator: UInt8(ascii: " ")).last.flatMap { Double(String(decoding: $0, as: UTF8.self)) } ?? 0
+            rest = rest[line.endIndex...]
+        }
+        return sum
     }
 
     /// Of a series without labels, in Prometheus' text.

@@ -3,6 +3,8 @@ import HTTPTypes
 
 /// Somebody who is there for a while.
 protocol Visitor: AnyObject {
+    /// Whether the place in line is theirs: not before the server has said so.
+    var hasPlace: Bool { get }
     /// Is gone without a word, as the test ends.
     func vanish()
 }
@@ -17,6 +19,7 @@ final class LiveVisitor: Visitor {
     private var stage = Stage.entering
     private var client: LineClient?
     private var token = ""
+    var hasPlace: Bool { !token.isEmpty && stage != .gone }
 
     /// - Parameter number: whence it comes: a source address has ports for so many.
     init(_ test: LoadTest, _ number: Int, _ planned: UInt64, _ gone: @escaping () -> Void) {
@@ -112,6 +115,7 @@ final class PollingVisitor: Visitor {
     private let gone: () -> Void
     private var token = ""
     private var isGone = false
+    var hasPlace: Bool { !token.isEmpty && !isGone }
     private var end: UInt64 = 0
 
     init(_ test: LoadTest, _ planned: UInt64, _ gone: @escaping () -> Void) {

@@ -33,12 +33,16 @@ assert status == 0, errors
 plan = json.loads(output)
 assert [round(row["users"]) for row in plan["rows"]] == [10000, 29860, 89161], plan
 assert plan["machine"] == {"cores": 4, "memoryBytes": 8e9} and plan["monthsUntilThen"] >= 0 and plan["firstToRunOut"]
-assert all(row["processors"] > 0 and row["memoryBytes"] > 1e6 and row["instances"] >= 1 for row in plan["rows"]), plan
+assert all(row["processors"] > 0 and row["memoryBytes"] > 1e6 and row["instances"] >= 2 for row in plan["rows"]), plan
 assert [row["instances"] for row in plan["rows"]] == sorted(row["instances"] for row in plan["rows"])
 assert xml.etree.ElementTree.parse(path("chart.svg")).getroot().tag.endswith("svg")
 
 status, output, errors = run("capacity", "--users", "5000")
-assert status == 0 and output.splitlines()[0].startswith("month") and len(output.splitlines()) == 5, (output, errors)
+assert status == 0 and output.splitlines()[0].startswith("month") and "One instance is to spare" in output, (output, errors)
+status, output, errors = run("capacity", "--users", "10000", "--growth", "20%", "--request-growth", "25%", "--data-growth", "15%", "--json")
+first, _, last = json.loads(output)["rows"]
+assert first["instances"] >= 2 and first["networkBytesPerSecond"] > 0 and first["redisConnections"] == 2 * first["instances"], first
+assert [round(last[name] / first[name], 2) for name in ("users", "requestsPerMinute", "storageBytesPerMonth")] == [8.92, 14.55, 5.35], last
 
 pathlib.Path(path("bad.json")).write_text("{}")
 short = json.load(open(path("small.json")))

@@ -131,7 +131,7 @@ def a_server_that_stands_still(scenario):
 
 def bad_input(server, scenario):
     url = f"http://127.0.0.1:{server.port}"
-    refused(64, "there is no scenario Config/scenarios/nothing.yaml", "--scenario", "nothing", "--admin-key", KEY)
+    refused(64, "there is no scenario nothing: give one of normal, peak, stress", "--scenario", "nothing", "--admin-key", KEY)
     for scale in ["x", "0", "-1", "1:0", "1:2:3", "nan", "1000000"]:
         refused(64, "--scale", "--scenario", scenario, f"--scale={scale}", "--admin-key", KEY)
     for wrong in ["ftp://127.0.0.1", "https://127.0.0.1", "127.0.0.1:80", "http://", "http://127.0.0.1/path"]:
