@@ -3,7 +3,7 @@ import Foundation
 import HTTPProtocol
 import HTTPTypes
 
-/// Joins a queue, or reads it, over REST on some connections: one after the other on each, for a while or up to a number.
+/// Joins a queue, or reads it or another path, over REST on some connections: one after the other on each, for a while or up to a number.
 final class RequestLoad: @unchecked Sendable {
     // Unchecked: all but the waiting is on the loop.
     private let address: SocketAddress
@@ -31,6 +31,7 @@ final class RequestLoad: @unchecked Sendable {
         var head = HTTPRequest(method: .get, scheme: nil, authority: "\(address)", path: path)
         switch kind {
         case .read:
+            head.path = options["path"] ?? path
             head.headerFields[.authorization] = "Bearer \(options["key"]!)"
             MessageEncoder.encode(head, into: &bytes)
             expected = 200

@@ -13,7 +13,7 @@ import TestSupport
     static let scripts =
         [
             "startup", "tls", "limits", "hostile", "conformance", "second_opinion", "events", "http_clients", "protocol", "sizes",
-            "metrics", "system", "config", "alerts", "k6", "bench_api", "proxies", "instances",
+            "metrics", "system", "config", "alerts", "k6", "bench_limits", "bench_api", "proxies", "instances",
         ] + (isPlain ? plainOnly : []) + ["loadtest", "capacity", "doctor", "doctor_database", "doctor_server"]
     static var isPlain: Bool { ProcessInfo.processInfo.environment["SANITIZED"] == nil }
 

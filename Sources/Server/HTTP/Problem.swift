@@ -72,7 +72,7 @@ struct Problem: Error, Equatable {
     private init(_ refusal: QueueRefusal) {
         switch refusal {
         case .closed: self.init(.conflict, "queue_closed", "the queue is closed", retryAfterSeconds: 60)
-        case .full: self.init(.serviceUnavailable, "queue_full", "the queue is full", retryAfterSeconds: 30)
+        case .full: self.init(.conflict, "queue_full", "the queue is full", retryAfterSeconds: 30)
         case .noSuchLane: self.init(.unprocessableContent, "no_such_lane", "lane is not one of the queue's priorityLanes", field: "lane")
         case .notAdmitted: self.init(.conflict, "not_admitted", "the session has not been admitted")
         case .ended: self.init(.conflict, "session_ended", "the session has ended")

@@ -105,9 +105,9 @@ def joins(server):
     first = server.good("POST", f"/v1/queues/{queue}/join", {"user": "ann"})
     again = server.good("POST", f"/v1/queues/{queue}/join", {"user": "ann"})
     assert first["session"] == again["session"], "one place a person"
-    headers, _ = problem(server, "POST", f"/v1/queues/{queue}/join", {"user": "bob"}, status=503, code="queue_full")
+    headers, _ = problem(server, "POST", f"/v1/queues/{queue}/join", {"user": "bob"}, status=409, code="queue_full")
     assert int(headers["Retry-After"]) > 0
-    headers, _ = problem(server, "POST", f"/v1/queues/{queue}/join", {"user": "ann"}, key=None, status=503, code="queue_full")
+    headers, _ = problem(server, "POST", f"/v1/queues/{queue}/join", {"user": "ann"}, key=None, status=409, code="queue_full")
     problem(server, "POST", f"/v1/queues/{queue}/join", {"lane": "fast"}, key=None, status=422, code="invalid_field", field="lane")
     server.good("POST", f"/v1/queues/{queue}/close")
     headers, _ = problem(server, "POST", f"/v1/queues/{queue}/join", {}, key=None, status=409, code="queue_closed")

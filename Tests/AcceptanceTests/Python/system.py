@@ -5,6 +5,7 @@ import re
 import subprocess
 import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 
@@ -83,6 +84,72 @@ def of_the_machine(server):
     assert windows(server, "queue.processing_time_avg")[60]["state"] == "no_data"
 
 
+def counts_what_lives():
+    """Closed queues do not thin out the length of the open one; what a queue refuses is no error of the service; and the
+    network's share is known where a setting says what it carries."""
+    with Server("--network-megabits", "1000") as server:
+        full = server.queue(maxWaiting=60)["id"]
+        for _ in range(60):
+            server.good("POST", f"/v1/queues/{full}/join", {})
+        refusals = {server.call("POST", f"/v1/queues/{full}/join", {})[2]["code"] for _ in range(20)}
+        assert refusals == {"queue_full"}, refusals
+        for _ in range(9):
+            server.good("POST", f"/v1/queues/{server.queue()['id']}/close", {})
+        length = wait_for(lambda: windows(server, "queue.queue_length_avg")[1]["value"], 40, "the first period's end")
+        # Over two that are open: a new server has a queue of its own.
+        assert length == 30, length
+        rates = windows(server, "api.error_rate")[1], windows(server, "queue.error_rate")[1]
+        assert all((rate["value"], rate["state"]) == (0, "ok") for rate in rates), rates
+        assert 0 < windows(server, "system.network_utilization")[1]["value"] < 0.1
+
+
+def exhausted_pool_shows():
+    """All connections stand behind a lock for a little more than a second."""
+    with Postgres() as postgres, Server("--database-connections", "2", database=postgres.uri()) as server:
+        queue = server.queue()["id"]
+        lock = subprocess.Popen(["psql", "-qX", postgres.uri(), "-c", "BEGIN; LOCK TABLE log, user_sessions, queues; SELECT pg_sleep(1.5); COMMIT"],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_for(lambda: psql(postgres.uri(), "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").strip(), what="the lock")
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(lambda number: server.call("POST", f"/v1/queues/{queue}/join", {}) if number % 2
+                          else server.call("GET", "/v1/sessions?limit=1"), range(6)))
+        lock.wait()
+        pool = wait_for(lambda: (found := windows(server, "database.connection_pool_utilization")[1])["value"] and found, 40, "the first period's end")
+        assert (pool["value"], pool["state"]) == (1, "critical"), pool
+
+
+def processing_counts_an_outage():
+    """Postgres is away for a while, and people are due all the time: those who are let in then were let in late, and those who
+    poll are told at their next poll."""
+    away = 12
+    with Postgres() as postgres, Server("--lease-seconds", "5", database=postgres.uri()) as server:
+        queue = server.queue(releaseRatePerMinute=60, graceSeconds=600)["id"]
+        tokens = [server.good("POST", f"/v1/queues/{queue}/join", {}, key=None)["token"] for _ in range(40)]
+
+        def poll():
+            for token in tokens:
+                server.call("GET", f"/v1/queues/{queue}/position", key=token)
+
+        def admitted():
+            return server.metric("stanchion_release_lag_seconds_count")
+
+        wait_for(lambda: (poll(), admitted() >= 2)[1], 20, "somebody to be let in")
+        postgres.stop("fast")
+        until = time.monotonic() + away
+        while time.monotonic() < until:
+            poll()
+            time.sleep(1)
+        postgres.start()
+        wait_for(lambda: (poll(), admitted() >= 15)[1], 60, "people to be let in again")
+        mean = server.metric("stanchion_release_lag_seconds_sum") / admitted()
+        assert mean > away / 2, mean
+        # The polls told them.
+        assert server.metric("stanchion_admission_delay_seconds_count") >= 10
+        processing = wait_for(lambda: (found := windows(server, "queue.processing_time_avg")[5])["value"] and found["value"] > away / 3 and found,
+                              30, "the period's end")
+        assert processing["value"] < away + 8, processing
+
+
 if os.environ.get("STORE") != "postgres":
     with Server(prefix=["env", "PATH=/nowhere"]) as server:
         status, _, problem = server.call("GET", "/v1/system/profile?seconds=1")
@@ -95,7 +162,10 @@ if os.environ.get("STORE") != "postgres":
         of_the_machine(server)
         is_profiled(server)
         assert 0 < windows(server, "system.disk_utilization")[1]["value"] < 1
-        assert windows(server, "database.connection_pool_utilization")[1]["state"] == "no_data"
+        assert 0 < windows(server, "database.connection_pool_utilization")[1]["value"] <= 1
+        assert windows(server, "database.size")[1]["value"] > 1_000 and windows(server, "system.network_rate")[1]["value"] > 0
+        # No interface here says how fast it is, or the share is told.
+        assert windows(server, "system.network_utilization")[1]["state"] in ("no_data", "ok")
         mark = server.good("POST", "/v1/system/marks", {"text": "a new release"})
         end()
         points = server.good("GET", "/v1/system/history?minutes=5&points=3")["points"]
@@ -116,13 +186,18 @@ if os.environ.get("STORE") != "postgres":
         assert abs(told - joined) < 0.5, (told, joined)
         budget = wait_for(lambda: server.good("GET", "/v1/system/kpis")["errorBudget"], what="the budget")
         assert budget["requests"] >= joined and budget["failed"] == 0 and (budget["left"], budget["state"]) == (1, "ok")
+    counts_what_lives()
 else:
+    exhausted_pool_shows()
+    processing_counts_an_outage()
     # Errors of the store are errors of the queue, and of the month's budget, once it is back.
     with Postgres() as postgres, Server("--lease-seconds", "5", database=postgres.uri()) as server:
         end = is_served(server)
         wait_for(lambda: windows(server, "api.response_time_p95")[1]["value"], 40, "the first period's end")
         of_the_machine(server)
         assert 0 <= windows(server, "database.connection_pool_utilization")[1]["value"] <= 1
+        # On this machine its files can be seen, so their disk is known.
+        assert 0 < windows(server, "system.disk_utilization")[1]["value"] < 1 and windows(server, "database.size")[1]["value"] > 1e6
 
         # What is slow is told with its parts; what waits behind it, too.
         # The first is told without, for until then nothing was traced.
