@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Swift's own libraries are linked in: a tenth less of processor time, and nothing of Swift is needed where it runs.
 RELEASE = swift build -c release --static-swift-stdlib --product stanchion
-.PHONY: help run release test lint format bench conformance faults drill fuzz sanitize
+.PHONY: help run release test lint format bench scenarios conformance faults drill fuzz sanitize
 
 help: ## Show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,9 +27,15 @@ lint: ## Check the format of every source file
 format: ## Format every source file
 	swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks web-client
 
-bench: ## Measure, each figure beside its reference in the same run
+bench: ## Measure, each figure beside its reference in the same run; fails where a limit is missed
 	@Scripts/prepare bench
 	Scripts/with-databases Benchmarks/run
+	Scripts/with-databases Benchmarks/api
+
+scenarios: ## Run the load tests normal, peak and stress at full length: an hour (SCENARIOS)
+	@Scripts/prepare bench
+	$(RELEASE)
+	Benchmarks/scenarios $(SCENARIOS)
 
 conformance: ## All 517 Autobahn cases, over ws:// and wss://
 	@Scripts/prepare test

@@ -84,13 +84,14 @@ public struct LoadModel: Sendable, Equatable {
     }
 
     /// As it was measured with 1,000 and 6,000 people of `peak`, in three quarters of a minute in which they also came, on two
-    /// processors that server, clients and SQLite shared.
+    /// processors that server, clients and SQLite shared; network and requests with 1,000, in a minute and a half.
     public static let twoProcessors = LoadModel(
         processors: Line(base: 0.03, each: 42e-6), residentBytes: Line(base: 43e6, each: 1_450), events: Line(base: 0, each: 0.045),
-        network: Line(base: 0, each: 100), requests: Line(base: 0, each: 3.5))
+        network: Line(base: 0, each: 160), requests: Line(base: 0, each: 3.8))
 
-    /// What Postgres' processors take for an event, commits of few events at a time and what is read of the log with it.
-    static let databaseSecondsPerEvent = 300e-6
+    /// What Postgres' processors take for an event, in seconds, what is read of the log for it included: `peak` with 1,000 people, 27
+    /// events a second in commits of one or two. Larger commits take less for each.
+    static let databaseSecondsPerEvent = 1.5e-3
 
     public struct Unusable: Error {
         public let scenario: String

@@ -39,7 +39,7 @@ def put(text, targets):
 
 
 class Visitor:
-    """Comes back whenever the connection ends, with the token."""
+    """Comes back whenever the connection ends, with the token; as a browser does, it says from which page."""
 
     def __init__(self, address, queue):
         self.address, self.queue = address, queue
@@ -49,7 +49,7 @@ class Visitor:
     async def live(self):
         while True:
             try:
-                async with websockets.connect(f"ws://{self.address}/v1/live", open_timeout=5) as socket:
+                async with websockets.connect(f"ws://{self.address}/v1/live", open_timeout=5, origin=f"http://{self.address}") as socket:
                     await socket.send(json.dumps({"type": "resume", "token": self.token} if self.token else
                                                  {"type": "join", "queue": self.queue}))
                     async for text in socket:
