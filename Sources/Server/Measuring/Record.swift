@@ -12,6 +12,8 @@ struct Record: Sendable {
     var longestWait = Longest()
     /// The share of the store's connections that was in use at the busiest moment of the present period.
     var poolPeak: Double?
+    /// The same of the period before, for those who look early in a new one.
+    var lastPoolPeak: Double?
     /// What the store takes of its disk, asked for once a minute.
     var disk: DiskUse?
     /// Of all instances, as of the last time that the store was told and asked.
@@ -54,7 +56,7 @@ extension ServerCore {
         let now = clock.timeOfDay(clock.now()).seconds
         record.withLock { record in
             record.history.note(counts, levels, elapsed: Record.elapsed, now: now)
-            record.poolPeak = nil
+            (record.lastPoolPeak, record.poolPeak) = (record.poolPeak, nil)
             record.longestTurn.step()
             record.longestWait.step()
         }

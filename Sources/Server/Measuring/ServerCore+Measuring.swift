@@ -46,11 +46,13 @@ extension ServerCore {
         set("bus_down", "1 while a bus is set and carries nothing: events come by the second.", service.bus.health.isDown ? 1 : 0)
         set("processors", "Processors that the process may use.", Machine.processors)
         if networkBytesPerSecond > 0 { set("network_bytes_per_second", "What the network could carry in a second.", networkBytesPerSecond) }
-        let (disk, peak) = record.withLock { ($0.disk, $0.poolPeak) }
+        let (disk, peak) = record.withLock { ($0.disk, [$0.poolPeak, $0.lastPoolPeak].compactMap { $0 }.max()) }
         if let disk { set("store_bytes", "What the store takes of its disk, as of the last minute.", disk.bytes) }
         if let share = disk?.usedShare { set("disk_used_ratio", "How full the store's disk is, 0 to 1, as of the last minute.", share) }
         if let peak {
-            set("store_connections_peak_ratio", "Connections to the store in use at the busiest moment of the last ten seconds.", peak)
+            set(
+                "store_connections_peak_ratio",
+                "Connections to the store in use in the busiest quarter of a second of the last ten to twenty.", peak)
         }
         if let (used, limit) = memory.figures() {
             set("memory_used_bytes", "Memory in use, of the control group that has a limit or of the machine.", Double(used))

@@ -97,7 +97,7 @@ with tempfile.TemporaryDirectory() as folder:
         assert "cluster_enabled:1" in node.cli("INFO", "cluster")
 
 # A Prometheus that runs with them finds everything that an alert or a chart of Grafana's looks for.
-with Server() as server, tempfile.TemporaryDirectory() as folder:
+with Server("--network-megabits", "1000") as server, tempfile.TemporaryDirectory() as folder:
     with open(f"{CONFIG}/prometheus.yml") as file:
         text = file.read()
     text = text.replace('"127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"', f'"127.0.0.1:{server.port}"').replace("15s", "1s").replace("10s", "1s")
