@@ -1,4 +1,3 @@
-import Foundation
 import HTTPTypes
 import QueueEngine
 
@@ -119,18 +118,5 @@ struct Fields {
 
     func wrong(_ name: String, _ what: String) -> Problem {
         Problem(.unprocessableContent, "invalid_field", "\(path)\(name) \(what)", field: path + name)
-    }
-}
-
-extension Timestamp {
-    /// RFC 3339, with or without a fraction of a second.
-    init?(rfc3339 text: String) {
-        let whole = Date.ISO8601FormatStyle()
-        guard text.utf8.count <= 40,
-            let date = (try? whole.parse(text)) ?? (try? Date.ISO8601FormatStyle(includingFractionalSeconds: true).parse(text)),
-            date.timeIntervalSince1970 > 0, date.timeIntervalSince1970 < 253_402_300_800
-        else { return nil }
-        // To the millisecond: a Double of seconds knows no finer for far years.
-        self.init(microseconds: Int64((date.timeIntervalSince1970 * 1_000).rounded()) * 1_000)
     }
 }
