@@ -1,3 +1,4 @@
+import HashTreeCollections
 import Logging
 public import QueueEngine
 
@@ -15,16 +16,31 @@ extension QueueService {
     ///
     /// - Parameter describe: sets what is to differ from a queue without a name and with an address that was drawn.
     public func create(
-        tenant: TenantID, once: WriteOnce? = nil, _ describe: @Sendable (inout QueueRecord) -> Void
+        tenant: TenantID, once: WriteOnce? = nil, _ describe: @Sendable (inout QueueRecord) throws(ServiceError) -> Void
     ) async throws(ServiceError) -> QueueSnapshot {
-        if let result = try await earlierResult(once), let id = QueueID(result) { return try queue(id, tenant: tenant) }
+        try await doingOnce(once) { () throws(ServiceError) in
+            guard let result = try await earlierResult(once), let id = QueueID(result) else { return nil }
+            try await visit(id, isSigned: true)
+            return try queue(id, tenant: tenant)
+        } orElse: { () throws(ServiceError) in
+            try await create(newRecord(tenant, describe), once)
+        }
+    }
+
+    private func newRecord(
+        _ tenant: TenantID, _ describe: @Sendable (inout QueueRecord) throws(ServiceError) -> Void
+    ) throws(ServiceError) -> QueueRecord {
         let now = clock.now()
         let id: QueueID = random.identifier(at: now)
-        var described = QueueRecord(
+        var record = QueueRecord(
             id: id, tenant: tenant, epoch: random.next() | 1, slug: "q-\(String(id.low & 0xFFFF_FFFF_FFFF, radix: 36))", name: "",
             configuration: QueueConfiguration(), createdAt: now)
-        describe(&described)
-        let record = described
+        try describe(&record)
+        return record
+    }
+
+    private func create(_ record: QueueRecord, _ once: WriteOnce?) async throws(ServiceError) -> QueueSnapshot {
+        let id = record.id
         guard slugs[record.slug] == nil else { throw .slugTaken }
         // Not visible before its first event is committed: it has no snapshot until then.
         hosted[id] = HostedQueue(record: record, state: QueueState(record.configuration))
@@ -36,24 +52,29 @@ extension QueueService {
             }
         } catch {
             hosted[id] = nil
+            // A queue that won the slug meanwhile keeps it.
             if slugs[record.slug] == id { slugs[record.slug] = nil }
-            guard error == .alreadyDone else { throw error }
-            return try await create(tenant: tenant, once: once, describe)
+            throw error
         }
         return try queue(id)
     }
 
     /// Sets a queue anew; `change` sees its record as it is when the change is decided.
+    ///
+    /// - Parameter condition: what must be true of the queue at that moment; nil: nothing.
+    /// - Throws: `preconditionFailed`, and what `change` throws.
     public func update(
-        _ id: QueueID, tenant: TenantID, _ change: @escaping @Sendable (inout QueueRecord) -> Void
+        _ id: QueueID, tenant: TenantID, if condition: QueueCondition? = nil,
+        _ change: @escaping @Sendable (inout QueueRecord) throws(ServiceError) -> Void
     ) async throws(ServiceError) -> QueueSnapshot {
         let before = try queue(id, tenant: tenant).record
         var wanted = before
-        change(&wanted)
+        try? change(&wanted)
         if wanted.slug != before.slug, let other = slugs[wanted.slug], other != id { throw .slugTaken }
         try await perform(on: id) { decision throws(ServiceError) in
+            try condition?.check(decision.record)
             var record = decision.record
-            change(&record)
+            try change(&record)
             try decision.configure(record)
         }
         return try queue(id)
@@ -95,24 +116,44 @@ extension QueueService {
         }
     }
 
-    /// Closes a queue and takes it away; its log and sessions stay in the store.
-    public func delete(_ id: QueueID, tenant: TenantID) async throws(ServiceError) {
-        _ = try await perform(.close, on: id, tenant: tenant)
+    /// Closes a queue, ends every session in it and takes it away; its log and sessions stay in the store.
+    ///
+    /// Sessions end some at a time, so that no commit is held up by a crowd. A deletion that breaks off leaves a closed
+    /// queue, and is finished by asking again.
+    public func delete(_ id: QueueID, tenant: TenantID, if condition: QueueCondition? = nil) async throws(ServiceError) {
+        _ = try queue(id, tenant: tenant)
+        var mustMatch = condition
+        while true {
+            let expected = mustMatch
+            let isEmpty = try await perform(on: id) { decision throws(ServiceError) in
+                try expected?.check(decision.record)
+                return try decision.run { state, now, log throws(QueueRefusal) in
+                    state.close(at: now, &log)
+                    for ticket in state.admitted.keys.prefix(QueueService.endedAtOnce) { try state.remove(ticket, at: now, &log) }
+                    return state.admitted.isEmpty
+                }
+            }.result
+            // The caller has won the race for the settings; nobody else's change stops the rest.
+            mustMatch = nil
+            if isEmpty { break }
+        }
         try await asking { () throws(StoreError) in try await store.deleteQueue(id, tenant: tenant) }
         unhost(id)
     }
+
+    /// Sessions of a deleted queue that end in one commit.
+    static let endedAtOnce = 1_000
 
     /// Says a word to everyone in the queue. Returns the announcement as it was published.
     public func announce(
         _ text: String, severity: Severity, expiresAt: Timestamp?, to id: QueueID, tenant: TenantID, once: WriteOnce? = nil
     ) async throws(ServiceError) -> Announcement {
         _ = try queue(id, tenant: tenant)
-        if let result = try await earlierResult(once), let seq = UInt64(result) {
-            let known = try await asking { () throws(StoreError) in try await store.announcements(of: id, at: .distantPast, limit: 100) }
-            if let same = known.first(where: { $0.seq == seq }) { return same }
-        }
-        do throws(ServiceError) {
-            return try await perform(on: id) { decision throws(ServiceError) in
+        return try await doingOnce(once) { () throws(ServiceError) in
+            guard let result = try await earlierResult(once), let seq = UInt64(result) else { return nil }
+            return try await announcement(seq, of: id)
+        } orElse: { () throws(ServiceError) in
+            try await perform(on: id) { decision throws(ServiceError) in
                 try decision.check(once)
                 try decision.run(.announcement(text: text, severity, expiresAt: expiresAt)) { state, now, log throws(QueueRefusal) in
                     state.announce(at: now, &log)
@@ -121,10 +162,18 @@ extension QueueService {
                 decision.receipt(once, result: String(event.seq))
                 return Announcement(seq: event.seq, text: text, severity: severity, publishedAt: event.at, expiresAt: expiresAt)
             }.result
-        } catch {
-            guard error == .alreadyDone else { throw error }
-            return try await announce(text, severity: severity, expiresAt: expiresAt, to: id, tenant: tenant, once: once)
         }
+    }
+
+    /// The announcement that is the event `seq`, however long ago that was.
+    ///
+    /// - Throws: `alreadyDone` where the log does not reach back that far any more.
+    private func announcement(_ seq: UInt64, of id: QueueID) async throws(ServiceError) -> Announcement {
+        let entries = try await asking { () throws(StoreError) in try await store.entries(of: id, after: seq - 1, limit: 1) }
+        if let entry = entries.first, entry.event.seq == seq, let announcement = entry.announcement { return announcement }
+        let latest = try await asking { () throws(StoreError) in try await store.announcements(of: id, at: .distantPast, limit: 100) }
+        guard let announcement = latest.first(where: { $0.seq == seq }) else { throw .alreadyDone }
+        return announcement
     }
 
     /// Announcements that have not expired, the newest first.

@@ -16,7 +16,7 @@ extension QueueService {
         _ id: QueueID, lane: String? = nil, visitor: Visitor, holder: Holder, once: WriteOnce? = nil
     ) async throws(ServiceError) -> Joined {
         // A lost race for the same person or key is met by looking again; each turn waits for a commit.
-        for _ in 0..<16 {
+        for _ in 0..<QueueService.raceTurns {
             if visitor.user != nil || once != nil, let earlier = try await earlierPlace(id, visitor, holder, once) { return earlier }
             do throws(ServiceError) {
                 let (session, snapshot) = try await perform(on: id) { [random] decision throws(ServiceError) in
@@ -65,10 +65,15 @@ extension QueueService {
     }
 
     /// Leaves the line, or gives an admission back.
-    public func leave(_ id: QueueID, _ ticket: Ticket) async throws(ServiceError) {
-        try await perform(on: id) { decision throws(ServiceError) in
-            try decision.run { state, now, log throws(QueueRefusal) in try state.leave(ticket, at: now, &log) }
+    ///
+    /// - Parameter session: with it, leaving twice is leaving once; without it the second call is refused.
+    public func leave(_ id: QueueID, _ ticket: Ticket, of session: SessionID? = nil) async throws(ServiceError) {
+        let ended = try await ending(session) { () throws(ServiceError) in
+            try await perform(on: id) { decision throws(ServiceError) in
+                try decision.run { state, now, log throws(QueueRefusal) in try state.leave(ticket, at: now, &log) }
+            }
         }
+        if let ended, ended.status != .left { throw .refused(.ended) }
     }
 
     /// The admission has served its purpose. Completing twice is completing once.
@@ -78,7 +83,7 @@ extension QueueService {
         }
     }
 
-    /// Takes somebody out.
+    /// Takes somebody out. Removing twice is removing once.
     public func remove(_ id: SessionID, tenant: TenantID) async throws(ServiceError) -> SessionRecord {
         try await end(id, tenant, as: .expired) { state, ticket, now, log throws(QueueRefusal) in
             try state.remove(ticket, at: now, &log)
@@ -91,10 +96,36 @@ extension QueueService {
     ) async throws(ServiceError) -> SessionRecord {
         let session = try await session(id, tenant: tenant)
         if session.status == status { return session }
-        try await perform(on: session.queue) { decision throws(ServiceError) in
-            try decision.run { state, now, log throws(QueueRefusal) in try command(&state, session.ticket, now, &log) }
+        guard session.isUnderWay else { throw .refused(.ended) }
+        let ended = try await ending(id) { () throws(ServiceError) in
+            try await visit(session.queue, isSigned: true)
+            try await perform(on: session.queue) { decision throws(ServiceError) in
+                try decision.run { state, now, log throws(QueueRefusal) in try command(&state, session.ticket, now, &log) }
+            }
         }
-        return try await self.session(id)
+        if let ended, ended.status != status { throw .refused(.ended) }
+        return if let ended { ended } else { try await self.session(id) }
+    }
+
+    /// Runs a command that ends the session. Returns the session where another call has ended it, or its queue has gone.
+    ///
+    /// A call that is refused beside the one that ends the session, in the same batch, finds it under way still, and waits
+    /// for the commit in its next turn.
+    private func ending(
+        _ id: SessionID?, _ command: () async throws(ServiceError) -> Void
+    ) async throws(ServiceError) -> SessionRecord? {
+        for _ in 0..<QueueService.raceTurns {
+            do throws(ServiceError) {
+                try await command()
+                return nil
+            } catch {
+                guard let id, error == .refused(.ended) || error == .noSuchQueue else { throw error }
+                let session = try await session(id)
+                if !session.isUnderWay { return session }
+                if error == .noSuchQueue { throw error }
+            }
+        }
+        throw .unavailable(retryAfterSeconds: 1)
     }
 
     // MARK: Presence

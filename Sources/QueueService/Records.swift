@@ -137,6 +137,11 @@ public struct SessionRecord: Sendable, Hashable {
     }
 }
 
+extension SessionRecord {
+    /// It has not ended.
+    public var isUnderWay: Bool { status == .waiting || status == .admitted }
+}
+
 extension QueueRecord {
     /// The store was once restored from an older copy: tickets that were given out afterwards may have been given out anew,
     /// so what a token says of one is asked of the store.

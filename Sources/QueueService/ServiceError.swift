@@ -8,6 +8,10 @@ public enum ServiceError: Error, Sendable, Hashable {
     /// `Idempotency-Key` was used for something else.
     case keyReused
     case slugTaken
+    /// The queue's settings are not those that the change was meant for.
+    case preconditionFailed
+    /// A setting that cannot be, alone or beside the others: its name in the API, and what it must be.
+    case invalidSetting(field: String, reason: String)
     /// A trusted user has a place in this queue already. Met and answered inside the service.
     case userHasPlace
     /// A write with this `Idempotency-Key` has been done. Met and answered inside the service.

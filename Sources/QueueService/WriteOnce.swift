@@ -13,6 +13,25 @@ public struct WriteOnce: Sendable, Hashable {
 }
 
 extension QueueService {
+    /// How often a command that lost a race for its person or its key is tried again. Each turn waits for a commit.
+    static let raceTurns = 16
+
+    /// Returns what an earlier write with this key made, or makes it: of those who race for the key one makes it, and the
+    /// others find it in their next turn.
+    ///
+    /// - Throws: `unavailable` where that has not come to an end after some turns.
+    nonisolated(nonsending) func doingOnce<R>(
+        _ once: WriteOnce?, _ find: () async throws(ServiceError) -> R?, orElse make: () async throws(ServiceError) -> R
+    ) async throws(ServiceError) -> R {
+        for _ in 0..<QueueService.raceTurns {
+            if once != nil, let earlier = try await find() { return earlier }
+            do throws(ServiceError) { return try await make() } catch {
+                guard once != nil, error == .alreadyDone else { throw error }
+            }
+        }
+        throw .unavailable(retryAfterSeconds: 1)
+    }
+
     /// What an earlier write with this key made; nil where there was none.
     func earlierResult(_ once: WriteOnce?) async throws(ServiceError) -> String? {
         guard let once else { return nil }

@@ -53,7 +53,14 @@ struct Problem: Error, Equatable {
         case .refused(let refusal): self.init(refusal)
         case .keyReused: self.init(.conflict, "idempotency_key_reused", "this Idempotency-Key was used for another request")
         case .slugTaken: self.init(.conflict, "slug_taken", "another queue has this slug", field: "slug")
-        case .userHasPlace, .alreadyDone: self.init(.conflict, "conflict", "another request was faster; try again")
+        case .preconditionFailed:
+            self.init(
+                .preconditionFailed, "precondition_failed",
+                "the queue has been changed meanwhile: read it again, If-Match names another version")
+        case .invalidSetting(let field, let reason): self.init(.unprocessableContent, "invalid_field", "\(field) \(reason)", field: field)
+        case .alreadyDone:
+            self.init(.conflict, "idempotency_key_used", "this Idempotency-Key was used so long ago that its answer is gone")
+        case .userHasPlace: self.init(.conflict, "conflict", "another request was faster; try again")
         case .logRestarted(let epoch, let first, let head):
             self.init(.conflict, "log_restarted", "the log is not the one that you followed: begin again after seq \(first - 1)")
             log = (epoch, first, head)

@@ -1,0 +1,50 @@
+import QueueEngine
+import Testing
+import TestSupport
+
+@testable import QueueService
+
+/// Concurrent changes of a queue's settings never overwrite each other silently.
+@Suite struct SettingsTests {
+    @Test(arguments: StoreKind.allCases) func versionChangesWithTheSettingsAndNothingElse(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 1)
+        let (service, tenant) = (instances.services[0], instances.tenant)
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let first = try await service.queue(queue).record.version
+        _ = try await service.join(queue, visitor: Visitor(), holder: .polls)
+        _ = try await service.perform(.pause, on: queue, tenant: tenant)
+        #expect(try await service.queue(queue).record.version == first)
+        var versions: Set = [first]
+        let changes: [@Sendable (inout QueueRecord) -> Void] = [
+            { $0.name = "n" }, { $0.description = "n" }, { $0.slug = "other" }, { $0.redirectURL = "http://a/" },
+            { $0.configuration.graceSeconds = 7 }, { $0.configuration.maxWaiting = 5 },
+            { $0.configuration.opensAt = Timestamp(seconds: 2e9) },
+            { $0.configuration.priorityLanes = [PriorityLane(name: "a")] }, { $0.configuration.priorityLanes[0].sharePercent = 10 },
+        ]
+        for change in changes {
+            let version = try await service.update(queue, tenant: tenant, change).record.version
+            #expect(versions.insert(version).inserted)
+        }
+        // Another process that reads the settings names them alike.
+        let stored = try await instances.store.loadQueue(queue)
+        #expect(try await stored?.record.version == service.queue(queue).record.version)
+    }
+
+    @Test func changeMeantForOtherSettingsIsRefusedWhenItIsDecided() async throws {
+        let instances = try await Instances(.postgres, count: 2)
+        let (one, other, tenant) = (instances.services[0], instances.services[1], instances.tenant)
+        let queue = try await instances.makeQueue(QueueConfiguration(maxConcurrentUsers: 1, releaseRatePerMinute: 0))
+        let seen = QueueCondition.version([try await one.queue(queue).record.version])
+        instances.bus.lose(percent: 100)
+        _ = try await one.update(queue, tenant: tenant, if: seen) { $0.configuration.releaseRatePerMinute = 600 }
+        // The other instance has not heard of it: its replica still matches.
+        #expect(try await other.queue(queue).state.configuration.releaseRatePerMinute == 0)
+        await #expect(throws: ServiceError.preconditionFailed) {
+            try await other.update(queue, tenant: tenant, if: seen) { $0.configuration.maxConcurrentUsers = 9 }
+        }
+        await #expect(throws: ServiceError.preconditionFailed) { try await other.delete(queue, tenant: tenant, if: seen) }
+        let now = try await other.update(queue, tenant: tenant, if: .exists) { $0.configuration.maxConcurrentUsers = 9 }.state.configuration
+        #expect(now.releaseRatePerMinute == 600 && now.maxConcurrentUsers == 9)
+        try await other.delete(queue, tenant: tenant, if: .version([try await other.queue(queue).record.version]))
+    }
+}
