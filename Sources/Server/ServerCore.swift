@@ -21,7 +21,8 @@ final class ServerCore: Sendable {
     /// nil: nothing is traced.
     let slow: SlowOperations?
     let log: Logger
-    private let secrets: Lock<(tokens: SessionTokens, admissions: AdmissionSigner)>
+    let secrets: SecretRing
+    let ended: EndedSessions
     /// What TLS connections begin with from here on; nil: plain.
     private let certificates: Lock<TLSContext?>
     private let tickets: TLSTicketKeys
@@ -38,7 +39,7 @@ final class ServerCore: Sendable {
 
     init(
         settings: ServerSettings, store: any QueueStore, service: QueueService, clock: SystemClock, measurements: Measurements,
-        slow: SlowOperations?, tokens: SessionTokens, admissions: AdmissionSigner, log: Logger
+        slow: SlowOperations?, secrets: SecretRing, log: Logger
     ) throws(TLSError) {
         self.settings = settings
         self.store = store
@@ -52,14 +53,12 @@ final class ServerCore: Sendable {
         let tickets = TLSTicketKeys(rotationSeconds: settings.ticketSeconds)
         self.tickets = tickets
         certificates = Lock(try settings.tls.map { files throws(TLSError) in try TLSContext(files, tickets: tickets) })
-        secrets = Lock((tokens, admissions))
+        self.secrets = secrets
+        ended = EndedSessions { [service] id throws(ServiceError) in try await service.session(id) }
     }
 
-    var tokens: SessionTokens { secrets.withLock { $0.tokens } }
-    var admissions: AdmissionSigner { secrets.withLock { $0.admissions } }
-
-    /// Takes newly rotated keys into use.
-    func renew(tokens: SessionTokens, admissions: AdmissionSigner) { secrets.withLock { $0 = (tokens, admissions) } }
+    var tokens: SessionTokens { secrets.tokens }
+    var admissions: AdmissionSigner { secrets.admissions }
 
     var tls: TLSContext? { certificates.withLock { $0 } }
 
@@ -73,14 +72,7 @@ final class ServerCore: Sendable {
     }
 
     func makeRouter() -> Router {
-        var router = Router(allowedOrigins: settings.allowedOrigins, measurements: measurements.http, slow: slow, log: log) {
-            [service] queue throws(ServiceError) in
-            do throws(ServiceError) { try await service.visit(queue) } catch {
-                guard error == .noSuchQueue else { throw error }
-                return false
-            }
-            return true
-        }
+        var router = Router(allowedOrigins: settings.allowedOrigins, measurements: measurements.http, slow: slow, log: log)
         addVisitorRoutes(&router)
         addQueueRoutes(&router)
         addSessionRoutes(&router)

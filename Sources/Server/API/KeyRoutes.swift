@@ -9,10 +9,11 @@ extension ServerCore {
             var fields = try request.json()
             guard let role = try fields.choice("role", KeyRole.self) else { throw fields.missing("role") }
             let label = try fields.string("label") ?? ""
+            guard label != Bootstrap.settingsLabel else { throw fields.wrong("label", "is the one of the key in the settings") }
             try fields.finish(known: "role, label")
             let (key, text) = NewKey.make(tenant: admin.tenant, role: role, label: label, at: clock.now(), random: random)
             try await asking { () throws(StoreError) in try await store.insert(key) }
-            try await asking { () throws(StoreError) in try await keys.read() }
+            try await asking { () throws(StoreError) in try await keys.readNow() }
             return .json(.created) { bytes in
                 key.writeMembers(to: &bytes)
                 bytes.member("key", text)
@@ -32,7 +33,7 @@ extension ServerCore {
             guard try await asking({ () throws(StoreError) in try await store.deleteKey(id, tenant: admin.tenant) }) else {
                 throw Problem.notFound
             }
-            try await asking { () throws(StoreError) in try await keys.read() }
+            try await asking { () throws(StoreError) in try await keys.readNow() }
             return Response(.noContent)
         }
     }

@@ -10,51 +10,56 @@ extension ServerCore {
         router.on(.get, "v1/queues") { [self] request, _ in try await listQueues(request) }
         router.on(.get, "v1/queues/{id}") { [self] request, path in
             let key = try await keys.authenticate(request, atLeast: .integrator)
-            return try await answer(try await service.queue(try path.queue(), tenant: key.tenant))
+            return try await answer(try await service.queue(try await path.queue(of: key, in: self)))
         }
         router.on(.patch, "v1/queues/{id}") { [self] request, path in
             let key = try await keys.authenticate(request, atLeast: .operator)
-            let id = try path.queue()
-            let settings = try QueueSettings(request.json(), existing: try await service.queue(id, tenant: key.tenant).record)
-            return try await answer(try await service.update(id, tenant: key.tenant) { settings.apply(to: &$0) })
+            let id = try await path.queue(of: key, in: self)
+            let settings = try QueueSettings(request.json(), isNew: false, at: clock.now())
+            let snapshot = try await service.update(id, tenant: key.tenant, if: try request.condition()) { record throws(ServiceError) in
+                try settings.apply(to: &record)
+            }
+            return try await answer(snapshot)
         }
         router.on(.delete, "v1/queues/{id}") { [self] request, path in
             let key = try await keys.authenticate(request, atLeast: .operator)
-            try await service.delete(try path.queue(), tenant: key.tenant)
+            try await service.delete(try await path.queue(of: key, in: self), tenant: key.tenant, if: try request.condition())
             return Response(.noContent)
         }
         for verb in QueueService.Verb.allCases {
             router.on(.post, "v1/queues/{id}/\(verb.rawValue)") { [self] request, path in
                 let key = try await keys.authenticate(request, atLeast: .operator)
                 try request.json().finish(known: "nothing")
-                return try await answer(try await service.perform(verb, on: try path.queue(), tenant: key.tenant))
+                return try await answer(try await service.perform(verb, on: try await path.queue(of: key, in: self), tenant: key.tenant))
             }
         }
-        router.on(.post, "v1/queues/{id}/announcements") { [self] request, path in try await announce(request, try path.queue()) }
+        router.on(.post, "v1/queues/{id}/announcements") { [self] request, path in try await announce(request, path) }
         router.on(.get, "v1/queues/{id}/announcements") { [self] request, path in
             let key = try await keys.authenticate(request, atLeast: .integrator)
-            let id = try path.queue()
-            _ = try await service.queue(id, tenant: key.tenant)
+            let id = try await path.queue(of: key, in: self)
             let announcements = try await service.announcements(of: id)
             return .json { bytes in
                 bytes.key("items")
                 bytes.array(announcements) { bytes, item in bytes.object { item.writeMembers(to: &$0) } }
             }
         }
-        router.on(.get, "v1/queues/{id}/stats") { [self] request, path in try await statistics(request, try path.queue()) }
+        router.on(.get, "v1/queues/{id}/stats") { [self] request, path in try await statistics(request, path) }
     }
 
     private func answer(_ snapshot: QueueSnapshot, _ status: HTTPResponse.Status = .ok) async throws -> Response {
         let average = try await service.averageWait(of: snapshot.record.id)
         var response = Response.json(status) { snapshot.writeMembers(averageWait: average, to: &$0) }
+        response.fields[.eTag] = "\"\(snapshot.record.version)\""
         if status == .created { response.fields[.location] = "/v1/queues/\(snapshot.record.id)" }
         return response
     }
 
     private func createQueue(_ request: Request) async throws -> Response {
         let key = try await keys.authenticate(request, atLeast: .operator)
-        let settings = try QueueSettings(request.json(), existing: nil)
-        let snapshot = try await service.create(tenant: key.tenant, once: try request.once(key)) { settings.apply(to: &$0) }
+        let settings = try QueueSettings(request.json(), isNew: true, at: clock.now())
+        let snapshot = try await service.create(tenant: key.tenant, once: try request.once(key)) { record throws(ServiceError) in
+            try settings.apply(to: &record)
+        }
         return try await answer(snapshot, .created)
     }
 
@@ -72,8 +77,9 @@ extension ServerCore {
         }
     }
 
-    private func announce(_ request: Request, _ id: QueueID) async throws -> Response {
+    private func announce(_ request: Request, _ path: Router.Parameters) async throws -> Response {
         let key = try await keys.authenticate(request, atLeast: .operator)
+        let id = try await path.queue(of: key, in: self)
         var fields = try request.json()
         let text = try fields.requiredString("text", max: 2_000)
         let severity = try fields.choice("severity", Severity.self) ?? .info
@@ -84,8 +90,9 @@ extension ServerCore {
         return .json(.created) { announcement.writeMembers(to: &$0) }
     }
 
-    private func statistics(_ request: Request, _ id: QueueID) async throws -> Response {
+    private func statistics(_ request: Request, _ path: Router.Parameters) async throws -> Response {
         let key = try await keys.authenticate(request, atLeast: .integrator)
+        let id = try await path.queue(of: key, in: self)
         let snapshot = try await service.queue(id, tenant: key.tenant)
         let average = try await service.averageWait(of: id)
         let (state, now) = (snapshot.state, clock.now())
@@ -104,6 +111,17 @@ extension ServerCore {
 }
 
 extension Request {
+    /// What `If-Match` asks for (RFC 9110 §13.1.1); nil: nothing. A weak tag matches nothing.
+    func condition() throws(Problem) -> QueueCondition? {
+        guard let text = field(.ifMatch) else { return nil }
+        if text == "*" { return .exists }
+        let tags = text.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+        guard tags.allSatisfy({ $0.wholeMatch(of: /(W\/)?"[!#-~]*"/) != nil }), !tags.isEmpty else {
+            throw Problem(.badRequest, "invalid_if_match", "If-Match must be * or a list of entity tags, as ETag has them")
+        }
+        return .version(Set(tags.filter { !$0.hasPrefix("W/") }.map { String($0.dropFirst().dropLast()) }))
+    }
+
     /// The write's `Idempotency-Key`, with a digest of what was asked.
     func once(_ key: APIKey) throws -> WriteOnce? {
         guard let text = fields[.idempotencyKey] else { return nil }

@@ -1,3 +1,4 @@
+import HTTPTypes
 import QueueEngine
 import QueueService
 
@@ -6,24 +7,29 @@ import QueueService
 struct QueueSettings: Sendable {
     private typealias Change = @Sendable (inout QueueRecord) -> Void
     private var changes: [Change] = []
+    private var lanes: [PriorityLane]?
+    private var namesTimes = false
 
     private static let known = """
         name, slug, description, maxConcurrentUsers, releaseRatePerMinute, graceSeconds, admissionTTLSeconds, \
         settleSeconds, maxWaiting, opensAt, closesAt, priorityLanes, redirectURL
         """
 
-    /// - Parameter existing: the queue that is changed; nil: a new one, which must have a name.
-    init(_ body: Fields, existing: QueueRecord?) throws(Problem) {
+    /// - Parameter isNew: of a queue that is made, which must have a name.
+    init(_ body: Fields, isNew: Bool, at now: Timestamp) throws(Problem) {
         var fields = body
-        try takeDescription(&fields, isNew: existing == nil)
+        try takeDescription(&fields, isNew: isNew)
         try takePace(&fields)
-        try takeTimes(&fields)
-        try takeLanes(&fields, existing?.configuration.priorityLanes ?? [])
+        try takeTimes(&fields, now)
+        try takeLanes(&fields)
         try fields.finish(known: QueueSettings.known)
     }
 
-    func apply(to record: inout QueueRecord) {
+    /// - Throws: `invalidSetting` where a value cannot be beside the record's others.
+    func apply(to record: inout QueueRecord) throws(ServiceError) {
         for change in changes { change(&record) }
+        if namesTimes { try QueueSettings.checkTimes(of: record.configuration) }
+        if let lanes { try QueueSettings.set(lanes, in: &record) }
     }
 
     /// Adds a change where the body names a value.
@@ -61,12 +67,21 @@ struct QueueSettings: Sendable {
         set(fields.takeNull("maxWaiting"), try fields.integer("maxWaiting", in: 0...100_000_000), \.configuration.maxWaiting)
     }
 
-    private mutating func takeTimes(_ fields: inout Fields) throws(Problem) {
+    private mutating func takeTimes(_ fields: inout Fields, _ now: Timestamp) throws(Problem) {
+        namesTimes = fields.contains("opensAt") || fields.contains("closesAt")
         set(fields.takeNull("opensAt"), try fields.time("opensAt"), \.configuration.opensAt)
-        set(fields.takeNull("closesAt"), try fields.time("closesAt"), \.configuration.closesAt)
+        let isNull = fields.takeNull("closesAt")
+        let closesAt = try fields.time("closesAt")
+        if let closesAt, closesAt <= now { throw fields.wrong("closesAt", "must lie in the future") }
+        set(isNull, closesAt, \.configuration.closesAt)
     }
 
-    private mutating func takeLanes(_ fields: inout Fields, _ before: [PriorityLane]) throws(Problem) {
+    private static func checkTimes(of configuration: QueueConfiguration) throws(ServiceError) {
+        guard let opensAt = configuration.opensAt, let closesAt = configuration.closesAt, opensAt >= closesAt else { return }
+        throw .invalidSetting(field: "closesAt", reason: "must be after opensAt")
+    }
+
+    private mutating func takeLanes(_ fields: inout Fields) throws(Problem) {
         guard let objects = try fields.objects("priorityLanes", max: 8) else { return }
         var lanes: [PriorityLane] = []
         for var object in objects {
@@ -76,13 +91,18 @@ struct QueueSettings: Sendable {
             guard !lanes.contains(where: { $0.name == lane.name }) else { throw fields.wrong("priorityLanes", "must have different names") }
             lanes.append(lane)
         }
-        // A lane's place in the list is in its tickets: lanes are added at the end and never taken away.
-        guard lanes.count >= before.count, zip(before, lanes).allSatisfy({ $0.name == $1.name }) else {
-            throw fields.wrong("priorityLanes", "must keep the lanes that there are, in their order")
-        }
         guard lanes.filter({ $0.sharePercent < 100 }).reduce(0, { $0 + $1.sharePercent }) < 100 else {
             throw fields.wrong("priorityLanes", "must leave a share for the general lane")
         }
-        set(lanes, \.configuration.priorityLanes)
+        self.lanes = lanes
+    }
+
+    /// A lane's place in the list is in its tickets: lanes are added at the end and never taken away.
+    private static func set(_ lanes: [PriorityLane], in record: inout QueueRecord) throws(ServiceError) {
+        let before = record.configuration.priorityLanes
+        guard lanes.count >= before.count, zip(before, lanes).allSatisfy({ $0.name == $1.name }) else {
+            throw .invalidSetting(field: "priorityLanes", reason: "must keep the lanes that there are, in their order")
+        }
+        record.configuration.priorityLanes = lanes
     }
 }

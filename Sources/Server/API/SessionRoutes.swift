@@ -37,7 +37,7 @@ extension ServerCore {
         }
         var queue: QueueID?
         if let text = request.query["queue"] {
-            queue = try await service.resolve(text, tenant: key.tenant)
+            queue = try await resolve(text, tenant: key.tenant)
         }
         let page = try await service.sessions(
             tenant: key.tenant, queue: queue, status: status, after: request.query["cursor"], limit: limit)
@@ -54,7 +54,7 @@ extension ServerCore {
         guard let name = request.query["queue"] else {
             throw Problem(.badRequest, "missing_parameter", "queue says whose events", field: "queue")
         }
-        let id = try await service.resolve(name, tenant: key.tenant)
+        let id = try await resolve(name, tenant: key.tenant)
         let snapshot = try await service.queue(id, tenant: key.tenant)
         var seq = snapshot.state.head
         if let text = request.fields[.lastEventID] ?? request.query["after"] {
@@ -72,17 +72,22 @@ extension ServerCore {
         }
         // Asked once here, so that a position that is none is answered with a status. A WebSocket's reader, who could
         // not see that, is told in a frame.
-        if !request.wantsUpgrade { _ = try await service.entries(of: id, tenant: key.tenant, after: seq, epoch: epoch) }
-        if let consumer = request.query["consumer"] {
-            guard (1...64).contains(consumer.count) else {
-                throw Problem(.badRequest, "invalid_parameter", "consumer must have 1 to 64 characters", field: "consumer")
+        var isPosition = true
+        do throws(ServiceError) { _ = try await service.entries(of: id, tenant: key.tenant, after: seq, epoch: epoch) } catch {
+            guard request.wantsUpgrade, case .logRestarted = error else { throw error }
+            isPosition = false
+        }
+        if let consumer = request.query["consumer"], isPosition {
+            guard (1...64).contains(consumer.utf8.count) else {
+                throw Problem(.badRequest, "invalid_parameter", "consumer must have 1 to 64 bytes", field: "consumer")
             }
             try await service.confirm(consumer, seq, of: id, tenant: key.tenant)
         }
         var response = Response(.ok, type: "text/event-stream")
         response.fields[.cacheControl] = "no-store"
         response.follower = EventReader(
-            service: service, pin: await service.follow(id), queue: id, tenant: key.tenant, epoch: epoch ?? snapshot.record.epoch, seq: seq)
+            service: service, pin: await service.follow(id), queue: id, tenant: key.tenant, key: key.id,
+            epoch: epoch ?? snapshot.record.epoch, seq: seq)
         return response
     }
 }

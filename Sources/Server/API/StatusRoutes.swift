@@ -14,8 +14,8 @@ extension ServerCore {
             return Response(.ok, body: Array(await measured(queuesOf: tenant).utf8), type: "text/plain; version=0.0.4; charset=utf-8")
         }
         router.on(.get, ".well-known/jwks.json") { [self] _, _ in
-            var response = Response(.ok, body: admissions.keySet, type: "application/json")
-            response.fields[.cacheControl] = "public, max-age=300"
+            var response = Response(.ok, body: await secrets.keySet(), type: "application/json")
+            response.fields[.cacheControl] = "public, max-age=\(AdmissionSigner.keySetSeconds)"
             return response
         }
         for file in WebClient.files {

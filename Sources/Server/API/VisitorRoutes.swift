@@ -11,7 +11,7 @@ extension ServerCore {
         router.on(.get, "v1/queues/{id}/position") { [self] request, path in
             let who = try await whose(request, path.text("id"), in: request.query)
             let snapshot = try await service.queue(who.queue, knowing: who.ticket, of: who.session)
-            await service.poll(who.queue, who.ticket)
+            if snapshot.state.isWaiting(who.ticket) { await service.poll(who.queue, who.ticket) }
             return try await place(of: who, status: .ok, snapshot: snapshot)
         }
         router.on(.post, "v1/queues/{id}/leave") { [self] request, path in
@@ -22,7 +22,7 @@ extension ServerCore {
             try body.finish(known: "session, user")
             let who = try await whose(request, path.text("id"), in: names)
             _ = try await service.queue(who.queue, knowing: who.ticket, of: who.session)
-            try await service.leave(who.queue, who.ticket)
+            try await service.leave(who.queue, who.ticket, of: who.session)
             return Response(.noContent)
         }
     }
@@ -34,50 +34,32 @@ extension ServerCore {
         let user: String?
     }
 
-    /// By id or slug.
-    private func queue(named text: String) async throws -> QueueID {
-        try await service.resolve(text)
-    }
-
     private func join(_ request: Request, _ name: String) async throws -> Response {
-        let id = try await queue(named: name)
         let key = request.bearer == nil ? nil : try await keys.authenticate(request, atLeast: .integrator)
-        if let key { _ = try await service.queue(id, tenant: key.tenant) }
-        var fields = try request.json()
-        var visitor = Visitor()
-        let user = try fields.string("user", max: 128)
-        if key == nil { visitor.label = user } else { visitor.user = user }
-        visitor.displayName = try fields.string("displayName", max: 128)
-        visitor.metadata = try fields.objectText("metadata", max: 2_048)
-        let lane = try fields.string("lane", max: 64)
-        guard lane == nil || key != nil else { throw fields.wrong("lane", "is given by the integrator, with a key") }
-        try fields.finish(known: "user, displayName, metadata, lane")
-        if key == nil, request.fields.contains(.idempotencyKey) {
-            // The receipt of a stranger's write would hand out that stranger's session.
+        // The receipt of a stranger's write would hand out that stranger's session.
+        guard key != nil || !request.fields.contains(.idempotencyKey) else {
             throw Problem(.badRequest, "idempotency_needs_key", "Idempotency-Key needs an Authorization")
         }
-        if key == nil, case .refused(let seconds) = limits.join(limits.group(request.peer), id) {
-            measurements.refused(.joins)
-            throw Problem.tooManyJoins(seconds)
-        }
-        let joined = try await service.join(
-            id, lane: lane, visitor: visitor, holder: .polls, once: try key.flatMap { try request.once($0) })
-        measurements.joins.increment()
+        var fields = try request.json()
+        let join = try JoinRequest(queue: name, &fields, key: key, once: try key.flatMap { try request.once($0) })
+        try fields.finish(known: JoinRequest.known + ", lane")
+        let joined = try await self.join(join, from: limits.group(request.peer), holder: .polls)
         let session = joined.session
         return try await place(
-            of: Who(queue: id, session: session.id, ticket: session.ticket, user: session.visitor.user), status: .created,
+            of: Who(queue: session.queue, session: session.id, ticket: session.ticket, user: session.visitor.user), status: .created,
             snapshot: joined.snapshot)
     }
 
     /// Whom a request is about: the bearer of a session's token, or with a key whoever it names.
     private func whose(_ request: Request, _ name: String, in names: [String: String]) async throws -> Who {
-        let id = try await queue(named: name)
         if let token = request.bearer, token.hasPrefix(SessionTokens.prefix) {
-            guard let claims = tokens.read(token, at: clock.now()), claims.queue == id else { throw Problem.unauthorized }
+            let claims = try await secrets.claims(token, at: clock.now())
+            let id = if let id = QueueID(name) { id } else { try await resolve(name) }
+            guard claims.queue == id else { throw Problem.unauthorized }
             return Who(queue: id, session: claims.session, ticket: claims.ticket, user: claims.user)
         }
         let key = try await keys.authenticate(request, atLeast: .integrator)
-        _ = try await service.queue(id, tenant: key.tenant)
+        let id = try await resolve(name, tenant: key.tenant)
         let record: SessionRecord
         if let text = names["session"] {
             guard let session = SessionID(text) else { throw ServiceError.noSuchSession }
@@ -114,7 +96,7 @@ extension ServerCore {
                 bytes.member("expiresAt", until)
             }
         case .gone:
-            let record = try await service.session(who.session)
+            let record = try await ended.session(who.session, epoch: snapshot.record.epoch)
             return .json(status) { bytes in
                 bytes.member("session", who.session)
                 bytes.member("status", record.status.rawValue)

@@ -1,4 +1,5 @@
 import EventLoop
+import HTTPTypes
 import QueueEngine
 import QueueService
 
@@ -9,6 +10,8 @@ struct EventReader: Sendable {
     let pin: QueuePin
     let queue: QueueID
     let tenant: TenantID
+    /// Whose reader it is: a key that is revoked ends it.
+    let key: KeyID
     let epoch: UInt64
     var seq: UInt64
 
@@ -19,52 +22,90 @@ struct EventReader: Sendable {
     }
 }
 
+/// What carries a queue's events to one reader.
+protocol EventSink: AnyObject {
+    /// Sends one entry, whatever waits already.
+    func deliver(_ entry: LogEntry, epoch: UInt64)
+    /// Says why nothing more comes, and ends the connection.
+    func end(_ problem: Problem)
+}
+
 /// Follows a log from a reader's place on. All that is told comes from the log, in order; a change in the queue only
 /// says when to look. So there is no seam between replaying and following, and nothing to lose.
+///
+/// Entries are sent as the reader takes them: `highWater` bytes and one entry wait at most, the rest of a page stays as
+/// it was read. A reader that takes nothing for a while is told so and sent away; it goes on after its last entry.
 final class EventFeed {
     private unowned let live: LiveLoop
     private var reader: EventReader
     private let connection: Connection
-    private let deliver: (LogEntry, UInt64) -> Void
-    private let failed: (Problem) -> Void
+    private unowned let sink: any EventSink
+    /// Read from the log, and not sent yet.
+    private var unsent: ArraySlice<LogEntry> = []
     private var isReading = false
     private var isPoked = false
     private var isEnded = false
+    private var isSending = false
+    /// Bytes that waited when progress was looked for last.
+    private var stalledAt: Int?
 
-    init(
-        live: LiveLoop, reader: EventReader, connection: Connection, deliver: @escaping (LogEntry, UInt64) -> Void,
-        failed: @escaping (Problem) -> Void
-    ) {
+    /// No entry is sent while so many bytes wait.
+    static let highWater = 1 << 20
+    /// How long the loop's other connections wait for a page to be written.
+    private static let sliceNanoseconds: UInt64 = 2_000_000
+
+    init(live: LiveLoop, reader: EventReader, connection: Connection, sink: any EventSink) {
         self.live = live
         self.reader = reader
         self.connection = connection
-        self.deliver = deliver
-        self.failed = failed
+        self.sink = sink
+        // What waits is bounded here, by whole entries, however long one is.
+        connection.outboxLimit = .max
     }
 
+    var key: KeyID { reader.key }
+    var hasRoom: Bool { connection.unsentBytes < EventFeed.highWater }
+
     func start() {
-        guard let queue = live.queues[reader.queue] else { return failed(.noSuchQueue) }
+        guard let queue = live.queues[reader.queue] else { return sink.end(.noSuchQueue) }
         queue.add(self)
+        live.add(self)
         read()
     }
 
     func stop() {
         isEnded = true
+        unsent = []
+        live.remove(self)
         live.queues[reader.queue]?.remove(self)
     }
 
-    /// The queue is gone.
-    func end() { failed(.noSuchQueue) }
+    func end(_ problem: Problem) {
+        if !isEnded { sink.end(problem) }
+    }
 
     /// There may be something new.
     func poke() {
         isPoked = true
-        read()
+        if unsent.isEmpty { read() }
     }
 
-    /// A reader that does not take what it was sent is sent nothing more until it does; the log keeps it.
-    func read() {
-        guard !isReading, !isEnded, connection.unsentBytes == 0 else { return }
+    /// The reader has taken what was sent.
+    func drained() {
+        stalledAt = nil
+        sendOn()
+    }
+
+    /// To be asked now and then, at least as far apart as a reader may take to take anything. False: it took nothing since
+    /// the last time, although something waits for it.
+    func hasProgressed() -> Bool {
+        let waiting = connection.unsentBytes
+        defer { stalledAt = waiting == 0 ? nil : waiting }
+        return waiting == 0 || stalledAt.map { waiting < $0 } ?? true
+    }
+
+    private func read() {
+        guard !isReading, !isEnded, unsent.isEmpty, connection.unsentBytes == 0 else { return }
         isReading = true
         isPoked = false
         let bound = LoopBound(self, to: live.loop)
@@ -84,9 +125,30 @@ final class EventFeed {
         isReading = false
         guard !isEnded else { return }
         self.reader = reader
-        connection.together { for entry in entries { deliver(entry, reader.epoch) } }
+        unsent = entries
+        let isAtEnd = entries.isEmpty
+        sendOn(readingOn: !isAtEnd)
+    }
+
+    /// Sends as much of the page as there is room for, and reads the next one when all of it has gone.
+    private func sendOn(readingOn: Bool = true) {
+        guard !isEnded, !isSending else { return }
+        isSending = true
+        let end = EventLoop.monotonicNow() + EventFeed.sliceNanoseconds
+        connection.together {
+            while hasRoom, !isEnded, EventLoop.monotonicNow() < end, let entry = unsent.popFirst() {
+                sink.deliver(entry, epoch: reader.epoch)
+            }
+        }
+        isSending = false
+        guard !isEnded else { return }
+        if !unsent.isEmpty {
+            // With no room left `drained` goes on; otherwise the loop's others have their turn.
+            if hasRoom { live.loop.defer { [weak self] in self?.sendOn() } }
+            return
+        }
         let head = live.queues[reader.queue]?.snapshot.state.head ?? 0
-        if isPoked || !entries.isEmpty && reader.seq < head { read() }
+        if isPoked || readingOn && reader.seq < head { read() }
     }
 
     private func fail(_ error: ServiceError) {
@@ -96,7 +158,12 @@ final class EventFeed {
         if case .unavailable(let seconds) = error {
             live.loop.schedule(after: UInt64(seconds) * 1_000_000_000) { [weak self] in self?.read() }
         } else {
-            failed(Problem(error))
+            sink.end(Problem(error))
         }
     }
+}
+
+extension Problem {
+    static let readsTooSlowly = Problem(
+        .requestTimeout, "slow_consumer", "nothing was read for too long; come back and go on after the last event")
 }

@@ -4,7 +4,7 @@ import Telemetry
 import WebSocketProtocol
 
 /// A queue's log over a WebSocket: one event a message.
-final class EventSocket: ConnectionHandler {
+final class EventSocket: ConnectionHandler, EventSink {
     private let live: LiveLoop
     private let connection: Connection
     private let reader: EventReader
@@ -24,24 +24,30 @@ final class EventSocket: ConnectionHandler {
 
     func start() {
         connection.handler = self
-        connection.outboxLimit = 4 << 20
         connection.deadline = live.loop.second + live.server.settings.pingSeconds
         connection.resumeReading()
-        let feed = EventFeed(live: live, reader: reader, connection: connection) { [self] entry, epoch in
-            send { entry.write(queue: reader.queue, epoch: epoch, into: &$0) }
-        } failed: { [self] problem in
-            send { LiveFrames.error(problem, into: &$0) }
-            end(problem.code == "no_such_queue" ? .noSuchQueue : .badMessage)
-        }
+        let feed = EventFeed(live: live, reader: reader, connection: connection, sink: self)
         self.feed = feed
         feed.start()
+    }
+
+    func deliver(_ entry: LogEntry, epoch: UInt64) { send { entry.write(queue: reader.queue, epoch: epoch, into: &$0) } }
+
+    func end(_ problem: Problem) {
+        send { LiveFrames.error(problem, into: &$0) }
+        switch problem.code {
+        case "no_such_queue": close(.noSuchQueue)
+        case "unauthorized": close(.unauthorized)
+        case "slow_consumer": close(.slowConsumer)
+        default: close(.badMessage)
+        }
     }
 
     private func send(_ write: (inout [UInt8]) -> Void) {
         live.encoder.text(deflate: webSocket.deflate, write) { _ = connection.send($0) }
     }
 
-    private func end(_ close: LiveClose) {
+    private func close(_ close: LiveClose) {
         guard !isOver else { return }
         isOver = true
         live.server.measurements.closes.closed(close.rawValue)
@@ -54,26 +60,27 @@ final class EventSocket: ConnectionHandler {
         guard !isOver else { return }
         let problem = live.flooded(what, connection)
         send { LiveFrames.error(problem, into: &$0) }
-        end(.rateLimited)
+        close(.rateLimited)
     }
 
-    func drain() { end(.restarting) }
+    func drain() { close(.restarting) }
 
     // MARK: The connection
 
     func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
         awaitsPong = false
-        if !isOver { connection.deadline = live.loop.second + live.server.settings.pingSeconds }
+        // Whoever talks and does not read is not alive for it.
+        if !isOver, connection.unsentBytes == 0 { connection.deadline = live.loop.second + live.server.settings.pingSeconds }
         let limits = live.server.settings.limits
         guard self.bytes.take(bytes.byteCount, at: live.milliseconds, limits.bytes) else { return refuseFlood("bytes") }
         var position = 0
         while let event = webSocket.next(&bytes, &position) {
             switch event {
             // A reader has nothing to say.
-            case .message: end(.badMessage)
+            case .message: close(.badMessage)
             case .ping, .pong:
                 guard controls.take(at: live.milliseconds, limits.controls) else { return refuseFlood("pings") }
-                if case .ping(let pong) = event { connection.send(pong) }
+                if case .ping(let pong) = event, feed?.hasRoom == true { connection.send(pong) }
             case .ended(let code, let reply, let error):
                 if !isOver { live.server.measurements.closes.closed(code.rawValue) }
                 isOver = true
@@ -83,10 +90,18 @@ final class EventSocket: ConnectionHandler {
         }
     }
 
-    func connectionDrained(_ connection: Connection) { feed?.read() }
+    func connectionDrained(_ connection: Connection) { feed?.drained() }
 
     func connectionTimedOut(_ connection: Connection) {
-        guard !isOver, !awaitsPong else { return connection.close() }
+        guard !isOver, let feed else { return connection.close() }
+        // A ping would wait behind what is not read; what is read says as much as a pong.
+        guard connection.unsentBytes == 0 else {
+            connection.deadline = live.loop.second + live.server.settings.pingSeconds
+            guard !feed.hasProgressed() else { return }
+            live.noteSlowReader()
+            return end(.readsTooSlowly)
+        }
+        guard !awaitsPong else { return connection.close() }
         awaitsPong = true
         connection.deadline = live.loop.second + live.server.settings.pongSeconds
         connection.send(FrameEncoder.frame(.ping, []))

@@ -2,48 +2,64 @@ import EventLoop
 import HTTPProtocol
 import QueueEngine
 import QueueService
+import Telemetry
 
 /// A queue's log as server-sent events: `id` is the `seq`, so `Last-Event-ID` is where to go on.
-final class EventStream: ConnectionHandler {
+final class EventStream: ConnectionHandler, EventSink {
     private let live: LiveLoop
+    private let connection: Connection
     private let reader: EventReader
     private var feed: EventFeed?
 
-    init(live: LiveLoop, reader: EventReader) {
+    init(live: LiveLoop, connection: Connection, reader: EventReader) {
         self.live = live
+        self.connection = connection
         self.reader = reader
     }
 
-    func start(_ connection: Connection) {
+    /// Between two comments, and two looks at what the reader has taken, in seconds.
+    private var tick: UInt32 { min(live.server.settings.keepAliveCommentSeconds, live.server.settings.pingSeconds) }
+
+    func start() {
         connection.handler = self
-        connection.outboxLimit = 4 << 20
-        connection.deadline = live.loop.second + live.server.settings.keepAliveCommentSeconds
+        connection.deadline = live.loop.second + tick
         connection.resumeReading()
-        let feed = EventFeed(live: live, reader: reader, connection: connection) { entry, epoch in
-            var json: [UInt8] = []
-            entry.write(queue: self.reader.queue, epoch: epoch, into: &json)
-            var bytes: [UInt8] = []
-            ServerSentEvent(id: String(entry.event.seq), data: String(decoding: json, as: UTF8.self)).encode(into: &bytes)
-            connection.send(bytes)
-        } failed: { problem in
-            var json: [UInt8] = []
-            LiveFrames.error(problem, into: &json)
-            var bytes: [UInt8] = []
-            ServerSentEvent(event: "error", data: String(decoding: json, as: UTF8.self)).encode(into: &bytes)
-            connection.send(bytes)
-            connection.closeWhenSent()
-        }
+        let feed = EventFeed(live: live, reader: reader, connection: connection, sink: self)
         self.feed = feed
         feed.start()
     }
 
+    func deliver(_ entry: LogEntry, epoch: UInt64) {
+        send(id: String(entry.event.seq)) { entry.write(queue: reader.queue, epoch: epoch, into: &$0) }
+    }
+
+    func end(_ problem: Problem) {
+        feed?.stop()
+        send(event: "error") { LiveFrames.error(problem, into: &$0) }
+        connection.closeWhenSent()
+    }
+
+    private func send(id: String? = nil, event: String? = nil, _ write: (inout [UInt8]) -> Void) {
+        var json: [UInt8] = []
+        write(&json)
+        var bytes: [UInt8] = []
+        ServerSentEvent(id: id, event: event, data: String(decoding: json, as: UTF8.self)).encode(into: &bytes)
+        connection.send(bytes)
+    }
+
     /// Nothing is expected from a reader.
     func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {}
-    func connectionDrained(_ connection: Connection) { feed?.read() }
+    func connectionDrained(_ connection: Connection) { feed?.drained() }
 
     func connectionTimedOut(_ connection: Connection) {
-        connection.deadline = live.loop.second + live.server.settings.keepAliveCommentSeconds
-        if !connection.send(ServerSentEvent.keepAlive) { connection.close() }
+        guard let feed else { return connection.close() }
+        connection.deadline = live.loop.second + tick
+        guard feed.hasProgressed() else {
+            live.noteSlowReader()
+            return end(.readsTooSlowly)
+        }
+        // Whoever has something to read yet needs no comment.
+        if connection.unsentBytes == 0 { connection.send(ServerSentEvent.keepAlive) }
     }
 
     func connectionClosed(_ connection: Connection) {

@@ -121,7 +121,7 @@ final class HTTPConnection: ConnectionHandler {
         for field in fields { text += "\(field.name): \(field.value)\r\n" }
         connection.send(Array((text + "\r\n").utf8))
         if head { return connection.closeWhenSent() }
-        EventStream(live: live, reader: reader).start(connection)
+        EventStream(live: live, connection: connection, reader: reader).start()
     }
 
     /// Answers what cannot be gone on with.

@@ -54,9 +54,6 @@ struct Request: Sendable {
         return query
     }
 
-    /// The queue that the path or the query names by its id.
-    var queue: QueueID? { (segments.count > 2 ? QueueID(segments[2]) : nil) ?? query["queue"].flatMap { QueueID($0) } }
-
     /// As `fields` has it, which goes about joining a list before it knows that there is one.
     func field(_ name: HTTPField.Name) -> String? {
         let values = fields[values: name]

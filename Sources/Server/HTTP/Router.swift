@@ -13,8 +13,10 @@ struct Router: Sendable {
         fileprivate let segments: [String]
         fileprivate let named: [(index: Int, name: String)]
 
-        /// The queue that the path names; an id that is none names nothing.
-        func queue() throws -> QueueID { try identifier("id", .noSuchQueue) }
+        /// The key's queue that the path names, by id or slug.
+        func queue(of key: APIKey, in core: ServerCore) async throws(Problem) -> QueueID {
+            try await core.resolve(text("id"), tenant: key.tenant)
+        }
         func session() throws -> SessionID { try identifier("id", Problem(.notFound, "no_such_session", "there is no such session")) }
         func key() throws -> KeyID { try identifier("id", .notFound) }
         func text(_ name: String) -> String { named.first { $0.name == name }.map { segments[$0.index] } ?? "" }
@@ -52,20 +54,14 @@ struct Router: Sendable {
 
     private var routes: [Route] = []
     private let allowedOrigins: Set<String>
-    /// Looks once more for a queue that is not known; true: now it is.
-    private let knows: @Sendable (QueueID) async throws(ServiceError) -> Bool
     private let measurements: HTTPMeasurements
     /// Those that no route is for.
     private let unmatched: HTTPMeasurements.Route
     private let slow: SlowOperations?
     private let log: Logger
 
-    init(
-        allowedOrigins: Set<String>, measurements: HTTPMeasurements, slow: SlowOperations?, log: Logger,
-        knows: @escaping @Sendable (QueueID) async throws(ServiceError) -> Bool
-    ) {
+    init(allowedOrigins: Set<String>, measurements: HTTPMeasurements, slow: SlowOperations?, log: Logger) {
         self.allowedOrigins = allowedOrigins
-        self.knows = knows
         self.measurements = measurements
         unmatched = measurements.route("none", method: "any")
         self.slow = slow
@@ -116,15 +112,7 @@ struct Router: Sendable {
         return Problem(.internalServerError, "internal_error", "something went wrong here")
     }
 
-    /// Where the queue is not known it is looked for, and asked for once more.
     private func answer(_ request: Request, _ measured: inout HTTPMeasurements.Route) async throws -> Response {
-        do { return try await find(request, &measured) } catch {
-            guard Problem(known: error) == .noSuchQueue, let queue = request.queue, try await knows(queue) else { throw error }
-            return try await find(request, &measured)
-        }
-    }
-
-    private func find(_ request: Request, _ measured: inout HTTPMeasurements.Route) async throws -> Response {
         let method: HTTPRequest.Method = request.method == .head ? .get : request.method
         if let index = routes.firstIndex(where: { $0.method == method && $0.matches(request.segments) }) {
             measured = routes[index].measured
@@ -150,9 +138,10 @@ struct Router: Sendable {
         response.fields[.vary] = "Origin"
         guard let origin = request.fields[.origin], allowedOrigins.contains(origin) else { return }
         response.fields[.accessControlAllowOrigin] = origin
+        response.fields[.accessControlExposeHeaders] = "ETag, Location, Retry-After"
         guard request.method == .options else { return }
         response.fields[.accessControlAllowMethods] = response.fields[.allow]
-        response.fields[.accessControlAllowHeaders] = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
+        response.fields[.accessControlAllowHeaders] = "Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID"
         response.fields[.accessControlMaxAge] = "600"
     }
 }

@@ -16,16 +16,24 @@ struct Bootstrap {
         return (try await store.tenants()[0].id, false)
     }
 
+    /// What the key in the settings is labelled with, and no other one.
+    static let settingsLabel = "from the settings"
+
     /// Makes sure that there is an admin's key. Returns one that was just made: it is shown once and never again.
     func adminKey(_ fixed: String?, tenant: TenantID) async throws(StoreError) -> String? {
         let keys = try await store.keys()
         if let fixed {
             let isKnown = { (keys: [APIKey]) in keys.contains { $0.hash == KeyRing.digest(fixed) } }
-            guard !isKnown(keys) else { return nil }
-            let key = NewKey.known(fixed, tenant: tenant, role: .admin, label: "from the settings", at: now, random: random)
-            do throws(StoreError) { try await store.insert(key) } catch {
-                // Another instance that starts with the same settings may have been faster.
-                guard isKnown(try await store.keys()) else { throw error }
+            if !isKnown(keys) {
+                let key = NewKey.known(fixed, tenant: tenant, role: .admin, label: Bootstrap.settingsLabel, at: now, random: random)
+                do throws(StoreError) { try await store.insert(key) } catch {
+                    // Another instance that starts with the same settings may have been faster.
+                    guard isKnown(try await store.keys()) else { throw error }
+                }
+            }
+            // A key that the settings had before was replaced, perhaps because somebody else knew it.
+            for old in keys where old.label == Bootstrap.settingsLabel && old.role == .admin && old.hash != KeyRing.digest(fixed) {
+                _ = try await store.deleteKey(old.id, tenant: old.tenant)
             }
             return nil
         }
@@ -63,7 +71,8 @@ struct Bootstrap {
         StoredSecret(id: String(random.next(), radix: 36), purpose: purpose, value: value, createdAt: now)
     }
 
-    /// New secrets sign from the next start or SIGHUP on; what the old ones signed stays valid.
+    /// Adds new secrets; what the old ones signed stays valid. The tokens' one signs at an instance from its next start or
+    /// SIGHUP on, the admissions' one when verifiers can have read it (`AdmissionSigner.publishedFirst`).
     func rotate() async throws(StoreError) {
         try await add(SessionTokens.purpose, secretBytes())
         try await add(AdmissionSigner.purpose, Array(AdmissionSigner.newKey().utf8))

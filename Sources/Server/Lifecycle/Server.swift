@@ -50,11 +50,15 @@ public final class Server: Sendable {
             logAge: settings.logDays > 0 ? .seconds(86_400 * settings.logDays) : nil, cacheCapacity: settings.cacheEntries,
             measurements: measurements.queues, slow: slow, log: log)
         try await redis?.start()
+        let load = { @Sendable () async throws -> SecretRing.Secrets in
+            let bootstrap = Bootstrap(store: store, random: random, now: clock.now())
+            return SecretRing.Secrets(
+                tokens: try await bootstrap.sessionTokens(), admissions: try await bootstrap.admissions(issuer: settings.issuer))
+        }
         let core = try ServerCore(
             settings: settings, store: store, service: service, clock: clock, measurements: measurements,
-            slow: slow, tokens: try await bootstrap.sessionTokens(),
-            admissions: try await bootstrap.admissions(issuer: settings.issuer), log: log)
-        try await core.keys.read()
+            slow: slow, secrets: SecretRing(try await load(), load: load), log: log)
+        try await core.keys.readNow()
         try await service.start()
         if isNewStore { try await Server.makeDemo(service, tenant) }
         return try await Server(core, serviceLoop, newAdminKey)
@@ -118,10 +122,8 @@ public final class Server: Sendable {
             core.log.error("certificates could not be read anew; the old ones stay", metadata: ["error": "\(error)"])
         }
         do {
-            let bootstrap = Bootstrap(store: core.store, random: core.random, now: core.clock.now())
-            core.renew(
-                tokens: try await bootstrap.sessionTokens(), admissions: try await bootstrap.admissions(issuer: core.settings.issuer))
-            try await core.keys.read()
+            guard await core.secrets.renew() else { throw StoreError.unavailable("the secrets could not be read") }
+            try await core.keys.readNow()
             core.log.notice("keys and secrets were read anew")
         } catch {
             core.log.error("keys and secrets could not be read anew; the old ones stay", metadata: ["error": "\(error)"])

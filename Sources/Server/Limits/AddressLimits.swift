@@ -28,8 +28,12 @@ final class AddressLimits: Sendable {
         var queues: [QueueID: TokenBucket] = [:]
         var handshakes = TokenBucket()
         var total = 0
-        var sweepAt = 4_096
+        var sweepAt = AddressLimits.firstSweep
+        var sweepQueuesAt = AddressLimits.firstSweep
     }
+
+    /// Tables smaller than this are not swept.
+    private static let firstSweep = 4_096
 
     private let state = Lock(State())
     private let limits: LimitSettings
@@ -42,6 +46,7 @@ final class AddressLimits: Sendable {
     }
 
     var addressCount: Int { state.withLock { $0.addresses.count } }
+    var queueCount: Int { state.withLock { $0.queues.count } }
 
     // MARK: Connections
 
@@ -89,11 +94,20 @@ final class AddressLimits: Sendable {
         }
     }
 
+    /// Charges a join to its address and its queue, or to neither.
+    ///
+    /// - Parameter queue: one that exists.
     func join(_ group: AddressGroup, _ queue: QueueID) -> Verdict {
         let now = AddressLimits.now()
-        let isRoom = state.withLock { $0.queues[queue, default: TokenBucket()].take(at: now, limits.joinsPerQueue) }
-        guard isRoom else { return .refused(seconds: 2) }
-        return change(group) { entry, now in entry.joins.take(at: now, limits.joinsPerAddress) ? .granted : .refused(seconds: 5) }
+        return state.withLock { state in
+            forgetIdle(&state, now)
+            // The address first: who is refused for it takes nothing from the others in the queue.
+            var entry = state.addresses[group] ?? Entry()
+            guard group == .none || entry.joins.take(at: now, limits.joinsPerAddress) else { return .refused(seconds: 5) }
+            guard state.queues[queue, default: TokenBucket()].take(at: now, limits.joinsPerQueue) else { return .refused(seconds: 2) }
+            if group != .none { state.addresses[group] = entry }
+            return .granted
+        }
     }
 
     /// Takes no handshake from the address for a little while: it was closed for being too loud.
@@ -113,11 +127,17 @@ final class AddressLimits: Sendable {
         }
     }
 
-    /// Addresses that nothing is known of any more are forgotten, all at once whenever there are twice as many as last time.
+    /// Forgets the addresses and queues of which nothing is known any more, all at once whenever there are twice as many as
+    /// last time.
     private func forgetIdle(_ state: inout State, _ now: UInt32) {
-        guard state.addresses.count >= state.sweepAt else { return }
-        state.addresses = state.addresses.filter { !$0.value.isIdle(at: now, limits) }
-        state.sweepAt = max(4_096, state.addresses.count * 2)
+        if state.addresses.count >= state.sweepAt {
+            state.addresses = state.addresses.filter { !$0.value.isIdle(at: now, limits) }
+            state.sweepAt = max(AddressLimits.firstSweep, state.addresses.count * 2)
+        }
+        if state.queues.count >= state.sweepQueuesAt {
+            state.queues = state.queues.filter { !$0.value.isFull(at: now, limits.joinsPerQueue) }
+            state.sweepQueuesAt = max(AddressLimits.firstSweep, state.queues.count * 2)
+        }
     }
 
     private static func now() -> UInt32 { UInt32(truncatingIfNeeded: EventLoop.monotonicNow() / 1_000_000) }

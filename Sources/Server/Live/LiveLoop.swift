@@ -13,6 +13,10 @@ final class LiveLoop {
     let server: ServerCore
     let router: Router
     private(set) var queues: [QueueID: LiveQueue] = [:]
+    private var slugs: [String: QueueID] = [:]
+    /// Readers of events, of all queues.
+    var feeds: [ObjectIdentifier: EventFeed] = [:]
+    var watchesKeys = false
     private(set) var isDraining = false
     private(set) var staleSince: Timestamp?
     /// One for all connections: a frame is written here and sent from here.
@@ -111,20 +115,42 @@ final class LiveLoop {
 
     // MARK: Queues
 
-    func queue(named text: String) -> LiveQueue? {
-        QueueID(text).flatMap { queues[$0] } ?? queues.values.first { $0.snapshot.record.slug == text }
+    /// A queue that this loop has, by id or slug.
+    func queue(named text: String) -> QueueID? {
+        let id = QueueID(text) ?? slugs[text]
+        return id.flatMap { queues[$0]?.isAtRest == false ? $0 : nil }
     }
 
     func apply(_ update: QueueUpdate) {
-        let id = update.snapshot.record.id
-        if let queue = queues[id] {
-            queue.apply(update)
+        let record = update.snapshot.record
+        if let queue = queues[record.id] {
+            let old = queue.snapshot.record.slug
+            if queue.snapshot.record.epoch == record.epoch {
+                queue.apply(update)
+            } else {
+                let other = LiveQueue(live: self, update)
+                queues[record.id] = other
+                queue.restart(as: other)
+            }
+            if old != record.slug { forget(slug: old, of: record.id) }
         } else {
-            queues[id] = LiveQueue(live: self, update)
+            queues[record.id] = LiveQueue(live: self, update)
         }
+        slugs[record.slug] = record.id
     }
 
-    func remove(_ queue: QueueID) { queues.removeValue(forKey: queue)?.close() }
+    /// Another queue may have the slug by now.
+    private func forget(slug: String, of queue: QueueID) {
+        if slugs[slug] == queue { slugs[slug] = nil }
+    }
+
+    private func drop(_ id: QueueID) -> LiveQueue? {
+        guard let queue = queues.removeValue(forKey: id) else { return nil }
+        forget(slug: queue.snapshot.record.slug, of: id)
+        return queue
+    }
+
+    func remove(_ queue: QueueID) { drop(queue)?.close() }
 
     /// Nobody is in the queue. Connections that are still closing keep it a little longer.
     func rest(_ queue: QueueID) {
@@ -134,7 +160,7 @@ final class LiveLoop {
 
     /// Forgets a queue at rest that no connection needs any more.
     func dropIfUnused(_ queue: QueueID) {
-        if let known = queues[queue], known.isAtRest, known.isUnused { queues[queue] = nil }
+        if let known = queues[queue], known.isAtRest, known.isUnused { _ = drop(queue) }
     }
 
     func becomeStale(since: Timestamp?) {
@@ -155,6 +181,8 @@ final class LiveLoop {
         for queue in queues.values { queue.drain(plan) }
         loop.forEachConnection { connection in
             switch connection.handler {
+            // Whoever is in a queue is told by that, in turn.
+            case let visitor as LiveVisitor where visitor.queue != nil: break
             case let visitor as LiveVisitor: visitor.drain(afterSeconds: plan.moment(of: 0, among: 1, random: .random(in: 0...1)))
             case let http as HTTPConnection: http.drain(connection)
             case let socket as EventSocket: socket.drain()

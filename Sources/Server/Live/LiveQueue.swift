@@ -14,6 +14,8 @@ final class LiveQueue {
     private(set) var members: [LiveVisitor] = []
     private var goneCount = 0
     private var feeds: [EventFeed] = []
+    /// Gone, or replaced by its other history: whoever is in it is being told.
+    private(set) var isRetired = false
     /// The service does not keep it in memory any more.
     var isAtRest = false
     /// No connection of this loop is in it or follows it.
@@ -86,7 +88,6 @@ final class LiveQueue {
     // MARK: Changes
 
     func apply(_ update: QueueUpdate) {
-        guard update.snapshot.record.epoch == snapshot.record.epoch else { return restart(update) }
         guard update.snapshot.state.head >= snapshot.state.head else { return }
         snapshot = update.snapshot
         isAtRest = false
@@ -119,30 +120,54 @@ final class LiveQueue {
         Task(executorPreference: live.loop) { await service.opened(id, tickets) }
     }
 
-    /// The store was restored from an older copy. Everyone comes again and shows who they are; readers of events are told.
-    private func restart(_ update: QueueUpdate) {
-        snapshot = update.snapshot
-        isAtRest = false
-        announcements = update.announcements.reversed()
-        telling = Telling()
-        for visitor in members {
+    /// The queue is gone: everyone is told, and readers of events.
+    func close() {
+        retire { visitor, _, _ in visitor.finish("closed") }
+        for feed in feeds { feed.end(.noSuchQueue) }
+    }
+
+    /// The store was restored from an older copy, and `other` is the queue from here on. Everyone comes again and shows who
+    /// they are; readers of events are told by what they read.
+    func restart(as other: LiveQueue) {
+        other.feeds = feeds
+        feeds = []
+        retire { visitor, _, _ in
             visitor.holdsTicket = false
             visitor.drain(afterSeconds: Double.random(in: 0.5...3))
         }
-        for feed in feeds { feed.poke() }
+        for feed in other.feeds { feed.poke() }
     }
 
     func drain(_ plan: DrainPlan) {
-        for (index, visitor) in members.enumerated() {
-            visitor.drain(afterSeconds: plan.moment(of: index, among: members.count, random: .random(in: 0...1)))
+        tellEveryone { visitor, index, count in
+            visitor.drain(afterSeconds: plan.moment(of: index, among: count, random: .random(in: 0...1)))
         }
     }
 
-    /// The queue is gone.
-    func close() {
+    /// Nothing is told of the queue any more but this.
+    private func retire(_ tell: @escaping (LiveVisitor, _ index: Int, _ count: Int) -> Void) {
+        isRetired = true
         telling = Telling()
-        for visitor in members { visitor.finish("closed") }
-        for feed in feeds { feed.end() }
+        tellEveryone(tell)
+    }
+
+    /// Tells everyone who is here now, in ticket order, in as many turns of the loop as it takes.
+    private func tellEveryone(_ tell: @escaping (LiveVisitor, _ index: Int, _ count: Int) -> Void) {
+        LiveQueue.goOn(members, from: 0, live.loop, tell)
+    }
+
+    private static func goOn(
+        _ members: [LiveVisitor], from start: Int, _ loop: EventLoop, _ tell: @escaping (LiveVisitor, Int, Int) -> Void
+    ) {
+        let end = EventLoop.monotonicNow() + Telling.sliceNanoseconds
+        var index = start
+        while index < members.count {
+            tell(members[index], index, members.count)
+            index += 1
+            if index % 16 == 0, EventLoop.monotonicNow() >= end { break }
+        }
+        guard index < members.count else { return }
+        loop.defer { [index] in goOn(members, from: index, loop, tell) }
     }
 }
 

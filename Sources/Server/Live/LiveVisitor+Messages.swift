@@ -72,42 +72,19 @@ extension LiveVisitor {
     }
 
     private func join(_ fields: inout Fields) throws(Problem) {
-        let name = try fields.requiredString("queue")
-        var visitor = Visitor()
-        visitor.label = try fields.string("user", max: 128)
-        visitor.displayName = try fields.string("displayName", max: 128)
-        visitor.metadata = try fields.objectText("metadata", max: 2_048)
+        let request = try JoinRequest(queue: try fields.requiredString("queue"), &fields)
         isExact = try fields.choice("updates", UpdateMode.self) == .exact
-        try fields.finish(known: "type, queue, user, displayName, metadata, updates")
+        try fields.finish(known: "type, queue, updates, \(JoinRequest.known)")
         try enter()
-        if live.queue(named: name) != nil { return try join(name, visitor) }
-        let service = live.server.service
-        let (bound, person) = (LoopBound(self, to: live.loop), visitor)
-        Task(executorPreference: live.loop) {
-            // It is at rest, or another instance has made it just now.
-            let id: QueueID
-            do throws(ServiceError) { id = try await service.resolve(name) } catch { return bound.onLoop.turnedAway(Problem(error)) }
-            let visitor = bound.onLoop
-            guard visitor.phase == .entering else { return }
-            do throws(Problem) { try visitor.join(id.description, person) } catch { visitor.refuse(error, .noSuchQueue) }
-        }
-    }
-
-    private func join(_ name: String, _ visitor: Visitor) throws(Problem) {
-        guard let queue = live.queue(named: name) else { throw .noSuchQueue }
-        if case .refused(let seconds) = live.server.limits.join(AddressGroup(rawValue: connection.tag), queue.snapshot.record.id) {
-            live.server.measurements.refused(.joins)
-            return turnedAway(.tooManyJoins(seconds))
-        }
-        let (server, id, person) = (live.server, queue.snapshot.record.id, visitor)
+        // The loop need not have the queue yet: it is told of it before the answer to the join comes.
+        let (server, group, known) = (live.server, AddressGroup(rawValue: connection.tag), live.queue(named: request.queue))
         let bound = LoopBound(self, to: live.loop)
         Task(executorPreference: live.loop) {
-            do throws(ServiceError) {
-                let joined = try await server.service.join(id, visitor: person, holder: .connection)
-                server.measurements.joins.increment()
+            do throws(Problem) {
+                let joined = try await server.join(request, from: group, holder: .connection, known: known)
                 bound.onLoop.entered(joined.session.id, joined.session.ticket, user: nil, joined.snapshot, isNew: true)
             } catch {
-                bound.onLoop.turnedAway(Problem(error))
+                bound.onLoop.turnedAway(error)
             }
         }
     }
@@ -117,10 +94,14 @@ extension LiveVisitor {
         isExact = try fields.choice("updates", UpdateMode.self) == .exact
         try fields.finish(known: "type, token, updates")
         try enter()
-        guard let claims = live.server.tokens.read(token, at: live.server.clock.now()) else { return end(.unauthorized) }
-        let service = live.server.service
+        guard live.server.tokens.reading(token, at: live.server.clock.now()) != .invalid else { return end(.unauthorized) }
+        let (service, secrets, now) = (live.server.service, live.server.secrets, live.server.clock.now())
         let bound = LoopBound(self, to: live.loop)
         Task(executorPreference: live.loop) {
+            let claims: SessionClaims
+            do throws(Problem) { claims = try await secrets.claims(token, at: now) } catch {
+                return error == .unauthorized ? bound.onLoop.end(.unauthorized) : bound.onLoop.turnedAway(error)
+            }
             do throws(ServiceError) {
                 let snapshot = try await service.resume(claims.queue, claims.ticket, of: claims.session)
                 bound.onLoop.entered(claims.session, claims.ticket, user: claims.user, snapshot)
@@ -144,6 +125,7 @@ extension LiveVisitor {
         }
         // The queue's history has become another one meanwhile, in which nobody is held yet.
         guard committed.record.epoch == queue.snapshot.record.epoch else { return drain(afterSeconds: .random(in: 0.5...3)) }
+        // The order of words to this loop is the service's: a queue that is not there has been removed since.
         holdsTicket = true
         self.session = session
         self.ticket = ticket
@@ -200,7 +182,9 @@ extension LiveVisitor {
 
     private func setHidden(_ hidden: Bool) {
         isHidden = hidden
-        guard !hidden, phase == .waiting, let queue, let position = queue.snapshot.state.position(ticket) else { return }
+        guard queue?.isRetired != true, !hidden, phase == .waiting, let queue, let position = queue.snapshot.state.position(ticket) else {
+            return
+        }
         let reason = position > Int(lastPosition) ? LiveFrames.overtaken : nil
         show(position, SweepContext(queue, isForced: true), reason: reason, &live.positionFrames)
         live.sendPositionFrames()
@@ -210,6 +194,8 @@ extension LiveVisitor {
         guard phase == .waiting || phase == .admitted, let queue else {
             throw Problem(.badRequest, "no_session", "there is nothing to leave")
         }
+        // It is about to be told that the queue is not this one any more.
+        guard !queue.isRetired else { return }
         let (service, id, ticket) = (live.server.service, queue.snapshot.record.id, ticket)
         let bound = LoopBound(self, to: live.loop)
         Task(executorPreference: live.loop) {

@@ -105,7 +105,7 @@ final class LiveVisitor: ConnectionHandler {
         live.connectionClosed(connection)
         live.server.measurements.openVisitors.decrement()
         guard let queue else { return }
-        if holdsTicket { live.ticketClosed(queue.snapshot.record.id, ticket) }
+        if holdsTicket, !queue.isRetired { live.ticketClosed(queue.snapshot.record.id, ticket) }
         queue.remove(self)
     }
 
@@ -225,11 +225,11 @@ final class LiveVisitor: ConnectionHandler {
     func settle() {
         guard phase == .waiting, let queue else { return }
         if case .admitted(let until) = queue.snapshot.state.standing(ticket) { return admit(until: until) }
-        let (service, session) = (live.server.service, session)
+        let (ended, session, epoch) = (live.server.ended, session, queue.snapshot.record.epoch)
         let bound = LoopBound(self, to: live.loop)
         phase = .entering
         Task(executorPreference: live.loop) {
-            let record = try? await service.session(session)
+            let record = try? await ended.session(session, epoch: epoch)
             bound.onLoop.finish(record?.endedReason ?? "expired")
         }
     }

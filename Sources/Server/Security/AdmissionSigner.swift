@@ -21,21 +21,30 @@ struct Admission: JWTPayload {
     func verify(using algorithm: some JWTAlgorithm) async throws {}
 }
 
-/// Signs admissions with ES256. The newest key signs; all are published, so that what was signed before a rotation
-/// still verifies.
+/// Signs admissions with ES256. All keys are published, so that what was signed before a rotation still verifies. The
+/// newest one signs that has been published for so long that every verifier can have read it.
 struct AdmissionSigner: Sendable {
     static let purpose = "admission-signing"
 
     private let collection: JWTKeyCollection
-    private let newest: JWKIdentifier
+    /// The newest first.
+    private let keys: [(id: JWKIdentifier, createdAt: Timestamp)]
     private let issuer: String
+
+    /// How long verifiers may keep the key set, in seconds.
+    static let keySetSeconds = 300
+    /// How old the key set may be that an instance gives out.
+    static let longestAgeOfKeySet = Duration.seconds(60)
+    /// A new key signs this long after it was made: a verifier that was given a key set without it has asked again by then,
+    /// clocks that differ by a minute included.
+    static let publishedFirst = Timestamp.Span.seconds(keySetSeconds + 120)
     /// `/.well-known/jwks.json` (RFC 7517 §5).
     let keySet: [UInt8]
 
     /// - Parameter secrets: PEM private keys on P-256, the newest first; at least one.
     init(_ secrets: [StoredSecret], issuer: String) async throws {
         collection = JWTKeyCollection()
-        newest = JWKIdentifier(string: secrets[0].id)
+        self.keys = secrets.map { (JWKIdentifier(string: $0.id), $0.createdAt) }
         self.issuer = issuer
         var keys: [(String, ECDSAParameters)] = []
         for secret in secrets {
@@ -65,10 +74,16 @@ struct AdmissionSigner: Sendable {
 
     static func newKey() -> String { P256.Signing.PrivateKey().pemRepresentation }
 
+    /// - Parameter now: the time of day.
     func sign(session: SessionID, user: String?, queue: QueueRecord, at now: Timestamp, until: Timestamp) async throws -> String {
         let admission = Admission(
             iss: issuer, aud: queue.slug, sub: session.description, iat: Int(now.seconds), exp: Int(until.seconds),
             jti: session.description, queue: queue.id.description, user: user)
-        return try await collection.sign(admission, kid: newest)
+        return try await collection.sign(admission, kid: signingKey(at: now))
+    }
+
+    /// Where none has been published for long, the oldest: it is the one that verifiers are likeliest to know.
+    private func signingKey(at now: Timestamp) -> JWKIdentifier {
+        (keys.first { $0.createdAt + AdmissionSigner.publishedFirst <= now } ?? keys.last!).id
     }
 }

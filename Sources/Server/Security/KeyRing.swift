@@ -9,25 +9,40 @@ import Locks
 final class KeyRing: Sendable {
     private struct State {
         var keys: [[UInt8]: APIKey] = [:]
-        var readAt: UInt64 = 0
+        var ids: Set<KeyID> = []
     }
 
-    private let store: any QueueStore
-    private let state = Lock(State())
-    /// Keys that another process has added are found at the latest after this long. One that another has revoked may open
-    /// a door once more after it: nobody is kept waiting for the store.
-    private static let rereadNanoseconds: UInt64 = 1_000_000_000
+    /// What the ring and its reading share.
+    private final class Known: Sendable {
+        let state = Lock(State())
+    }
 
-    init(store: any QueueStore) { self.store = store }
+    private let known = Known()
+    private let read: SpacedRead
+
+    /// How old what is known of the keys may be where one is shown: that long a revoked key still opens a door, and that
+    /// long a new one may not.
+    private static let longestAge = Duration.milliseconds(800)
+    /// The same where somebody stays who once showed a key.
+    private static let longestAgeOfReaders = Duration.milliseconds(300)
+    /// How often a loop looks whether its readers' keys are still good, in nanoseconds.
+    static let readersNanoseconds: UInt64 = 400_000_000
+
+    init(store: any QueueStore) {
+        read = SpacedRead(spacing: .milliseconds(100)) { [known] in
+            let keys = try await store.keys()
+            known.state.withLock { state in
+                state.keys = Dictionary(keys.map { ($0.hash, $0) }, uniquingKeysWith: { first, _ in first })
+                state.ids = Set(keys.map(\.id))
+            }
+        }
+    }
 
     static func digest(_ key: String) -> [UInt8] { Array(SHA256.hash(data: Data(key.utf8))) }
 
-    func read() async throws(StoreError) {
-        let keys = try await store.keys()
-        state.withLock { state in
-            state.keys = Dictionary(keys.map { ($0.hash, $0) }, uniquingKeysWith: { first, _ in first })
-            state.readAt = EventLoop.monotonicNow()
-        }
+    /// Reads the keys now.
+    func readNow() async throws(StoreError) {
+        guard await read.again() else { throw .unavailable("the keys could not be read") }
     }
 
     /// The key of a request. No key and a wrong one take the same path and get the same answer.
@@ -37,24 +52,16 @@ final class KeyRing: Sendable {
         return key
     }
 
-    /// nil where there is none or it is not known.
+    /// nil where there is none or it is not known. While the store is away the keys are those that were known last.
     func find(_ text: String) async -> APIKey? {
         let digest = KeyRing.digest(text)
-        let mayReread = mayReread()
-        if let key = state.withLock({ $0.keys[digest] }) {
-            if mayReread { Task { try? await read() } }
-            return key
-        }
-        guard mayReread, (try? await read()) != nil else { return nil }
-        return state.withLock { $0.keys[digest] }
+        _ = await read.fresh(within: KeyRing.longestAge)
+        return known.state.withLock { $0.keys[digest] }
     }
 
-    private func mayReread() -> Bool {
-        state.withLock { state in
-            let now = EventLoop.monotonicNow()
-            guard now - state.readAt > KeyRing.rereadNanoseconds else { return false }
-            state.readAt = now
-            return true
-        }
+    /// Which of these keys have been revoked, as far as can be known now.
+    func revoked(of keys: Set<KeyID>) async -> Set<KeyID> {
+        guard await read.fresh(within: KeyRing.longestAgeOfReaders) else { return [] }
+        return known.state.withLock { keys.subtracting($0.ids) }
     }
 }

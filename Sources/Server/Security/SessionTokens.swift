@@ -52,24 +52,39 @@ struct SessionTokens: Sendable {
         return bytes.base64URL(behind: SessionTokens.prefix)
     }
 
+    /// What a text turned out to be.
+    enum Reading: Equatable {
+        case claims(SessionClaims)
+        /// It names a key that is not known here: another instance may have made it after a rotation.
+        case unknownKey
+        /// Expired, forged, or no token.
+        case invalid
+    }
+
     /// nil for whatever this server, or one with the same keys, did not make, and for what has expired.
     func read(_ token: String, at now: Timestamp) -> SessionClaims? {
+        if case .claims(let claims) = reading(token, at: now) { claims } else { nil }
+    }
+
+    func reading(_ token: String, at now: Timestamp) -> Reading {
         guard token.utf8.count < 600, token.hasPrefix(SessionTokens.prefix),
             let data = Data(base64URL: String(token.dropFirst(SessionTokens.prefix.count)))
-        else { return nil }
+        else { return .invalid }
         let bytes = Array(data)
-        guard bytes.count >= SessionTokens.fixedSize + SessionTokens.macSize else { return nil }
+        guard bytes.count >= SessionTokens.fixedSize + SessionTokens.macSize else { return .invalid }
+        // What has expired is so under any key.
+        let expiresAt = Timestamp(microseconds: Int64(truncatingIfNeeded: bytes[44..<52].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }))
+        guard now < expiresAt else { return .invalid }
+        guard let key = keys[bytes[0..<4].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }] else { return .unknownKey }
         let (signed, mac) = (bytes.dropLast(SessionTokens.macSize), bytes.suffix(SessionTokens.macSize))
-        let id = bytes[0..<4].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-        guard let key = keys[id], HMAC<SHA256>.isValidAuthenticationCode(mac, authenticating: signed, using: key),
+        guard HMAC<SHA256>.isValidAuthenticationCode(mac, authenticating: signed, using: key),
             let queue = QueueID(bytes: bytes[4..<20]), let session = SessionID(bytes: bytes[20..<36])
-        else { return nil }
-        let expiresAt = Timestamp(microseconds: Int64(bytes[44..<52].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }))
-        guard now < expiresAt else { return nil }
+        else { return .invalid }
         let user = String(decoding: signed[SessionTokens.fixedSize...], as: UTF8.self)
-        return SessionClaims(
-            queue: queue, session: session, ticket: Ticket(rawValue: bytes[36..<44].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }),
-            user: user.isEmpty ? nil : user, expiresAt: expiresAt)
+        return .claims(
+            SessionClaims(
+                queue: queue, session: session, ticket: Ticket(rawValue: bytes[36..<44].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }),
+                user: user.isEmpty ? nil : user, expiresAt: expiresAt))
     }
 }
 

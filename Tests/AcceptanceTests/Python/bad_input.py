@@ -81,8 +81,50 @@ def bodies(server):
     now = server.good("GET", f"/v1/queues/{queue}")
     assert all(now[name] == value for body in settings for name, value in body.items()), now
     assert server.good("PATCH", f"/v1/queues/{queue}", {"maxWaiting": None, "redirectURL": None})["maxWaiting"] is None
+    versions(server)
+    times(server)
     # The depth of a body is bounded: this must neither trap nor take long.
     assert server.call("POST", "/v1/queues", '{"name":' + "[" * 20000)[0] == 400
+
+
+def versions(server):
+    """Who changes what somebody else has changed meanwhile is told so."""
+    queue = server.queue(maxConcurrentUsers=3)["id"]
+    path = f"/v1/queues/{queue}"
+    tag = server.call("GET", path)[1]["ETag"]
+    assert tag.startswith('"') and tag.endswith('"')
+    server.good("POST", f"{path}/join", {})
+    server.good("POST", f"{path}/pause")
+    assert server.call("GET", path)[1]["ETag"] == tag, "an ETag of the settings changes with them alone"
+    status, headers, _ = server.call("PATCH", path, {"releaseRatePerMinute": 600}, headers={"If-Match": tag})
+    assert status == 200 and headers["ETag"] != tag
+    problem(server, "PATCH", path, {"maxConcurrentUsers": 9}, headers={"If-Match": tag}, status=412, code="precondition_failed")
+    problem(server, "PATCH", path, {"maxConcurrentUsers": 9}, headers={"If-Match": "W/" + headers["ETag"]}, status=412, code="precondition_failed")
+    problem(server, "DELETE", path, headers={"If-Match": tag}, status=412, code="precondition_failed")
+    problem(server, "PATCH", path, {}, headers={"If-Match": "abc"}, status=400, code="invalid_if_match")
+    now = server.good("PATCH", path, {"maxConcurrentUsers": 9}, headers={"If-Match": f'"x", {headers["ETag"]}'})
+    assert (now["releaseRatePerMinute"], now["maxConcurrentUsers"]) == (600, 9)
+    server.good("PATCH", path, {"maxConcurrentUsers": 10}, headers={"If-Match": "*"})
+    # A lane's place in the list is decided beside what the others have set by then.
+    server.good("PATCH", path, {"priorityLanes": [{"name": "a"}]})
+    problem(server, "PATCH", path, {"priorityLanes": [{"name": "b"}]}, status=422, code="invalid_field", field="priorityLanes")
+    session = server.good("POST", f"{path}/join", {})["session"]
+    server.good("DELETE", path, headers={"If-Match": server.call("GET", path)[1]["ETag"]})
+    assert server.good("GET", f"/v1/sessions/{session}")["status"] == "expired"
+
+
+def times(server):
+    path = f"/v1/queues/{server.queue(opensAt='2099-01-01T00:00:00Z')['id']}"
+    for field, value in [
+        ("closesAt", "2098-12-31T23:59:59Z"), ("closesAt", "2099-01-01T00:00:00Z"), ("closesAt", "2001-01-01T00:00:00Z"),
+        ("opensAt", "2030-02-30T12:00:00Z"), ("opensAt", "2030-01-01T24:00:00Z"), ("opensAt", "2030-01-01T12:00:60Z"),
+    ]:
+        problem(server, "PATCH", path, {field: value}, status=422, code="invalid_field", field=field)
+        problem(server, "POST", "/v1/queues", {"name": "x", "opensAt": "2099-01-01T00:00:00Z", field: value}, status=422, code="invalid_field", field=field)
+    server.good("PATCH", path, {"closesAt": "2099-01-02T00:00:00+01:00"})
+    problem(server, "PATCH", path, {"opensAt": "2099-01-02T00:00:00Z"}, status=422, code="invalid_field", field="closesAt")
+    now = server.good("PATCH", path, {"closesAt": None})
+    assert now["status"] == "scheduled" and now["closesAt"] is None, now
 
 
 def keys(server):

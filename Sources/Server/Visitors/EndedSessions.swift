@@ -1,0 +1,70 @@
+import Locks
+import QueueService
+
+/// How sessions have ended that somebody still asks for: a token outlives its session by days, and what became of that one
+/// does not change. Bounded; the store is asked once for all who ask at the same time.
+final class EndedSessions: Sendable {
+    private struct Key: Hashable {
+        let session: SessionID
+        /// A restored store tells another history.
+        let epoch: UInt64
+    }
+
+    private struct State {
+        var records: [Key: SessionRecord] = [:]
+        /// A ring, once there are as many as may be: the next one takes the place of the oldest.
+        var order: [Key] = []
+        var oldest = 0
+        var lookUps: [Key: Task<Result<SessionRecord, ServiceError>, Never>] = [:]
+    }
+
+    private let capacity: Int
+    private let ask: @Sendable (SessionID) async throws(ServiceError) -> SessionRecord
+    private let state = Lock(State())
+
+    /// Look-ups under way, each shared by all who ask for the same session.
+    private static let lookUpLimit = 64
+
+    /// - Parameters:
+    ///   - capacity: sessions that are remembered.
+    ///   - find: asks the store.
+    init(capacity: Int = 10_000, find: @escaping @Sendable (SessionID) async throws(ServiceError) -> SessionRecord) {
+        self.capacity = capacity
+        ask = find
+    }
+
+    var count: Int { state.withLock { $0.records.count } }
+
+    /// The session, which its queue does not know any more.
+    ///
+    /// - Throws: `unavailable` where it cannot be found out now.
+    func session(_ id: SessionID, epoch: UInt64) async throws(ServiceError) -> SessionRecord {
+        let key = Key(session: id, epoch: epoch)
+        if let known = state.withLock({ $0.records[key] }) { return known }
+        let lookUp = state.withLock { state -> Task<Result<SessionRecord, ServiceError>, Never>? in
+            if let lookUp = state.lookUps[key] { return lookUp }
+            guard state.lookUps.count < EndedSessions.lookUpLimit else { return nil }
+            let lookUp = Task { [self] in await self.find(key) }
+            state.lookUps[key] = lookUp
+            return lookUp
+        }
+        guard let lookUp else { throw .unavailable(retryAfterSeconds: 1) }
+        return try await lookUp.value.get()
+    }
+
+    private func find(_ key: Key) async -> Result<SessionRecord, ServiceError> {
+        let result: Result<SessionRecord, ServiceError>
+        do throws(ServiceError) { result = .success(try await ask(key.session)) } catch { result = .failure(error) }
+        state.withLock { state in
+            state.lookUps[key] = nil
+            // One whose row has not been written yet is asked for again.
+            guard case .success(let record) = result, !record.isUnderWay else { return }
+            guard state.records.updateValue(record, forKey: key) == nil else { return }
+            if state.order.count < capacity { return state.order.append(key) }
+            state.records[state.order[state.oldest]] = nil
+            state.order[state.oldest] = key
+            state.oldest = (state.oldest + 1) % capacity
+        }
+        return result
+    }
+}
