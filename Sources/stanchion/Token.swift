@@ -40,7 +40,7 @@ struct Token: AsyncParsableCommand {
     }
 
     struct Revoke: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Take a key away. Send a running server SIGHUP to make it forget.")
+        static let configuration = CommandConfiguration(abstract: "Take a key away. Running servers forget it within a second.")
         @OptionGroup var database: Database
         @Argument(help: "The key's id, from `token list`.")
         var id: String
@@ -52,7 +52,7 @@ struct Token: AsyncParsableCommand {
 
     struct Rotate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Add new signing secrets. Used from the next start or SIGHUP on; what the old ones signed stays valid.")
+            abstract: "Add new signing secrets. Used from the next start or SIGHUP on, for admissions after seven minutes; old ones stay valid.")
         @OptionGroup var database: Database
 
         func run() async throws { try await database.open().rotateSecrets() }

@@ -1,11 +1,13 @@
 // The operator's page. The key stays in this tab's storage and goes nowhere but into the Authorization header.
 
-import { $, ask, problem } from "./operator.js";
+import { $, ask, askWhole, problem } from "./operator.js";
 
 const call = (method, path, body) => ask(key, method, path, body);
 let key = sessionStorage.getItem("stanchion:key");
 let queues = [];
 let following = null;
+/** The settings that the form was filled with, and their version. */
+let shown = null;
 
 /** Runs what a button asks for, and says how it went. */
 async function attempt(work, done = "") {
@@ -41,15 +43,37 @@ async function choose() {
   following?.abort();
   following = new AbortController();
   $("events").replaceChildren();
-  const queue = await call("GET", `/v1/queues/${$("queue").value}`);
-  $("rate").value = queue.releaseRatePerMinute;
-  $("cap").value = queue.maxConcurrentUsers;
+  const queue = await showSettings();
   const link = document.createElement("a");
   link.href = `/q/${queue.slug}`;
   link.textContent = "visitors' page";
   $("link").replaceChildren(link);
   await refresh();
   follow(queue.id, Math.max(0, queue.seq - 20), queue.epoch, following.signal);
+}
+
+/** Fills the form; `edited` names what the operator has changed in it, which stays. */
+async function showSettings(edited = {}) {
+  const { result, version } = await askWhole(key, "GET", `/v1/queues/${$("queue").value}`);
+  shown = { releaseRatePerMinute: result.releaseRatePerMinute, maxConcurrentUsers: result.maxConcurrentUsers, version };
+  if (!("releaseRatePerMinute" in edited)) $("rate").value = result.releaseRatePerMinute;
+  if (!("maxConcurrentUsers" in edited)) $("cap").value = result.maxConcurrentUsers;
+  return result;
+}
+
+/** Sends what the operator has changed, meant for the settings that the form showed. */
+async function setPace() {
+  const wanted = { releaseRatePerMinute: +$("rate").value, maxConcurrentUsers: +$("cap").value };
+  const edited = Object.fromEntries(Object.entries(wanted).filter(([name, value]) => value !== shown[name]));
+  if (!Object.keys(edited).length) return;
+  try {
+    await askWhole(key, "PATCH", `/v1/queues/${$("queue").value}`, edited, shown.version);
+    await showSettings();
+  } catch (error) {
+    if (error.status !== 412) throw error;
+    const now = await showSettings(edited);
+    throw new Error(`Somebody has changed this queue meanwhile: ${now.releaseRatePerMinute} releases a minute, ${now.maxConcurrentUsers} inside. Nothing was set; press Set again to set yours.`);
+  }
 }
 
 let refreshing = 0;
@@ -135,7 +159,7 @@ $("verbs").addEventListener("click", (event) => {
 $("pace").addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(async () => {
-    await call("PATCH", `/v1/queues/${$("queue").value}`, { releaseRatePerMinute: +$("rate").value, maxConcurrentUsers: +$("cap").value });
+    await setPace();
     await refresh();
   }, "Set.");
 });

@@ -2,15 +2,22 @@
 
 export const $ = (id) => document.getElementById(id);
 
-export async function ask(key, method, path, body) {
+export const ask = async (key, method, path, body) => (await askWhole(key, method, path, body)).result;
+
+/** The same with the version (`ETag`) of what was asked for; `version` says which one a change is meant for. */
+export async function askWhole(key, method, path, body, version) {
   const answer = await fetch(path, {
     method,
-    headers: { Authorization: `Bearer ${key}`, ...(body ? { "Content-Type": "application/json" } : {}) },
+    headers: {
+      Authorization: `Bearer ${key}`,
+      ...(body ? { "Content-Type": "application/json" } : {}),
+      ...(version ? { "If-Match": version } : {}),
+    },
     body: body && JSON.stringify(body),
   });
   const result = answer.status === 204 ? null : await answer.json();
   if (!answer.ok) throw Object.assign(new Error(result?.detail ?? answer.statusText), { status: answer.status });
-  return result;
+  return { result, version: answer.headers.get("ETag") };
 }
 
 export function problem(words) {

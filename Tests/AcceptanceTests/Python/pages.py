@@ -32,7 +32,7 @@ def open_page(made, url):
     page = made.new_page()
     page.errors = []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and "ERR_" not in message.text and "WebSocket" not in message.text and "401" not in message.text and page.errors.append(message.text))
+    page.on("console", lambda message: message.type == "error" and "ERR_" not in message.text and "WebSocket" not in message.text and "401" not in message.text and "412" not in message.text and page.errors.append(message.text))
     page.goto(url)
     return page
 
@@ -162,6 +162,16 @@ def console(server, browser):
     page.locator("#pace button").click()
     expect(page.locator("#done")).to_have_text("Set.")
     assert server.good("GET", f"/v1/queues/{queue}")["releaseRatePerMinute"] == 7
+    # Somebody else sets the cap: a stale form says so, and sends only what was changed in it.
+    server.good("PATCH", f"/v1/queues/{queue}", {"maxConcurrentUsers": 41})
+    page.locator("#rate").fill("9")
+    page.locator("#pace button").click()
+    expect(page.locator("#problem")).to_contain_text("Somebody has changed this queue meanwhile: 7 releases a minute, 41 inside.")
+    expect(page.locator("#cap")).to_have_value("41")
+    page.locator("#pace button").click()
+    expect(page.locator("#done")).to_have_text("Set.")
+    now = server.good("GET", f"/v1/queues/{queue}")
+    assert (now["releaseRatePerMinute"], now["maxConcurrentUsers"]) == (9, 41), now
     page.locator("#text").fill("Hello, line")
     page.locator("#speak button").click()
     expect(watcher.locator("#words")).to_contain_text("Hello, line")
