@@ -44,7 +44,11 @@ import TestSupport
             let session = try await instances.services[0].join(queue, visitor: Visitor(), holder: .connection).session
             for service in instances.services { _ = try await service.queue(queue, knowing: session.ticket, of: session.id) }
             if number < 5 {
-                #expect(try await eventually { try await instances.services[0].session(session.id).status == .admitted })
+                #expect(
+                    try await eventually {
+                        instances.clock.advance(.milliseconds(100))
+                        return try await instances.services[0].session(session.id).status == .admitted
+                    })
             }
             try await instances.whileTimePasses {
                 try await withThrowingTaskGroup { group in

@@ -45,6 +45,7 @@ import Testing
             for _ in 0..<1_000 { group.addTask { try await ended.session(SessionID(high: 1, low: 0), epoch: 1) } }
             for try await found in group { #expect(found.status == .completed) }
         }
+        for _ in 0..<100 { _ = try await ended.session(SessionID(high: 1, low: 0), epoch: 1) }
         #expect(asked.withLock { $0 } == 1)
         _ = try await ended.session(SessionID(high: 1, low: 0), epoch: 2)
         #expect(asked.withLock { $0 } == 2)
