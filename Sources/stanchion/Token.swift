@@ -52,7 +52,8 @@ struct Token: AsyncParsableCommand {
 
     struct Rotate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Add new signing secrets. Used from the next start or SIGHUP on, for admissions after seven minutes; old ones stay valid.")
+            abstract:
+                "Add new signing secrets. Used from the next start or SIGHUP on, for admissions seven minutes later.")
         @OptionGroup var database: Database
 
         func run() async throws { try await database.open().rotateSecrets() }
