@@ -88,12 +88,12 @@ extension QueueState {
         if status != .closed, let closesAt = configuration.closesAt { moments.append(closesAt) }
         if let absence = absences.first { moments.append(absence.since + .seconds(configuration.graceSeconds)) }
         if let deadline = deadlines.first { moments.append(deadline.at) }
-        if let release = nextRelease(after: max(now, lastEventAt)) { moments.append(release) }
+        if let moment = nextMove(after: max(now, lastEventAt)) { moments.append(moment) }
         return moments.min()
     }
 
     /// When somebody will be released, or the line stops waiting for whom it waits for.
-    private func nextRelease(after now: Timestamp) -> Timestamp? {
+    private func nextMove(after now: Timestamp) -> Timestamp? {
         guard mayRelease, let ticket = next(at: now) else { return nil }
         return isAbsent(ticket) ? settles(ticket) : pacing.nextDue(rate: configuration.releaseRatePerMinute, after: now)
     }

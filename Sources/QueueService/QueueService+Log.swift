@@ -1,4 +1,3 @@
-import Logging
 import QueueEngine
 
 /// Reading a queue's log.
@@ -32,35 +31,8 @@ extension QueueService {
         return .logRestarted(epoch: try queue(id).record.epoch, first: bounds.lowerBound, head: bounds.upperBound)
     }
 
-    // MARK: What is forgotten
-
     /// A reader by this name begins after `seq`: it has everything up to there, and from there on nothing is forgotten.
     public func confirm(_ consumer: String, _ seq: UInt64, of id: QueueID, tenant: TenantID) async throws(ServiceError) {
         try await asking { () throws(StoreError) in try await store.confirm(consumer, seq, of: id, tenant: tenant) }
-    }
-
-    func schedulePruning() {
-        guard logAge != nil else { return }
-        wake(at: clock.now() + .seconds(60)) { service in
-            await service.prune()
-            service.schedulePruning()
-        }
-    }
-
-    /// Forgets what is too old, some entries at a time; for each queue the one does it that is first in turn.
-    func prune() async {
-        guard let logAge, outage == nil else { return }
-        do throws(StoreError) {
-            for id in Array(hosted.keys) where peers.turn(of: instance, for: id) == 0 {
-                repeat {
-                    let now = clock.now()
-                    let unseen = now - Timestamp.Span(microseconds: 3 * logAge.microseconds)
-                    let count = try await store.prune(id, before: now - logAge, unseenSince: unseen, limit: 1_000)
-                    if count == 0 { break }
-                } while life == .serving
-            }
-        } catch {
-            log.warning("old entries of a log could not be forgotten", metadata: ["error": "\(error)"])
-        }
     }
 }

@@ -41,8 +41,7 @@ public actor QueueService {
     var resting = Deque<(id: QueueID, since: Timestamp)>()
     /// How long a queue in which nobody is stays in memory after its last visit.
     let restAfter: Timestamp.Span
-    /// How long entries of logs are kept; nil: for ever.
-    let logAge: Timestamp.Span?
+    let retention: RetentionSettings
     var memory: MemoryCache
     let shared: (any SharedCache)?
     /// What is being looked for, each by one.
@@ -94,20 +93,20 @@ public actor QueueService {
 
     /// - Parameters:
     ///   - shared: what instances keep for each other beside the store.
-    ///   - logAge: how long entries of logs are kept; nil: for ever.
+    ///   - retention: how long what is over is kept.
     ///   - restAfter: how long a queue in which nobody is stays in memory after its last visit.
     ///   - cacheCapacity: entries of logs that are kept in memory for those who read them.
     public init(
         instance: InstanceID? = nil, executor: any ServiceExecutor, store: any QueueStore, bus: any EventBus, clock: any ServiceClock,
         random: any RandomSource, lease: LeaseSettings = LeaseSettings(), shared: (any SharedCache)? = nil,
-        logAge: Timestamp.Span? = nil, restAfter: Timestamp.Span = .seconds(120), cacheCapacity: Int = 100_000,
+        retention: RetentionSettings = RetentionSettings(), restAfter: Timestamp.Span = .seconds(120), cacheCapacity: Int = 100_000,
         measurements: QueueMeasurements = QueueMeasurements(),
         slow: SlowOperations? = nil, log: Logger
     ) {
         self.instance = instance ?? random.identifier(at: clock.now())
         self.lease = lease
         self.shared = shared
-        self.logAge = logAge
+        self.retention = retention
         self.restAfter = restAfter
         memory = MemoryCache(capacity: cacheCapacity)
         self.measurements = measurements
@@ -137,7 +136,7 @@ public actor QueueService {
             for (id, queue) in hosted where queue.state.waitingCount > 0 { markEveryoneAbsent(in: id) }
         }
         scheduleWake()
-        schedulePruning()
+        scheduleRetention()
     }
 
     /// Nobody is connected anywhere: a whole grace period for everyone, from now on.

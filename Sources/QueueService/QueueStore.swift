@@ -142,12 +142,6 @@ public protocol QueueStore: Sendable {
     func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>?
     /// A reader by this name has everything up to `seq`: it begins after that, which may also be further back than before.
     func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError)
-    /// Forgets the oldest entries, at most `limit`, as far as they are from before `moment` and every reader with a name
-    /// has them. The last entry stays; a reader who has not been seen since
-    /// `unseenSince` is not waited for.
-    ///
-    /// - Returns: how many there were.
-    func prune(_ queue: QueueID, before moment: Timestamp, unseenSince: Timestamp, limit: Int) async throws(StoreError) -> Int
     /// Writes it into the rows of those whom closing the queue has sent away, at most `limit`. They count as sent away as
     /// soon as that is committed, for whoever asks here; but until this has nothing left to do a person who is among
     /// them cannot join by the same name again.
@@ -224,6 +218,12 @@ public protocol QueueStore: Sendable {
 
     /// What it takes of its disk, and how full that is.
     func diskUse() async throws(StoreError) -> DiskUse?
+    // Retention.
+
+    /// Deletes rows that have expired, at most about `limit` of them and the oldest first. Costs nothing where there are none.
+    ///
+    /// Of a log the last entry stays, and whatever a reader with a name has not confirmed.
+    func deleteExpired(_ rows: ExpiredRows, limit: Int) async throws(StoreError) -> ExpiredCount
 
     /// Lets go of it. What is asked from here on fails.
     func close()

@@ -1,6 +1,8 @@
 public import EventLoop
 public import Fanout
 public import HTTPProtocol
+import QueueEngine
+import QueueService
 public import WebSocketProtocol
 
 /// What a server can be told. Every limit is here, with a default that is safe.
@@ -19,6 +21,16 @@ public struct ServerSettings: Sendable {
     public var leaseSeconds = 10
     /// How long entries of logs are kept, in days; 0: for ever.
     public var logDays = 0
+    /// How long sessions are kept after they have ended, in days; 0: for ever.
+    public var sessionDays = 30
+    /// How long a write with an `Idempotency-Key` is remembered, in hours; 0: for ever.
+    public var receiptHours = 24
+    /// How long announcements are kept after they have expired, in days; 0: for ever.
+    public var announcementDays = 30
+    /// How long what a reader with a name has confirmed is kept after the last time, in days; 0: for ever.
+    public var consumerDays = 90
+    /// How long a deleted queue is kept, with its log, sessions and announcements, in days; 0: for ever.
+    public var deletedQueueDays = 30
     /// Entries of logs that are kept in memory for those who read them.
     public var cacheEntries = 100_000
     /// What takes longer than this is told in the log, in milliseconds; 0: nothing is.
@@ -75,4 +87,18 @@ public struct ServerSettings: Sendable {
     public var sessionTokenSeconds = 7 * 86_400
 
     public init() {}
+
+    /// How long what is over is kept. Marks are kept as long as the trends that they are shown with.
+    var retention: RetentionSettings {
+        func days(_ count: Int) -> Timestamp.Span? { count > 0 ? .seconds(86_400 * count) : nil }
+        var retention = RetentionSettings()
+        retention.sessions = days(sessionDays)
+        retention.receipts = receiptHours > 0 ? .seconds(3_600 * receiptHours) : nil
+        retention.announcements = days(announcementDays)
+        retention.consumers = days(consumerDays)
+        retention.marks = days(trendDays)
+        retention.log = days(logDays)
+        retention.deletedQueues = days(deletedQueueDays)
+        return retention
+    }
 }

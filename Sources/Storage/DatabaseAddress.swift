@@ -26,7 +26,7 @@ public enum DatabaseAddress: Sendable, CustomStringConvertible {
         -> any QueueStore
     {
         switch self {
-        case .sqlite(let path): try SQLiteStore(path: path, exclusively: exclusively)
+        case .sqlite(let path): try SQLiteStore(path: path, exclusively: exclusively, limits: settings)
         case .postgres(let uri): try await PostgresStore.open(uri: uri, loop: loop, settings: settings)
         }
     }

@@ -77,14 +77,6 @@ public struct MeasuredStore: QueueStore {
         try await measure(.confirm) { () throws(StoreError) in try await store.confirm(consumer, seq, of: queue, tenant: tenant) }
     }
 
-    public func prune(
-        _ queue: QueueID, before moment: Timestamp, unseenSince: Timestamp, limit: Int
-    ) async throws(StoreError) -> Int {
-        try await measure(.prune) { () throws(StoreError) in
-            try await store.prune(queue, before: moment, unseenSince: unseenSince, limit: limit)
-        }
-    }
-
     public func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int {
         try await measure(.endClosed) { () throws(StoreError) in try await store.endClosed(queue, limit: limit) }
     }
@@ -211,6 +203,30 @@ public struct MeasuredStore: QueueStore {
 
     public func marks(tenant: TenantID, since moment: Timestamp, limit: Int) async throws(StoreError) -> [Mark] {
         try await measure(.trends) { () throws(StoreError) in try await store.marks(tenant: tenant, since: moment, limit: limit) }
+    }
+}
+
+extension MeasuredStore {
+    public func deleteExpired(_ rows: ExpiredRows, limit: Int) async throws(StoreError) -> ExpiredCount {
+        let count = try await measure(.deleteExpired) { () throws(StoreError) in try await store.deleteExpired(rows, limit: limit) }
+        let now = Double(EventLoop.realtimeMicroseconds()) / 1e6
+        measurements.expired(count.deleted, ExpiredKind(rows), isComplete: !count.hasMore, at: now)
+        return count
+    }
+}
+
+extension ExpiredKind {
+    fileprivate init(_ rows: ExpiredRows) {
+        self =
+            switch rows {
+            case .sessions: .sessions
+            case .receipts: .receipts
+            case .announcements: .announcements
+            case .consumers: .consumers
+            case .marks: .marks
+            case .log: .log
+            case .deletedQueues: .deletedQueues
+            }
     }
 }
 

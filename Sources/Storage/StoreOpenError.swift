@@ -7,6 +7,8 @@ public enum StoreOpenError: Error, Sendable, Hashable, CustomStringConvertible {
     // A server.
     case malformed(String)
     case tooOld(String)
+    /// The database's name, and its encoding.
+    case notUTF8(String, String)
     case unreachable(String)
     // Either.
     case newer(String)
@@ -20,6 +22,9 @@ public enum StoreOpenError: Error, Sendable, Hashable, CustomStringConvertible {
             "the database \(path) cannot be used (\(why)): check the path, its permissions and the room on its disk"
         case .malformed(let why): "the address of the database is none (\(why)): postgresql://user@host:5432/database"
         case .tooOld(let version): "the database's server is PostgreSQL \(version), and must be 13 or newer: serve from a newer one"
+        case .notUTF8(let name, let encoding):
+            "the database \(name) is encoded in \(encoding), which cannot hold every name, and must be UTF8: make one with "
+                + "`createdb --encoding UTF8 --template template0 NAME`, and serve from that"
         case .unreachable(let why): "the database cannot be served from (\(why)): check its address, its user and that it runs"
         case .newer(let name): "the database \(name) was written by a newer stanchion: use that release, or another database"
         }

@@ -7,6 +7,8 @@ public struct StoreMeasurements: Sendable {
     private let appends: [AppendResult: Counter]
     private let batchQueues: Recorder
     private let batchEvents: Recorder
+    private let deletedRows: [ExpiredKind: Counter]
+    private let lastDeletion: [ExpiredKind: Meter]
 
     init(registry: PrometheusRegistry) {
         seconds = registry.timers(
@@ -15,6 +17,13 @@ public struct StoreMeasurements: Sendable {
         appends = registry.counters("stanchion_store_appends_total", "Attempts to add to a queue's log, by what became of them.", "outcome")
         batchQueues = registry.sizes("stanchion_store_batch_queues", "Queues that are written in one transaction.")
         batchEvents = registry.sizes("stanchion_store_batch_events", "Events that are written in one transaction.")
+        deletedRows = registry.counters(
+            "stanchion_retention_deleted_rows_total", "Rows that retention has deleted, by what they were.", "kind")
+        lastDeletion = Dictionary(
+            uniqueKeysWithValues: ExpiredKind.allCases.map { kind in
+                let help = "When this instance last found nothing more to delete; 0: not yet."
+                return (kind, registry.gauge("stanchion_retention_complete_timestamp_seconds", help, [("kind", kind.rawValue)]))
+            })
     }
 
     public func took(_ nanoseconds: UInt64, _ operation: StoreOperation) { seconds[operation]!.recordNanoseconds(Int64(nanoseconds)) }
@@ -22,6 +31,11 @@ public struct StoreMeasurements: Sendable {
     public func batch(queues: Int, events: Int) {
         batchQueues.record(queues)
         batchEvents.record(events)
+    }
+    /// - Parameter now: seconds since 1970.
+    public func expired(_ count: Int, _ kind: ExpiredKind, isComplete: Bool, at now: Double) {
+        if count > 0 { deletedRows[kind]!.increment(by: count) }
+        if isComplete { lastDeletion[kind]!.set(now) }
     }
     public func appended(_ result: AppendResult) { appends[result]!.increment() }
 }
@@ -39,7 +53,7 @@ public enum StoreOperation: String, CaseIterable, Sendable {
     case entries
     case logBounds = "log_bounds"
     case confirm
-    case prune
+    case deleteExpired = "delete_expired"
     case endClosed = "end_closed"
     case renewEpoch = "renew_epoch"
     case deleteQueue = "delete_queue"
@@ -56,6 +70,13 @@ public enum StoreOperation: String, CaseIterable, Sendable {
     /// Hours of the instances' doing, and marks.
     case trends
     case diskUse = "disk_use"
+}
+
+/// What retention deletes.
+public enum ExpiredKind: String, CaseIterable, Sendable {
+    case sessions, receipts, announcements, consumers, marks, log
+    /// All that was a deleted queue's, its row among it.
+    case deletedQueues = "deleted_queues"
 }
 
 public enum StoreFailure: String, CaseIterable, Sendable {

@@ -66,6 +66,7 @@ struct SettingFlags: ParsableArguments {
     @OptionGroup(title: "Postgres") var postgres: DatabaseFlags
     @OptionGroup(title: "Limits") var limits: LimitFlags
     @OptionGroup(title: "Time limits") var times: TimeFlags
+    @OptionGroup(title: "Retention") var retention: RetentionFlags
     @OptionGroup(title: "Sizes") var sizes: SizeFlags
 
     @Option(help: "How the log is written: text or json. Default text. [STANCHION_LOG_FORMAT]")
@@ -121,6 +122,7 @@ struct SettingFlags: ParsableArguments {
         try sources.integer("lease-seconds", flag: postgres.leaseSeconds, in: 3...300, &settings.server.leaseSeconds)
         try limits.read(sources, into: &settings.server.limits)
         try times.read(sources, into: &settings.server)
+        try retention.read(sources, into: &settings.server)
         try sizes.read(sources, into: &settings.server)
         let format = sources.text("log-format", flag: logFormat) ?? "text"
         guard let known = LogFormat(rawValue: format) else { throw Failure.setting("log-format is \(format), and must be text or json") }

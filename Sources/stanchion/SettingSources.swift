@@ -27,6 +27,9 @@ struct SettingSources {
         ("lease-seconds", "LEASE_SECONDS"), ("database-read", "DATABASE_READ_URL"),
         ("arrivals-per-second", "ARRIVALS_PER_SECOND"), ("cache-entries", "CACHE_ENTRIES"), ("metrics-queues", "METRICS_QUEUES"),
         ("metrics", "METRICS"), ("network-megabits", "NETWORK_MEGABITS"), ("database-gigabytes", "DATABASE_GIGABYTES"),
+        ("session-days", "SESSION_DAYS"), ("receipt-hours", "RECEIPT_HOURS"), ("announcement-days", "ANNOUNCEMENT_DAYS"),
+        ("consumer-days", "CONSUMER_DAYS"), ("deleted-queue-days", "DELETED_QUEUE_DAYS"), ("database-lists", "DATABASE_LISTS"),
+        ("reconnect-seconds", "RECONNECT_SECONDS"),
         ("log-days", "LOG_DAYS"), ("trend-days", "TREND_DAYS"), ("slow-milliseconds", "SLOW_MILLISECONDS"), ("redis", "REDIS_URL"),
     ]
 

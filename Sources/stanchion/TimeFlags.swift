@@ -30,12 +30,6 @@ struct TimeFlags: ParsableArguments {
     @Option(help: "Between two frames of a visitor who asked for `exact`, in milliseconds. Default 1000. [STANCHION_UPDATE_MILLISECONDS]")
     var updateMilliseconds: String?
 
-    @Option(
-        help:
-            "Days after which entries of a queue's log are forgotten, as far as every reader with a name has them; 0: never. Default 0. [STANCHION_LOG_DAYS]"
-    )
-    var logDays: String?
-
     @Option(help: "How long what instances did is kept for trends, by the hour, in days, 30 at least. Default 60. [STANCHION_TREND_DAYS]")
     var trendDays: String?
 
@@ -54,7 +48,6 @@ struct TimeFlags: ParsableArguments {
         try seconds(sources, "ping-seconds", pingSeconds, &settings.pingSeconds)
         try seconds(sources, "pong-seconds", pongSeconds, &settings.pongSeconds)
         try seconds(sources, "close-seconds", closeSeconds, &settings.closeSeconds)
-        try sources.integer("log-days", flag: logDays, in: 0...36_500, &settings.logDays)
         try sources.integer("trend-days", flag: trendDays, in: 30...3_650, &settings.trendDays)
         try sources.integer("slow-milliseconds", flag: slowMilliseconds, in: 0...600_000, &settings.slowMilliseconds)
         try sources.integer("update-milliseconds", flag: updateMilliseconds, in: 100...60_000, &settings.updateMilliseconds)

@@ -85,7 +85,7 @@ final class Instances: Sendable {
 
     /// - Parameter lease: by the store's clock, which no test moves.
     init(
-        _ kind: StoreKind = .sqlite, count: Int, lease: Timestamp.Span = .seconds(60), logAge: Timestamp.Span? = nil,
+        _ kind: StoreKind = .sqlite, count: Int, lease: Timestamp.Span = .seconds(60), retention: RetentionSettings = RetentionSettings(),
         restAfter: Timestamp.Span = .seconds(120)
     ) async throws {
         group = try EventLoopGroup(count: count)
@@ -95,7 +95,7 @@ final class Instances: Sendable {
         try await stores[0].insert(Tenant(id: tenant, name: "test"))
         services = zip(group.loops, stores).map { [clock, bus, registry] loop, store in
             Instances.service(
-                loop, store, bus, clock, lease, logAge, restAfter, registry, seed: TestSeed.value &+ UInt64(loop.index))
+                loop, store, bus, clock, lease, retention, restAfter, registry, seed: TestSeed.value &+ UInt64(loop.index))
         }
         self.stores = stores
         for service in services { try await service.start() }
@@ -103,12 +103,12 @@ final class Instances: Sendable {
 
     private static func service(
         _ loop: EventLoop, _ store: any QueueStore, _ bus: LossyBus, _ clock: ManualClock, _ lease: Timestamp.Span,
-        _ logAge: Timestamp.Span? = nil, _ restAfter: Timestamp.Span = .seconds(120), _ registry: PrometheusRegistry = PrometheusRegistry(),
+        _ retention: RetentionSettings = RetentionSettings(), _ restAfter: Timestamp.Span = .seconds(120), _ registry: PrometheusRegistry = PrometheusRegistry(),
         seed: UInt64
     ) -> QueueService {
         QueueService(
             executor: LoopSerialExecutor(loop), store: store, bus: bus, clock: clock, random: SeededSource(seed: seed),
-            lease: LeaseSettings(duration: lease), logAge: logAge, restAfter: restAfter,
+            lease: LeaseSettings(duration: lease), retention: retention, restAfter: restAfter,
             measurements: QueueMeasurements(registry: registry),
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }

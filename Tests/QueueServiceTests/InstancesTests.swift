@@ -200,7 +200,9 @@ import TestSupport
 
     /// Once a minute what is too old is forgotten; a reader who has not got it is told.
     @Test(arguments: StoreKind.allCases) func oldEntriesAreForgotten(_ kind: StoreKind) async throws {
-        let instances = try await Instances(kind, count: 2, logAge: .seconds(3_600))
+        var retention = RetentionSettings()
+        retention.log = .seconds(3_600)
+        let instances = try await Instances(kind, count: 2, retention: retention)
         let service = instances.services[0]
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
         for _ in 0..<3 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }

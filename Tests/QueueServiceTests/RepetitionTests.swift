@@ -32,7 +32,9 @@ import TestSupport
         }
         try await announce("first", once("k", instances))
         for number in 0..<101 { try await announce("\(number)") }
-        _ = try await instances.store.prune(queue, before: instances.clock.now() + .seconds(1), unseenSince: .distantPast, limit: 1_000)
+        let now = instances.clock.now() + .seconds(1)
+        let old = ExpiredRows.LogAge(before: now, unseenSince: .distantPast, now: now)
+        while try await instances.store.deleteExpired(.log(old), limit: 1_000).hasMore {}
         await #expect(throws: ServiceError.alreadyDone) { try await announce("first", once("k", instances)) }
     }
 

@@ -36,18 +36,6 @@ import TestSupport
         #expect(try await store.tenants().isEmpty)
     }
 
-    @Test func aStatementThatTakesTooLongIsEndedByTheServerOrByUs() async throws {
-        let home = try await TestStore(.postgres)
-        let store = try await PostgresStoreTests.limited(home) { ($0.connections, $0.statementSeconds) = (1, 1) }
-        defer { store.close() }
-        await #expect(throws: PostgresError.self) { try await store.run([PostgresStoreTests.slow(30)], seconds: 10).get() }
-        let error = await #expect(throws: PostgresError.self) {
-            try await store.run([PostgresCall("SET statement_timeout = 0"), PostgresStoreTests.slow(30)], seconds: 1).get()
-        }
-        #expect(error?.isInDoubt == true)
-        #expect(try await store.tenants().isEmpty)
-    }
-
     @Test func whatFailsHasNotHappenedAndHarmsNobody() async throws {
         let home = try await TestStore(.postgres)
         let store = try await PostgresStoreTests.limited(home) { $0.connections = 1 }
@@ -61,23 +49,23 @@ import TestSupport
         #expect(try await store.tenants().isEmpty)
     }
 
-    /// A name may hold what Postgres' text cannot.
-    @Test func aRefusedBatchDoesNotFailItsNeighbours() async throws {
+    /// Values that exceed a limit of the server are the request's own affair, too.
+    @Test func keyThatIsTooLongForAnIndexIsRejected() async throws {
         let home = try await TestStore(.postgres)
         let store = try await home.open()
         defer { store.close() }
         try await store.insert(Tenant(id: tenant, name: "t"))
         try await store.takeLease()
-        var (a, b) = (Written(tenant), Written(tenant, slug: "b", id: 8))
-        _ = try await store.append([
-            a.append { $0.configure(QueueConfiguration(), at: $1, &$2) }, b.append { $0.configure(QueueConfiguration(), at: $1, &$2) },
-        ])
-        var bad = try a.append { _ = try $0.join(lane: 0, at: $1, &$2) }
-        bad.events[0].detail = .session(SessionID(high: 1, low: 1), Visitor(displayName: "a\0b"))
-        let outcomes = try await store.append([bad, try b.append { _ = try $0.join(lane: 0, at: $1, &$2) }])
-        guard case .failed = outcomes[0] else { return #expect(outcomes[0] == .failed(.unavailable(""))) }
-        #expect(outcomes[1] == .committed)
-        #expect(try await store.entries(of: a.record.id, after: 0, limit: 9).count == 2)
+        var queue = Written(tenant)
+        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        var join = try queue.append { _ = try $0.join(lane: 0, at: $1, &$2) }
+        var random = SeededRandom(seed: 1)
+        let user = String((0..<20_000).map { _ in Character(Unicode.Scalar(UInt8.random(in: 33...126, using: &random))) })
+        join.events[0].detail = .session(SessionID(high: 1, low: 1), Visitor(user: user))
+        guard case .failed(.rejected) = try await store.append([join])[0] else { return #expect(Bool(false), "it was taken") }
+        // The longest that is let in has room.
+        join.events[0].detail = .session(SessionID(high: 1, low: 1), Visitor(user: String(repeating: "\u{1F600}", count: 128)))
+        #expect(try await store.append([join]) == [.committed])
     }
 
     /// Its connections are cut in the middle of commits, again and again: each append is in the log, once.

@@ -266,40 +266,41 @@ import TestSupport
         #expect(try await store.secrets("p").count == 1)
     }
 
-    /// What is too old goes, oldest first, but never the last entry, and nothing that a reader with a name has not got.
-    @Test(arguments: StoreKind.allCases) func whatEveryReaderHasIsForgotten(_ kind: StoreKind) async throws {
+    /// What one person sends must not fail others: neighbours in the same batch commit.
+    @Test(arguments: StoreKind.allCases) func rejectedDataFailsItsOwnQueueOnly(_ kind: StoreKind) async throws {
         let home = try await TestStore(kind)
-        let store = try await home.open()
-        defer { store.close() }
-        let tenant = TenantID(high: 1, low: 1)
-        try await store.insert(Tenant(id: tenant, name: "t"))
-        try await store.takeLease()
-        var queue = Written(tenant)
-        let start = queue.now
+        let store = try await open(home)
+        var queues = (1...9).map { Written(tenant.id, slug: "q\($0)", id: $0) }
+        _ = try await store.append(queues.indices.map { queues[$0].append { $0.configure(QueueConfiguration(), at: $1, &$2) } })
+        var batch = try queues.indices.map { try queues[$0].append { _ = try $0.join(lane: 0, at: $1, &$2) } }
+        batch[4].events[0].detail = .session(SessionID(high: 1, low: 1), Visitor(displayName: "a\0b"))
+        let outcomes = try await store.append(batch)
+        for (index, outcome) in outcomes.enumerated() {
+            guard index == 4 else {
+                #expect(outcome == .committed)
+                continue
+            }
+            guard case .failed(.rejected) = outcome else { return #expect(outcome == .failed(.rejected(""))) }
+        }
+        #expect(try await store.logBounds(of: queues[4].record.id)?.upperBound == batch[4].expected.seq)
+        await #expect(throws: StoreError.self) { try await store.currentSession(user: "u1\0", queue: queues[0].record.id) }
+    }
+
+    /// The largest batch that the service makes is one append.
+    @Test(arguments: StoreKind.allCases) func largestBatchIsCommitted(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let store = try await open(home)
+        var queue = Written(tenant.id)
         _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
-        for _ in 0..<10 {
-            queue.now = queue.now + .seconds(1)
-            _ = try await store.append([queue.append { $0.announce(at: $1, &$2) }])
+        let batch = try queue.append { state, now, log in
+            for _ in 0..<2_000 { _ = try state.join(lane: 0, at: now, &log) }
+            for number in 1...1_500 as ClosedRange<UInt64> { state.disconnect([Ticket(lane: 0, number: number)], at: now, &log) }
+            for number in 1...1_500 as ClosedRange<UInt64> { state.connect([Ticket(lane: 0, number: number)], at: now, &log) }
         }
-        let (id, head) = (queue.record.id, queue.state.head)
-        func first() async throws -> UInt64? { try await store.logBounds(of: id)?.lowerBound }
-        func prune(before second: Int, unseenSince: Timestamp = Timestamp(seconds: 0), limit: Int = 100) async throws -> Int {
-            try await store.prune(id, before: start + .seconds(second), unseenSince: unseenSince, limit: limit)
-        }
-        #expect(try await prune(before: 0) == 0)
-        #expect(try await prune(before: 3, limit: 1) == 1)
-        let old = try await store.entries(of: id, after: 0, limit: 100).count { $0.event.at < start + .seconds(3) }
-        #expect(try await prune(before: 3) == old)
-        try await store.confirm("billing", 6, of: id, tenant: tenant)
-        try await store.confirm("mail", 8, of: id, tenant: tenant)
-        _ = try await prune(before: 1_000)
-        #expect(try await first() == 7)
-        try await store.confirm("billing", 9, of: id, tenant: tenant)
-        _ = try await prune(before: 1_000)
-        #expect(try await first() == 9)
-        // Nobody has seen them since: they are not waited for.
-        _ = try await prune(before: 1_000, unseenSince: Timestamp(seconds: 4_000_000_000))
-        #expect(try await store.logBounds(of: id) == head...head)
-        #expect(try await QueueState(#require(store.loadQueue(id)).image).head == head)
+        #expect(batch.events.count == 5_000)
+        #expect(try await store.append([batch]) == [.committed])
+        #expect(try await store.append([queue.append { $0.close(at: $1, &$2) }]) == [.committed])
+        #expect(try await store.endClosed(queue.record.id, limit: 2_000) == 2_000)
+        #expect(try await QueueState(#require(store.loadQueue(queue.record.id)).image) == queue.state)
     }
 }

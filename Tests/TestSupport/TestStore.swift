@@ -11,7 +11,7 @@ public final class TestStore: Sendable {
     private let kind: StoreKind
     private let folder = TemporaryFolder()
     private let group: EventLoopGroup
-    private let database = "test_" + UUID().uuidString.lowercased().replacing("-", with: "")
+    public let database = "test_" + UUID().uuidString.lowercased().replacing("-", with: "")
 
     public init(_ kind: StoreKind) async throws {
         self.kind = kind
@@ -32,6 +32,18 @@ public final class TestStore: Sendable {
     /// Of a Postgres.
     public var uri: String {
         TestStore.server.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/" + database
+    }
+
+    /// The same by way of a proxy on this machine.
+    public func uri(port: UInt16) throws -> String { uri.replacing(":\(try serverPort)/", with: ":\(port)/") }
+
+    public var serverPort: UInt16 {
+        get throws {
+            guard let port = TestStore.server.firstMatch(of: /127\.0\.0\.1:(\d+)/).flatMap({ UInt16($0.1) }) else {
+                throw StoreError.unavailable("no port in \(TestStore.server)")
+            }
+            return port
+        }
     }
 
     public static var server: String {

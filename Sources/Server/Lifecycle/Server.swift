@@ -47,7 +47,7 @@ public final class Server: Sendable {
         let service = QueueService(
             instance: instance, executor: LoopSerialExecutor(serviceLoop), store: store, bus: redis ?? InProcessBus(), clock: clock,
             random: random, lease: lease, shared: redis,
-            logAge: settings.logDays > 0 ? .seconds(86_400 * settings.logDays) : nil, cacheCapacity: settings.cacheEntries,
+            retention: settings.retention, cacheCapacity: settings.cacheEntries,
             measurements: measurements.queues, slow: slow, log: log)
         try await redis?.start()
         let load = { @Sendable () async throws -> SecretRing.Secrets in

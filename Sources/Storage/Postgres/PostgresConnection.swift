@@ -21,7 +21,7 @@ final class PostgresConnection {
         var expected: [Step]
     }
 
-    private enum Step { case prepare(StaticString), execute }
+    private enum Step { case limit(milliseconds: Int), prepare(StaticString), execute }
 
     private enum State {
         case connecting(TimerID, (PostgresError?) -> Void)
@@ -35,6 +35,8 @@ final class PostgresConnection {
     private var watch: DescriptorWatch?
     private var state = State.closed
     private var prepared: Set<UInt> = []
+    /// The session's `statement_timeout`; nil: not known here.
+    private var statementLimit: Int?
     /// Called once, when an idle connection ends.
     var ended: (() -> Void)?
 
@@ -85,6 +87,12 @@ final class PostgresConnection {
         guard case .idle = state else { preconditionFailure("a connection carries out one request at a time") }
         let timer = loop.schedule(after: request.nanoseconds) { [weak self] in self?.giveUp("no answer within its time limit") }
         var running = Running(request: request, timer: timer, expected: [])
+        // The server ends a statement when its caller stops waiting: it would go on for nobody.
+        let limit = max(1, Int(request.nanoseconds / 1_000_000))
+        if limit != statementLimit {
+            running.expected.append(.limit(milliseconds: limit))
+            guard PQsendQueryParams(handle, "SET statement_timeout = \(limit)", 0, nil, nil, nil, nil, 1) == 1 else { return fail(running) }
+        }
         for call in request.calls {
             if prepared.insert(call.sql.identity).inserted {
                 running.expected.append(.prepare(call.sql))
@@ -170,8 +178,11 @@ final class PostgresConnection {
         let step = running.expected.popLast()
         switch status {
         case PGRES_TUPLES_OK, PGRES_COMMAND_OK:
+            if case .limit(let milliseconds) = step { statementLimit = milliseconds }
             if case .execute = step { running.results.append(PostgresResult(owning: answer)) } else { PQclear(answer) }
         default:
+            // The transaction takes the setting back, too.
+            statementLimit = nil
             if running.error == nil, status != PGRES_PIPELINE_ABORTED { running.error = PostgresError(result: answer) }
             // What was to be prepared behind an error was not.
             if case .prepare(let sql) = step { prepared.remove(sql.identity) }
@@ -190,7 +201,10 @@ final class PostgresConnection {
 
     // MARK: The end
 
-    private func giveUp(_ why: String) { end(.lost(why, isInDoubt: true)) }
+    private func giveUp(_ why: String) {
+        if case .running = state { Cancellation.send(on: handle) }
+        end(.lost(why, isInDoubt: true))
+    }
 
     /// Ends with an error, and tells whoever waits for this connection.
     private func end(_ error: PostgresError) {

@@ -8,6 +8,14 @@ struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible {
     let message: String
     /// Whether the statement may have been carried out all the same: it was sent, and no answer came.
     var isInDoubt = false
+    /// No connection was free for it: it was not sent, and the server may be well.
+    var isBusy = false
+
+    static func busy(_ why: String) -> PostgresError {
+        var error = PostgresError(state: nil, message: why)
+        error.isBusy = true
+        return error
+    }
 
     static func lost(_ why: String, isInDoubt: Bool) -> PostgresError {
         PostgresError(state: nil, message: why, isInDoubt: isInDoubt)
@@ -15,6 +23,9 @@ struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible {
 
     /// Somebody else has made a row with this key meanwhile.
     var isUniqueViolation: Bool { state == "23505" }
+    /// The server does not take the values themselves: data exceptions (class 22), violated constraints (23), and values that
+    /// exceed a limit of the server (54), such as a key that is too long for an index.
+    var isRejection: Bool { state.map { ["22", "23", "54"].contains($0.prefix(2)) } ?? false }
     /// Two transactions stood in each other's way, and this one was chosen to give way.
     var isGivingWay: Bool { state == "40001" || isDeadlock }
     var isDeadlock: Bool { state == "40P01" }
@@ -36,12 +47,22 @@ extension PostgresError {
 }
 
 extension StoreError {
+    /// Of what changes nothing: there is no doubt about it.
+    init(reading error: PostgresError) {
+        self.init(error.isInDoubt ? PostgresError(state: error.state, message: error.message) : error)
+    }
+
     init(_ error: PostgresError) {
         if error.isInDoubt {
             self = .inDoubt(error.description)
             return
         }
+        if error.isBusy {
+            self = .busy(error.message)
+            return
+        }
         switch error.state {
+        case .some where error.isRejection: self = .rejected(error.description)
         case "53100": self = .full
         case .some(let state) where state.hasPrefix("XX"): self = .corrupt(error.message)
         default: self = .unavailable(error.description)

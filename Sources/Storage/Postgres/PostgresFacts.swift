@@ -80,6 +80,7 @@ extension PostgresStore {
         settings.connections = 1
         let store = try PostgresStore(uri: uri, loop: loop, settings: settings)
         defer { store.close() }
+        try await store.hasSchema()
         do { return try await store.facts() } catch { throw .unreachable("\(error)") }
     }
 

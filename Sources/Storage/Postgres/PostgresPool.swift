@@ -1,33 +1,34 @@
-import DequeModule
 import EventLoop
 import Locks
 import QueueService
 
 /// Connections to one server, few and kept. Confined to its loop.
 ///
-/// A request takes an idle connection, or waits for one. A connection that fails is replaced; where none can be made,
-/// those who wait are told at once, and the next attempt comes after a pause that grows.
+/// A request takes an idle connection as far as its lane admits, or waits for one. A lost connection is replaced while
+/// requests wait: they are failed only once the server could not be reached for `reconnectSeconds`.
 final class PostgresPool {
     private let loop: EventLoop
     private let address: PostgresAddress
     private let settings: PostgresSettings
+    private let limits: LaneLimits
     private var idle: [PostgresConnection] = []
-    private var busy = 0
+    /// Requests that run, by lane.
+    private var running = [Int](repeating: 0, count: PostgresLane.allCases.count)
     private var connecting = 0
-    private var waiting: Deque<Waiter> = []
-    private var nextSerial = 0
-    private var failures = 0
-    /// Not before this moment is another connection tried, and why.
-    private var pause: (until: UInt64, error: PostgresError)?
+    private var waiting = WaitingRequests()
+    /// Since when no attempt to connect has succeeded; nil: the last one did.
+    private var unreachable: Unreachable?
     private var isClosed = false
     /// For those on other threads who ask.
     private let load: PoolLoad
 
-    private struct Waiter {
-        let serial: Int
+    private struct Unreachable {
         let since: UInt64
-        let request: PostgresConnection.Request
-        let timer: TimerID
+        var error: PostgresError
+        var attempts = 0
+        /// Not before this moment is another connection tried.
+        var nextAttempt: UInt64 = 0
+        var retry: TimerID?
     }
 
     init(loop: EventLoop, address: PostgresAddress, settings: PostgresSettings, load: PoolLoad) {
@@ -35,33 +36,41 @@ final class PostgresPool {
         self.load = load
         self.address = address
         self.settings = settings
+        limits = LaneLimits(settings)
     }
 
+    private var busy: Int { running.reduce(0, +) }
     private var total: Int { idle.count + busy + connecting }
 
     /// Carries out statements in one transaction. Ends in exactly one call of `completed`.
-    func run(_ calls: [PostgresCall], seconds: Int, completed: @escaping (Result<[PostgresResult], PostgresError>) -> Void) {
+    func run(
+        _ calls: [PostgresCall], seconds: Int, lane: PostgresLane, completed: @escaping (Result<[PostgresResult], PostgresError>) -> Void
+    ) {
         guard !isClosed else { return completed(.failure(.lost("closed", isInDoubt: false))) }
         let request = PostgresConnection.Request(calls: calls, nanoseconds: UInt64(seconds) * 1_000_000_000, completed: completed)
-        if let connection = idle.popLast() { return start(request, on: connection) }
-        if total == 0, let pause, EventLoop.monotonicNow() < pause.until { return completed(.failure(pause.error)) }
-        guard waiting.count < settings.maximumWaiting else {
-            return completed(.failure(.lost("too many requests wait for a connection", isInDoubt: false)))
+        if limits.admits(lane, running: running), let connection = idle.popLast() { return start(request, lane, on: connection) }
+        if let unreachable, isGivenUp, EventLoop.monotonicNow() < unreachable.nextAttempt {
+            return completed(.failure(unreachable.error))
         }
-        wait(request)
-        if connecting < waiting.count { connectOneMore() }
+        guard waiting.count(in: lane) < settings.maximumWaiting else {
+            return completed(.failure(.busy("too many requests wait for a connection")))
+        }
+        wait(request, lane)
+        connectAsNeeded()
     }
 
-    private func wait(_ request: PostgresConnection.Request) {
-        let serial = nextSerial
-        nextSerial += 1
-        let timer = loop.schedule(after: UInt64(settings.waitSeconds) * 1_000_000_000) { [weak self] in
-            guard let self, let index = waiting.firstIndex(where: { $0.serial == serial }) else { return }
-            waiting.remove(at: index)
-            request.completed(.failure(.lost("no connection was free within its time limit", isInDoubt: false)))
+    private func wait(_ request: PostgresConnection.Request, _ lane: PostgresLane) {
+        waiting.append(request, lane, at: loop.now) { serial in
+            loop.schedule(after: UInt64(settings.waitSeconds) * 1_000_000_000) { [weak self] in self?.expire(serial, lane) }
         }
-        waiting.append(Waiter(serial: serial, since: loop.now, request: request, timer: timer))
         tellLoad()
+    }
+
+    private func expire(_ serial: Int, _ lane: PostgresLane) {
+        guard let request = waiting.remove(serial, lane) else { return }
+        tellLoad()
+        guard idle.isEmpty, busy == 0 else { return request.completed(.failure(.busy("no connection was free within its time limit"))) }
+        request.completed(.failure(unreachable?.error ?? .lost("no connection could be made within its time limit", isInDoubt: false)))
     }
 
     private func tellLoad(waited: UInt64 = 0) {
@@ -71,47 +80,47 @@ final class PostgresPool {
         }
     }
 
-    private func start(_ request: PostgresConnection.Request, on connection: PostgresConnection) {
-        busy += 1
+    private func start(_ request: PostgresConnection.Request, _ lane: PostgresLane, on connection: PostgresConnection) {
+        running[lane.rawValue] += 1
         tellLoad()
         connection.run(
             .init(calls: request.calls, nanoseconds: request.nanoseconds) { [weak self] result in
-                self?.takeBack(connection)
+                self?.takeBack(connection, from: lane)
                 if case .failure(let error) = result, error.isDeadlock { self?.load.change { $0.deadlocks += 1 } }
                 request.completed(result)
             })
     }
 
-    private func takeBack(_ connection: PostgresConnection) {
-        busy -= 1
+    private func takeBack(_ connection: PostgresConnection, from lane: PostgresLane) {
+        running[lane.rawValue] -= 1
         defer { tellLoad() }
-        guard connection.isIdle else {
-            if !waiting.isEmpty { connectOneMore() }
-            return
+        if connection.isIdle {
+            if isClosed { return connection.close() }
+            idle.append(connection)
         }
-        if isClosed { return connection.close() }
-        serve(connection)
+        serve()
     }
 
-    /// Gives a free connection to whoever waits longest.
-    private func serve(_ connection: PostgresConnection) {
-        guard let next = waiting.popFirst() else { return idle.append(connection) }
-        loop.cancel(next.timer)
-        tellLoad(waited: loop.now - next.since)
-        start(next.request, on: connection)
+    /// Gives idle connections to requests that their lanes admit.
+    private func serve() {
+        while !idle.isEmpty, let next = waiting.popNext(where: { limits.admits($0, running: running) }) {
+            loop.cancel(next.timer)
+            tellLoad(waited: loop.now - next.since)
+            start(next.request, next.lane, on: idle.removeLast())
+        }
+        connectAsNeeded()
     }
 
     func close() {
         isClosed = true
+        if let retry = unreachable?.retry { loop.cancel(retry) }
         failWaiting(.lost("closed", isInDoubt: false))
         for connection in idle { connection.close() }
         idle = []
     }
 
     private func failWaiting(_ error: PostgresError) {
-        let all = waiting
-        waiting = []
-        for waiter in all {
+        for waiter in waiting.removeAll() {
             loop.cancel(waiter.timer)
             waiter.request.completed(.failure(error))
         }
@@ -119,8 +128,23 @@ final class PostgresPool {
 
     // MARK: Connecting
 
+    /// Begins to make as many connections as requests wait that their lanes would admit.
+    private func connectAsNeeded() {
+        guard !isClosed, idle.isEmpty, unreachable.map({ EventLoop.monotonicNow() >= $0.nextAttempt }) ?? true else { return }
+        // After a failure one attempt at a time finds out whether the server is back.
+        let most = unreachable == nil ? settings.connections : busy + 1
+        var planned = running
+        for lane in PostgresLane.allCases {
+            var left = waiting.count(in: lane)
+            while left > 0, planned.reduce(0, +) < most, limits.admits(lane, running: planned) {
+                planned[lane.rawValue] += 1
+                left -= 1
+            }
+        }
+        while busy + connecting < planned.reduce(0, +), total < settings.connections { connectOneMore() }
+    }
+
     private func connectOneMore() {
-        guard total < settings.connections, pause.map({ EventLoop.monotonicNow() >= $0.until }) ?? true else { return }
         connecting += 1
         let bound = LoopBound(self, to: loop)
         address.resolve(settings.parameters) { [loop] attempts in
@@ -147,55 +171,38 @@ final class PostgresPool {
 
     private func connected(_ connection: PostgresConnection) {
         connecting -= 1
-        failures = 0
-        pause = nil
+        if let retry = unreachable?.retry { loop.cancel(retry) }
+        unreachable = nil
         guard !isClosed else { return connection.close() }
         connection.ended = { [weak self, weak connection] in self?.idle.removeAll { $0 === connection } }
-        serve(connection)
+        idle.append(connection)
+        serve()
+    }
+
+    /// Whether the server could not be reached for so long that requests are failed at once.
+    private var isGivenUp: Bool {
+        guard let unreachable, busy == 0, idle.isEmpty else { return false }
+        return EventLoop.monotonicNow() - unreachable.since >= UInt64(settings.reconnectSeconds) * 1_000_000_000
     }
 
     private func failed(_ error: PostgresError) {
         connecting -= 1
-        failures += 1
+        guard !isClosed else { return }
         defer { tellLoad() }
-        // One that is cut off while it is being made says little of the server.
-        if failures == 1, !waiting.isEmpty { return connectOneMore() }
-        // 0.2, 0.4, 0.8 … 5 seconds, each up to half shorter: instances do not come back in step.
-        let limit: UInt64 = min(5_000_000_000, 50_000_000 << UInt64(min(failures, 7)))
-        pause = (EventLoop.monotonicNow() + limit / 2 + UInt64.random(in: 0...limit / 2), error)
-        if busy == 0, connecting == 0 { failWaiting(error) }
-    }
-}
-
-/// How a server is spoken to.
-public struct PostgresSettings: Sendable {
-    /// A replica, or several: what may be a little old is asked there. Nil: nothing is.
-    public var readURI: String?
-    /// Connections at most, 1 to 100.
-    public var connections = 4
-    /// Requests that may wait for a connection at once, and for how long. So long an attempt to make one may take, too.
-    public var maximumWaiting = 1_000
-    public var waitSeconds = 5
-    /// What a statement may take on the server; where nobody waits for it, the answer may take three seconds more.
-    public var statementSeconds = 30
-    /// What a commit, or a look at something, may take. Whoever asks waits no longer for it.
-    public var answerSeconds = 8
-
-    public init() {}
-
-    /// Where the address says nothing else.
-    var parameters: [(String, String)] {
-        [
-            ("application_name", "stanchion"), ("client_encoding", "UTF8"),
-            // A peer that vanished is noticed also while nothing is asked.
-            ("keepalives_idle", "5"), ("keepalives_interval", "2"), ("keepalives_count", "3"),
-            (
-                "options",
-                """
-                -c statement_timeout=\(statementSeconds)s -c lock_timeout=\(answerSeconds)s \
-                -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c timezone=UTC
-                """
-            ),
-        ]
+        let now = EventLoop.monotonicNow()
+        var state = unreachable ?? Unreachable(since: now, error: error)
+        state.error = error
+        state.attempts += 1
+        // 0.05, 0.1, 0.2 … 5 seconds, each up to half shorter: instances do not come back in step.
+        let limit: UInt64 = min(5_000_000_000, 25_000_000 << UInt64(min(state.attempts, 8)))
+        let pause = limit / 2 + UInt64.random(in: 0...limit / 2)
+        state.nextAttempt = now + pause
+        if let retry = state.retry { loop.cancel(retry) }
+        state.retry = loop.schedule(after: pause) { [weak self] in
+            self?.unreachable?.nextAttempt = 0
+            self?.connectAsNeeded()
+        }
+        unreachable = state
+        if isGivenUp { failWaiting(error) }
     }
 }

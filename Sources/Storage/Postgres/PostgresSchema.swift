@@ -11,6 +11,7 @@ enum PostgresSchema {
         (8, "trends", eighth),
         (9, "when nobody was in sight, and who was sent away", ninth),
         (10, "queues at rest", tenth),
+        (11, "lists by status, and retention", eleventh),
     ]
     static var newest: Int64 { migrations.last!.version }
 
@@ -19,7 +20,9 @@ enum PostgresSchema {
         "idx_queues_wake_at", "queues_pkey", "idx_queues_slug", "idx_queues_tenant_active", "user_sessions_pkey", "idx_user_sessions_id",
         "idx_user_sessions_queue_status", "idx_user_sessions_user", "log_pkey", "announcements_pkey", "receipts_pkey", "consumers_pkey",
         "instances_pkey", "keys_pkey", "keys_hash_key", "tenants_pkey", "secrets_pkey", "schema_migrations_pkey",
-        "system_hours_pkey", "marks_pkey",
+        "system_hours_pkey", "marks_pkey", "idx_user_sessions_tenant_status", "idx_user_sessions_ended", "idx_queues_closing",
+        "idx_queues_log_since", "idx_queues_deleted", "idx_receipts_created", "idx_announcements_expires", "idx_consumers_confirmed",
+        "idx_marks_at",
     ]
 
     private static let first: [StaticString] = [
@@ -185,5 +188,36 @@ enum PostgresSchema {
         "CREATE INDEX idx_queues_wake_at ON queues (wake_at, id) WHERE is_active AND wake_at IS NOT NULL",
         "DROP INDEX idx_queues_tenant_active",
         "CREATE INDEX idx_queues_tenant_active ON queues (tenant_id, id) WHERE is_active",
+    ]
+
+    /// Lists go by id within a status, of a queue or of a tenant (see `sessionsOfTenant`). Ids begin with the time, so the
+    /// index on a queue's sessions still has them in the order in which they were made.
+    ///
+    /// - `closed_written` is the `closed_seq` up to which the rows of those who were sent away have been written: only a
+    ///   queue where it is behind has sessions whose row has another status than they have.
+    /// - `log_since` is when the oldest entry of the log happened, or a later moment before which nothing can be pruned; the
+    ///   epoch: not known yet.
+    /// - `deleted_at` is set by retention when it first sees that a queue was deleted.
+    ///
+    /// The primary key is made anew to stay the newest index (see `fourth`).
+    private static let eleventh: [StaticString] = [
+        "DROP INDEX idx_user_sessions_queue_status",
+        "CREATE INDEX idx_user_sessions_queue_status ON user_sessions (queue_id, status, id)",
+        "CREATE INDEX idx_user_sessions_tenant_status ON user_sessions (tenant_id, status, id)",
+        "CREATE INDEX idx_user_sessions_ended ON user_sessions (ended_at) WHERE ended_at IS NOT NULL",
+        "ALTER TABLE user_sessions DROP CONSTRAINT user_sessions_pkey",
+        "ALTER TABLE user_sessions ADD PRIMARY KEY (queue_id, ticket)",
+        """
+        ALTER TABLE queues ADD COLUMN closed_written bigint, ADD COLUMN deleted_at timestamptz,
+            ADD COLUMN log_since timestamptz NOT NULL DEFAULT 'epoch'
+        """,
+        "CREATE INDEX idx_queues_closing ON queues (tenant_id) WHERE closed_seq > coalesce(closed_written, 0)",
+        "CREATE INDEX idx_queues_log_since ON queues (log_since) WHERE is_active",
+        "CREATE INDEX idx_queues_deleted ON queues (deleted_at) WHERE NOT is_active",
+        "ALTER TABLE receipts ADD COLUMN created_at timestamptz NOT NULL DEFAULT now()",
+        "CREATE INDEX idx_receipts_created ON receipts (created_at)",
+        "CREATE INDEX idx_announcements_expires ON announcements (expires_at) WHERE expires_at IS NOT NULL",
+        "CREATE INDEX idx_consumers_confirmed ON consumers (confirmed_at)",
+        "CREATE INDEX idx_marks_at ON marks (at)",
     ]
 }

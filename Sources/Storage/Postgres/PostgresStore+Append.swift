@@ -5,29 +5,32 @@ public import QueueService
 extension PostgresStore {
     public func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
         let deadline = EventLoop.monotonicNow() + UInt64(settings.answerSeconds) * 1_000_000_000
-        do throws(PostgresError) {
-            return try await append(batch, by: instance, until: deadline)
-        } catch {
-            guard batch.count > 1, error.state != nil, !error.isInDoubt else { throw StoreError(error) }
-        }
-        // There is something in it that the server does not take, and that must not fail its neighbours.
-        var outcomes: [AppendOutcome] = []
-        for one in batch {
-            do throws(PostgresError) {
-                outcomes += try await append([one], by: instance, until: deadline)
-            } catch {
-                outcomes.append(.failed(StoreError(error)))
-            }
-        }
-        return outcomes
+        do throws(PostgresError) { return try await halving(batch[...], by: instance, until: deadline) } catch { throw StoreError(error) }
     }
 
-    /// Appends, and goes on asking until it is known whether that has happened.
+    /// Appends what the server takes: where it refuses values, the halves apart, down to the queue that holds them.
+    private func halving(
+        _ batch: ArraySlice<LogAppend>, by instance: InstanceID, until deadline: UInt64
+    ) async throws(PostgresError) -> [AppendOutcome] {
+        do throws(PostgresError) { return try await append(batch, by: instance, until: deadline) } catch {
+            guard error.isRejection, !error.isInDoubt else { throw error }
+            guard batch.count > 1 else { return [.failed(StoreError(error))] }
+        }
+        let middle = batch.startIndex + batch.count / 2
+        let first = try await halving(batch[..<middle], by: instance, until: deadline)
+        // From here on something may be committed: an error concerns the second half alone.
+        do throws(PostgresError) { return first + (try await halving(batch[middle...], by: instance, until: deadline)) } catch {
+            return first + batch[middle...].map { _ in .failed(StoreError(error)) }
+        }
+    }
+
+    /// Appends, and repeats that until it is known whether it has happened.
     ///
-    /// A connection that is lost with the answer leaves that open. To append once more is safe: where the first time
-    /// did it, the log is further on, and holds these very events.
+    /// A connection that is lost with the answer leaves that open. To append once more is safe: where the first attempt
+    /// did it, the log is further on, and holds these very events. Whatever stands against the second attempt may have
+    /// been brought about by the first one, so the log is asked before an outcome is believed.
     private func append(
-        _ batch: [LogAppend], by instance: InstanceID, until deadline: UInt64
+        _ batch: ArraySlice<LogAppend>, by instance: InstanceID, until deadline: UInt64
     ) async throws(PostgresError) -> [AppendOutcome] {
         let call = AppendStatement(batch, by: instance).call
         var wasInDoubt = false
@@ -35,27 +38,35 @@ extension PostgresStore {
         while true {
             turns += 1
             do throws(PostgresError) {
-                let rows = try await run([call], seconds: settings.answerSeconds).get()[0].rows
+                let rows = try await run([call], seconds: settings.answerSeconds, lane: .commits).get()[0].rows
                 let outcomes = try PostgresStore.outcomes(rows, of: batch)
                 guard wasInDoubt else { return outcomes }
                 var certain: [AppendOutcome] = []
                 for (outcome, append) in zip(outcomes, batch) {
-                    certain.append(outcome == .behind ? try await holds(append) ? .committed : .behind : outcome)
+                    guard outcome != .committed else {
+                        certain.append(.committed)
+                        continue
+                    }
+                    certain.append(try await holds(append) ? .committed : outcome)
                 }
                 return certain
             } catch {
+                // Values that the server does not take cannot have been committed.
+                if error.isRejection, !error.isUniqueViolation { throw error }
                 wasInDoubt = wasInDoubt || error.isInDoubt
                 // A row of somebody else's was in the way; now it is there to be seen.
                 let mayBeRepeated = wasInDoubt || error.isGivingWay || error.isUniqueViolation && batch.count == 1 && turns < 5
                 guard mayBeRepeated, EventLoop.monotonicNow() < deadline else {
-                    throw PostgresError(state: error.state, message: error.message, isInDoubt: wasInDoubt)
+                    var last = error
+                    last.isInDoubt = wasInDoubt
+                    throw last
                 }
                 if error.state == nil { try? await Task.sleep(for: .milliseconds(50)) }
             }
         }
     }
 
-    private static func outcomes(_ rows: [PostgresRow], of batch: [LogAppend]) throws(PostgresError) -> [AppendOutcome] {
+    private static func outcomes(_ rows: [PostgresRow], of batch: ArraySlice<LogAppend>) throws(PostgresError) -> [AppendOutcome] {
         do throws(StoreError) {
             var found: [QueueID: AppendOutcome] = [:]
             for row in rows { found[try row.get(0)] = try outcome(row) }
@@ -76,18 +87,34 @@ extension PostgresStore {
         return .behind
     }
 
-    /// Whether the log holds these events, and not somebody else's under their numbers.
+    /// Whether this very append is in the store, and not somebody else's under its numbers. One without events is known
+    /// by its receipts, and one without either has left nothing to be found.
     private func holds(_ append: LogAppend) async throws(PostgresError) -> Bool {
+        if append.events.isEmpty { return try await holdsReceipts(of: append) }
+        let call = PostgresStore.entriesCall(of: append.record.id, after: append.expected.seq, limit: append.events.count)
+        let entries: [LogEntry]
         do throws(StoreError) {
-            let entries = try await entries(of: append.record.id, after: append.expected.seq, limit: append.events.count)
-            return entries.count == append.events.count
-                && zip(entries, append.events).allSatisfy { entry, own in
-                    guard entry.event == own.event else { return false }
-                    if case .session(let id, _) = own.detail, case .joined = own.event.change { return entry.session == id }
-                    return true
-                }
+            let rows = try await reading([call], lane: .commits)[0].rows
+            entries = try rows.map(PostgresStore.entry)
         } catch {
             throw .lost("\(error)", isInDoubt: true)
         }
+        return entries.count == append.events.count
+            && zip(entries, append.events).allSatisfy { entry, own in
+                guard entry.event == own.event else { return false }
+                if case .session(let id, _) = own.detail, case .joined = own.event.change { return entry.session == id }
+                return true
+            }
+    }
+
+    private func holdsReceipts(of append: LogAppend) async throws(PostgresError) -> Bool {
+        for receipt in append.receipts {
+            do throws(StoreError) {
+                guard try await self.receipt(tenant: receipt.tenant, key: receipt.key) == receipt else { return false }
+            } catch {
+                throw .lost("\(error)", isInDoubt: true)
+            }
+        }
+        return !append.receipts.isEmpty
     }
 }

@@ -25,7 +25,8 @@ extension PostgresStore {
         let others = PostgresCall("SELECT id, expires_at, room, arrivals_per_second FROM instances WHERE id <> $1").with(instance)
         let heads = PostgresStore.changes(since: known)
         let results: [PostgresResult]
-        do { results = try await run(lock + [renewal, others, heads], seconds: settings.answerSeconds).get().suffix(3) } catch {
+        // A lost connection is no outage: a lease that is renewed twice is renewed.
+        do { results = try await repeating(lock + [renewal, others, heads], lane: .commits).get().suffix(3) } catch {
             throw StoreError(error)
         }
         guard let own = results[0].first else { throw .corrupt("a lease without a row") }
@@ -77,12 +78,12 @@ extension PostgresStore {
     }
 
     public func endLease(_ instance: InstanceID) async throws(StoreError) {
-        try await writing(PostgresCall("UPDATE instances SET expires_at = clock_timestamp() WHERE id = $1").with(instance))
+        try await writing(PostgresCall("UPDATE instances SET expires_at = clock_timestamp() WHERE id = $1").with(instance), lane: .commits)
     }
 
     public func removeLease(_ instance: InstanceID) async throws(StoreError) {
         try await writing(
-            PostgresCall("DELETE FROM instances WHERE id = $1 AND expires_at <= clock_timestamp()").with(instance))
+            PostgresCall("DELETE FROM instances WHERE id = $1 AND expires_at <= clock_timestamp()").with(instance), lane: .commits)
     }
 
     public func held(by instance: InstanceID, in queue: QueueID) async throws(StoreError) -> [Ticket] {

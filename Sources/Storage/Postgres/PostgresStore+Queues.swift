@@ -127,23 +127,25 @@ extension PostgresStore {
     }
 
     public func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
-        try await rows(
-            PostgresCall(
-                """
-                SELECT log.seq, log.at, log.type, log.ticket, log.data, s.id, s.user_id,
-                    a.text, a.severity, a.published_at, a.expires_at
-                FROM log
-                LEFT JOIN LATERAL (SELECT id, user_id FROM user_sessions
-                    WHERE queue_id = log.queue_id AND ticket = log.ticket LIMIT 1) s ON true
-                LEFT JOIN LATERAL (SELECT text, severity, published_at, expires_at FROM announcements
-                    WHERE queue_id = log.queue_id AND seq = log.seq LIMIT 1) a ON true
-                WHERE log.queue_id = $1 AND log.seq > $2 ORDER BY log.seq LIMIT $3
-                """
-            ).with(queue).with(Int64(clamping: seq)).with(Int64(limit))
-        ).map(PostgresStore.entry)
+        try await rows(PostgresStore.entriesCall(of: queue, after: seq, limit: limit)).map(PostgresStore.entry)
     }
 
-    private static func entry(_ row: PostgresRow) throws(StoreError) -> LogEntry {
+    static func entriesCall(of queue: QueueID, after seq: UInt64, limit: Int) -> PostgresCall {
+        PostgresCall(
+            """
+            SELECT log.seq, log.at, log.type, log.ticket, log.data, s.id, s.user_id,
+                a.text, a.severity, a.published_at, a.expires_at
+            FROM log
+            LEFT JOIN LATERAL (SELECT id, user_id FROM user_sessions
+                WHERE queue_id = log.queue_id AND ticket = log.ticket LIMIT 1) s ON true
+            LEFT JOIN LATERAL (SELECT text, severity, published_at, expires_at FROM announcements
+                WHERE queue_id = log.queue_id AND seq = log.seq LIMIT 1) a ON true
+            WHERE log.queue_id = $1 AND log.seq > $2 ORDER BY log.seq LIMIT $3
+            """
+        ).with(queue).with(Int64(clamping: seq)).with(Int64(limit))
+    }
+
+    static func entry(_ row: PostgresRow) throws(StoreError) -> LogEntry {
         let ticket = try row.optional(3, as: Int64.self).map { Ticket(rawValue: UInt64(bitPattern: $0)) }
         guard let change = StoredChange(type: try row.get(2), ticket: ticket, data: try row.optional(4)).change else {
             throw .corrupt("an entry of the log")
@@ -151,7 +153,7 @@ extension PostgresStore {
         let seq = UInt64(try row.get(0, as: Int64.self))
         return LogEntry(
             event: QueueEvent(seq: seq, at: try row.get(1), change: change), session: try row.optional(5), user: try row.optional(6),
-            announcement: change == .announced ? try announcement(row, seq, from: 7) : nil)
+            announcement: try row.optional(7, as: String.self) == nil ? nil : try announcement(row, seq, from: 7))
     }
 
     public func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>? {
@@ -178,6 +180,9 @@ extension PostgresStore {
 
     /// Found by the index that the line is read by, out of which falls what is written here, and written by the ticket: a
     /// plain condition on the status would lead the second through all who wait, too (see `AppendStatement`).
+    ///
+    /// That nothing is left is written by a call that has found nothing: one that holds sessions' rows must not ask for
+    /// their queue's, which appends lock first.
     public func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int {
         let ended = try await writing(
             PostgresCall(
@@ -189,31 +194,15 @@ extension PostgresStore {
                         SELECT w.ticket FROM user_sessions w, queues c WHERE c.id = $1 AND w.queue_id = $1 AND w.status = 'waiting'
                             AND c.closed_seq IS NOT NULL AND coalesce(w.presence_seq, 0) < c.closed_seq LIMIT $2))
                         AND s.status IS NOT DISTINCT FROM 'waiting'
-                    RETURNING s.ticket)
+                    RETURNING s.ticket
+                ), written AS (
+                    UPDATE queues q SET closed_written = seen.closed_seq FROM (SELECT closed_seq FROM queues WHERE id = $1) seen
+                    WHERE q.id = $1 AND seen.closed_seq > coalesce(q.closed_written, 0) AND NOT EXISTS (SELECT FROM ended)
+                )
                 SELECT count(*) FROM ended
                 """
             ).with(queue).with(Int64(limit)))
         return Int(try ended.first?.get(0, as: Int64.self) ?? 0)
-    }
-
-    /// Nothing else locks what is deleted here, and the queue's row is not locked: nobody waits.
-    public func prune(
-        _ queue: QueueID, before moment: Timestamp, unseenSince: Timestamp, limit: Int
-    ) async throws(StoreError) -> Int {
-        let gone = try await writing(
-            PostgresCall(
-                """
-                WITH gone AS (
-                    DELETE FROM log WHERE queue_id = $1 AND seq <= least(
-                        coalesce((SELECT max(seq) FROM (SELECT seq, at FROM log WHERE queue_id = $1 ORDER BY seq LIMIT $4) l
-                            WHERE at < $2), 0),
-                        (SELECT head - 1 FROM queues WHERE id = $1),
-                        (SELECT min(seq) FROM consumers WHERE queue_id = $1 AND confirmed_at > $3))
-                    RETURNING seq)
-                SELECT count(*) FROM gone
-                """
-            ).with(queue).with(moment).with(unseenSince).with(Int64(limit)))
-        return Int(try gone.first?.get(0, as: Int64.self) ?? 0)
     }
 
     public func averageWaits(of queues: [QueueID], last: Int) async throws(StoreError) -> [QueueID: Double] {

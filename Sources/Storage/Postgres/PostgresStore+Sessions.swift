@@ -27,25 +27,7 @@ extension PostgresStore {
         ).map(PostgresStore.session)
     }
 
-    public func sessions(
-        tenant: TenantID, queue: QueueID?, status: SessionStatus?, after cursor: String?, limit: Int
-    ) async throws(StoreError) -> Page<SessionRecord> {
-        let after = cursor.flatMap { SessionID($0) } ?? SessionID(high: 0, low: 0)
-        let rows = try await oldRows(
-            PostgresCall(
-                """
-                SELECT id, tenant_id, queue_id, ticket, user_id, label, display_name, metadata, status, end_reason,
-                    created_at, admitted_at, expires_at, ended_at
-                FROM sessions
-                WHERE tenant_id = $1 AND id > $2 AND ($3::uuid IS NULL OR queue_id = $3) AND ($4::text IS NULL OR status = $4)
-                ORDER BY id LIMIT $5
-                """
-            ).with(tenant).with(after).with(queue).with(status?.rawValue).with(Int64(limit + 1)))
-        let items = try rows.prefix(limit).map(PostgresStore.session)
-        return Page(items: items, next: rows.count > limit ? items.last?.id.description : nil)
-    }
-
-    private static func session(_ row: PostgresRow) throws(StoreError) -> SessionRecord {
+    static func session(_ row: PostgresRow) throws(StoreError) -> SessionRecord {
         guard let status = SessionStatus(rawValue: try row.get(8)) else { throw .corrupt("a session's row") }
         return SessionRecord(
             id: try row.get(0), tenant: try row.get(1), queue: try row.get(2), ticket: try row.ticket(3),

@@ -27,7 +27,7 @@ extension PostgresStore {
     }
 
     public func hours(since first: Int, limit: Int) async throws(StoreError) -> [StoredHour] {
-        try await oldRows(
+        try await list(
             PostgresCall("SELECT hour, period FROM system_hours WHERE hour >= $1 ORDER BY hour DESC LIMIT $2")
                 .with(Int64(first)).with(Int64(limit))
         ).reversed().map { row throws(StoreError) in
@@ -36,7 +36,7 @@ extension PostgresStore {
     }
 
     public func requests(since first: Int) async throws(StoreError) -> (all: Int64, failed: Int64) {
-        let row = try await oldRows(
+        let row = try await list(
             PostgresCall(
                 """
                 SELECT coalesce(sum(requests), 0)::bigint, coalesce(sum(failed), 0)::bigint FROM system_hours WHERE hour >= $1

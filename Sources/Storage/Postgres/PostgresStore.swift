@@ -60,18 +60,18 @@ public final class PostgresStore: QueueStore {
     }
 
     /// Carries out statements in one transaction.
-    func run(_ calls: [PostgresCall], seconds: Int) async -> Result<[PostgresResult], PostgresError> {
-        await run(calls, seconds: seconds, on: pool)
+    func run(_ calls: [PostgresCall], seconds: Int, lane: PostgresLane = .lookups) async -> Result<[PostgresResult], PostgresError> {
+        await run(calls, seconds: seconds, lane: lane, on: pool)
     }
 
     private func run(
-        _ calls: [PostgresCall], seconds: Int, on pool: LoopBound<PostgresPool>
+        _ calls: [PostgresCall], seconds: Int, lane: PostgresLane, on pool: LoopBound<PostgresPool>
     ) async -> Result<[PostgresResult], PostgresError> {
         let answer = Answer()
         await withCheckedContinuation { continuation in
             let ask = SendableCalls(calls: calls)
             let start: @Sendable () -> Void = {
-                pool.onLoop.run(ask.calls, seconds: seconds) { result in
+                pool.onLoop.run(ask.calls, seconds: seconds, lane: lane) { result in
                     answer.value.withLock { $0 = result }
                     continuation.resume()
                 }
@@ -88,34 +88,45 @@ public final class PostgresStore: QueueStore {
 
     private struct SendableCalls: Sendable { let calls: [PostgresCall] }
 
-    /// What changes nothing is asked again where the connection turned out to be lost, for a second.
+    /// Carries out statements that may be repeated: they change nothing, or the same however often. A connection that is
+    /// lost with the answer is replaced within the request's own time limit.
     ///
     /// - Parameter seconds: nil: what a visitor may be kept waiting for.
-    func reading(_ calls: [PostgresCall], seconds: Int? = nil) async throws(StoreError) -> [PostgresResult] {
+    func repeating(
+        _ calls: [PostgresCall], seconds: Int? = nil, lane: PostgresLane = .lookups
+    ) async -> Result<[PostgresResult], PostgresError> {
         let seconds = seconds ?? settings.answerSeconds
-        let soon = EventLoop.monotonicNow() + 1_000_000_000
-        var result = await run(calls, seconds: seconds)
-        while case .failure(let error) = result, error.isInDoubt || error.isGivingWay, EventLoop.monotonicNow() < soon {
-            result = await run(calls, seconds: seconds)
+        let deadline = EventLoop.monotonicNow() + UInt64(seconds) * 1_000_000_000
+        var result = await run(calls, seconds: seconds, lane: lane)
+        while case .failure(let error) = result, error.isInDoubt || error.isGivingWay, EventLoop.monotonicNow() < deadline {
+            result = await run(calls, seconds: seconds, lane: lane)
         }
-        do { return try result.get() } catch { throw StoreError(error) }
+        return result
+    }
+
+    func reading(_ calls: [PostgresCall], seconds: Int? = nil, lane: PostgresLane = .lookups) async throws(StoreError) -> [PostgresResult] {
+        do { return try await repeating(calls, seconds: seconds, lane: lane).get() } catch { throw StoreError(reading: error) }
     }
 
     func row(_ call: PostgresCall) async throws(StoreError) -> PostgresRow? { try await reading([call])[0].first }
     func rows(_ call: PostgresCall) async throws(StoreError) -> [PostgresRow] { try await reading([call])[0].rows }
 
-    /// What may be a little old: from a replica where there is one that answers.
-    func oldRows(_ call: PostgresCall) async throws(StoreError) -> [PostgresRow] {
-        if let replicas, case .success(let results) = await run([call], seconds: settings.answerSeconds, on: replicas) {
-            return results[0].rows
+    /// A list, which may be a little old: from a replica where there is one that answers.
+    func list(_ call: PostgresCall) async throws(StoreError) -> [PostgresRow] {
+        if let replicas {
+            let result = await run([call], seconds: settings.answerSeconds, lane: .lists, on: replicas)
+            do throws(PostgresError) { return try result.get()[0].rows } catch {
+                // What is too much for a replica would be too much for its home.
+                if error.isBusy { throw StoreError(error) }
+            }
         }
-        return try await rows(call)
+        return try await reading([call], lane: .lists)[0].rows
     }
 
     /// A write that somebody may see done although it is said to have failed.
     @discardableResult
-    func writing(_ call: PostgresCall) async throws(StoreError) -> PostgresResult {
-        do { return try await run([call], seconds: settings.answerSeconds).get()[0] } catch { throw StoreError(error) }
+    func writing(_ call: PostgresCall, lane: PostgresLane = .lookups) async throws(StoreError) -> PostgresResult {
+        do { return try await run([call], seconds: settings.answerSeconds, lane: lane).get()[0] } catch { throw StoreError(error) }
     }
 }
 
@@ -158,21 +169,37 @@ extension PostgresStore {
 
     /// The newest migration that was made; 0 in an empty database.
     private func version() async throws(StoreOpenError) -> Int64 {
+        guard try await hasSchema() else { return 0 }
+        do {
+            let version: Int64 = try await rows(PostgresCall("SELECT coalesce(max(version), 0) FROM schema_migrations"))[0].get(0)
+            guard version <= PostgresSchema.newest else { throw StoreOpenError.newer(name) }
+            return version
+        } catch let error as StoreOpenError {
+            throw error
+        } catch {
+            throw .unreachable("\(error)")
+        }
+    }
+
+    /// Whether any migration was made.
+    ///
+    /// - Throws: where the server or the database is none to serve from.
+    @discardableResult
+    func hasSchema() async throws(StoreOpenError) -> Bool {
         do {
             let about = try await run(
                 [
                     PostgresCall(
                         """
                         SELECT current_setting('server_version_num')::bigint, to_regclass('schema_migrations') IS NOT NULL,
-                            current_setting('server_version')
+                            current_setting('server_version'), current_setting('server_encoding')
                         """)
                 ], seconds: 10
             ).get()[0].first!
             guard try about.get(0) as Int64 >= 130_000 else { throw StoreOpenError.tooOld(try about.get(2)) }
-            guard try about.get(1) else { return 0 }
-            let version: Int64 = try await rows(PostgresCall("SELECT coalesce(max(version), 0) FROM schema_migrations"))[0].get(0)
-            guard version <= PostgresSchema.newest else { throw StoreOpenError.newer(name) }
-            return version
+            let encoding: String = try about.get(3)
+            guard encoding == "UTF8" else { throw StoreOpenError.notUTF8(name, encoding) }
+            return try about.get(1)
         } catch let error as StoreOpenError {
             throw error
         } catch let error as PostgresError {

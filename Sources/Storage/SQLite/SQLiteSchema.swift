@@ -10,6 +10,10 @@ enum SQLiteSchema {
         migrator.registerMigration("4 trends") { try $0.execute(sql: fourth) }
         migrator.registerMigration("5 when nobody was in sight, and who was sent away") { try $0.execute(sql: fifth) }
         migrator.registerMigration("6 queues at rest") { try $0.execute(sql: sixth) }
+        migrator.registerMigration("7 lists by status, and retention") { db in
+            try db.execute(sql: seventh)
+            try db.execute(sql: "UPDATE receipts SET created_at = ?", arguments: [SQLiteStore.now])
+        }
         return migrator
     }
 
@@ -125,5 +129,33 @@ enum SQLiteSchema {
         CREATE INDEX idx_queues_wake_at ON queues (wake_at, id) WHERE is_active AND wake_at IS NOT NULL;
         DROP INDEX idx_queues_tenant_active;
         CREATE INDEX idx_queues_tenant_active ON queues (tenant_id, id) WHERE is_active;
+        """
+
+    /// Lists go by id within a status, of a queue or of a tenant. Ids begin with the time, so the index on a queue's
+    /// sessions still has them in the order in which they were made.
+    ///
+    /// - `closed_written` is the `closed_seq` up to which the rows of those who were sent away have been written: only a
+    ///   queue where it is behind has sessions whose row has another status than they have.
+    /// - `log_since` is when the oldest entry of the log happened, or another moment before which nothing can be pruned;
+    ///   0: not known yet.
+    /// - `deleted_at` is set by retention when it first sees that a queue was deleted.
+    private static let seventh = """
+        DROP INDEX idx_user_sessions_queue_status;
+        CREATE INDEX idx_user_sessions_queue_status ON user_sessions (queue_id, status, id);
+        CREATE INDEX idx_user_sessions_tenant_status ON user_sessions (tenant_id, status, id);
+        CREATE INDEX idx_user_sessions_ended ON user_sessions (ended_at) WHERE ended_at IS NOT NULL;
+
+        ALTER TABLE queues ADD COLUMN closed_written INTEGER;
+        ALTER TABLE queues ADD COLUMN deleted_at INTEGER;
+        ALTER TABLE queues ADD COLUMN log_since INTEGER NOT NULL DEFAULT 0;
+        CREATE INDEX idx_queues_closing ON queues (tenant_id) WHERE closed_seq > coalesce(closed_written, 0);
+        CREATE INDEX idx_queues_log_since ON queues (log_since) WHERE is_active;
+        CREATE INDEX idx_queues_deleted ON queues (deleted_at) WHERE NOT is_active;
+
+        ALTER TABLE receipts ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
+        CREATE INDEX idx_receipts_created ON receipts (created_at);
+        CREATE INDEX idx_announcements_expires ON announcements (expires_at) WHERE expires_at IS NOT NULL;
+        CREATE INDEX idx_consumers_confirmed ON consumers (confirmed_at);
+        CREATE INDEX idx_marks_at ON marks (at);
         """
 }

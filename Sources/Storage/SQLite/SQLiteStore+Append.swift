@@ -8,10 +8,17 @@ extension SQLiteStore {
         try await writing { db in
             guard try SQLiteStore.hasLease(instance, db) else { return batch.map { _ in .lapsed } }
             return try batch.map { append in
+                guard !append.hasNUL else { return .failed(.rejected("a text holds a NUL character")) }
                 var outcome = AppendOutcome.committed
-                try db.inSavepoint {
-                    outcome = try SQLiteAppend(db, append, instance).run()
-                    return outcome == .committed ? .commit : .rollback
+                do {
+                    try db.inSavepoint {
+                        outcome = try SQLiteAppend(db, append, instance).run()
+                        return outcome == .committed ? .commit : .rollback
+                    }
+                } catch {
+                    // Values that are not taken must not fail their neighbours.
+                    guard case .rejected = StoreError(error) else { throw error }
+                    outcome = .failed(StoreError(error))
                 }
                 return outcome
             }
@@ -51,8 +58,8 @@ private struct SQLiteAppend {
         for (index, receipt) in append.receipts.enumerated() {
             do {
                 try execute(
-                    "INSERT INTO receipts (tenant_id, key, request_hash, result) VALUES (?, ?, ?, ?)",
-                    [receipt.tenant.data, receipt.key, Data(receipt.requestHash), receipt.result])
+                    "INSERT INTO receipts (tenant_id, key, request_hash, result, created_at) VALUES (?, ?, ?, ?, ?)",
+                    [receipt.tenant.data, receipt.key, Data(receipt.requestHash), receipt.result, SQLiteStore.now])
             } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
                 return .receiptConflict(index: index)
             }
@@ -172,6 +179,26 @@ private struct SQLiteAppend {
             WHERE queue_id = ? AND ticket = ?
             """, [status, reason, at, queue, ticket.column])
     }
+}
+
+extension LogAppend {
+    /// SQLite ends a text at a NUL, so that two names might become one.
+    fileprivate var hasNUL: Bool {
+        events.contains { _, detail in
+            switch detail {
+            case .session(_, let visitor):
+                [visitor.user, visitor.label, visitor.displayName, visitor.metadata].contains { $0?.hasNUL ?? false }
+            case .announcement(let text, _, _): text.hasNUL
+            case .none: false
+            }
+        }
+            || [record.slug, record.name, record.description, record.redirectURL ?? ""].contains { $0.hasNUL }
+            || receipts.contains { $0.key.hasNUL }
+    }
+}
+
+extension String {
+    var hasNUL: Bool { utf8.contains(0) }
 }
 
 extension Identifier {

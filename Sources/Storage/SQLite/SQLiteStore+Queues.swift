@@ -105,23 +105,14 @@ extension SQLiteStore {
                         SELECT w.ticket FROM user_sessions w JOIN queues q ON q.id = w.queue_id
                         WHERE w.queue_id = ?1 AND w.status = 'waiting' AND coalesce(w.presence_seq, 0) < q.closed_seq LIMIT ?2)
                     """, arguments: [queue.data, limit])
-            return db.changesCount
-        }
-    }
-
-    public func prune(
-        _ queue: QueueID, before moment: Timestamp, unseenSince: Timestamp, limit: Int
-    ) async throws(StoreError) -> Int {
-        try await writing { db in
-            try db.execute(
-                sql: """
-                    DELETE FROM log WHERE queue_id = ?1 AND seq <= min(
-                        coalesce((SELECT max(seq) FROM (SELECT seq, at FROM log WHERE queue_id = ?1 ORDER BY seq LIMIT ?4)
-                            WHERE at < ?2), 0),
-                        (SELECT head - 1 FROM queues WHERE id = ?1),
-                        coalesce((SELECT min(seq) FROM consumers WHERE queue_id = ?1 AND confirmed_at > ?3), 9223372036854775807))
-                    """, arguments: [queue.data, moment.microseconds, unseenSince.microseconds, limit])
-            return db.changesCount
+            let count = db.changesCount
+            if count == 0 {
+                try db.execute(
+                    sql: """
+                        UPDATE queues SET closed_written = closed_seq WHERE id = ? AND closed_seq > coalesce(closed_written, 0)
+                        """, arguments: [queue.data])
+            }
+            return count
         }
     }
 

@@ -12,7 +12,8 @@ extension SQLiteStore {
     }
 
     public func currentSession(user: String, queue: QueueID) async throws(StoreError) -> SessionRecord? {
-        try await reading { db in
+        guard !user.hasNUL else { throw .rejected("a name holds a NUL character") }
+        return try await reading { db in
             let statement = try db.cachedStatement(
                 sql: """
                     SELECT * FROM sessions WHERE id = (SELECT id FROM user_sessions
@@ -22,28 +23,7 @@ extension SQLiteStore {
         }
     }
 
-    public func sessions(
-        tenant: TenantID, queue: QueueID?, status: SessionStatus?, after cursor: String?, limit: Int
-    ) async throws(StoreError) -> Page<SessionRecord> {
-        let after = cursor.flatMap { SessionID($0) }
-        return try await reading { db in
-            var sql = "SELECT * FROM sessions WHERE tenant_id = ? AND id > ?"
-            var arguments: StatementArguments = [tenant.data, after?.data ?? Data()]
-            if let queue {
-                sql += " AND queue_id = ?"
-                arguments += [queue.data]
-            }
-            if let status {
-                sql += " AND status = ?"
-                arguments += [status.rawValue]
-            }
-            let rows = try Row.fetchAll(db, sql: sql + " ORDER BY id LIMIT ?", arguments: arguments + [limit + 1])
-            let items = try rows.prefix(limit).map(SQLiteStore.session)
-            return Page(items: items, next: rows.count > limit ? items.last?.id.description : nil)
-        }
-    }
-
-    private static func session(_ row: Row) throws -> SessionRecord {
+    static func session(_ row: Row) throws -> SessionRecord {
         guard let id = SessionID(bytes: row["id"] as Data), let tenant = TenantID(bytes: row["tenant_id"] as Data),
             let queue = QueueID(bytes: row["queue_id"] as Data), let status = SessionStatus(rawValue: row["status"])
         else { throw StoreError.corrupt("a session's row") }

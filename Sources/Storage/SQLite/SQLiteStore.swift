@@ -14,12 +14,16 @@ public final class SQLiteStore: QueueStore {
     /// Readers and the writer that SQLite has, and who waits for one.
     private let poolLoad = PoolLoad()
     private static let readers = 4
+    /// Of the four readers lists leave some for look-ups.
+    let lists: ReadGate
 
     /// Opens the file, makes it where it is not there, and brings its schema up to date.
     ///
-    /// - Parameter exclusively: refuses a file that another process serves from. Commands that only look something up
-    ///   or add a key go without.
-    public init(path: String, exclusively: Bool) throws(StoreOpenError) {
+    /// - Parameters:
+    ///   - exclusively: refuses a file that another process serves from. Commands that only look something up or add a key go without.
+    ///   - limits: how many lists may be read at once, at most three, and how many may wait and for how long.
+    public init(path: String, exclusively: Bool, limits: PostgresSettings = PostgresSettings()) throws(StoreOpenError) {
+        lists = ReadGate(limit: min(3, limits.lists), maximumWaiting: limits.maximumWaiting, waitSeconds: limits.waitSeconds)
         lock = exclusively ? try FileLock(path: path) : nil
         var configuration = Configuration()
         configuration.busyMode = .timeout(5)
@@ -154,6 +158,8 @@ extension StoreError {
         case .SQLITE_FULL: self = .full
         case .SQLITE_IOERR where errno == ENOSPC: self = .full
         case .SQLITE_CORRUPT, .SQLITE_NOTADB: self = .corrupt(error.message ?? "corrupt")
+        // The values themselves.
+        case .SQLITE_CONSTRAINT, .SQLITE_TOOBIG, .SQLITE_MISMATCH: self = .rejected(error.message ?? "\(error.resultCode)")
         default: self = .unavailable(error.message ?? "\(error.resultCode)")
         }
     }

@@ -139,6 +139,7 @@ async def story(postgres, server):
         psql(postgres.uri(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'stanchion'")
     await goes_on("connections were cut")
     assert sum(joiner.refused for joiner in joiners) == 0, ("a cut connection is made anew", server.output[-5:])
+    assert not states, ("nobody is told of it", states)
 
     # It ends, each way.
     for mode in ["fast", "immediate", "immediate"]:
@@ -299,6 +300,11 @@ with Postgres("max_connections=30") as postgres:
     refuses(postgres.uri("app") + "?sslmod=1", 78, "sslmod")
     refuses(postgres.uri("app") + "?target_session_attrs=prefer-standby", 78, "must be written")
     refuses("postgresql:///app?host=a,b,c&port=1,2", 69, "match 2 port numbers to 3 hosts")
+    # One that could not hold every name, and how to make one that can.
+    psql(postgres.uri(), "CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    refuses(postgres.uri("latin"), 69, "createdb --encoding UTF8")
+    migrated = subprocess.run([PROGRAM, "migrate", "--database", postgres.uri("latin")], capture_output=True, text=True)
+    assert migrated.returncode == 69 and "LATIN1" in migrated.stderr, migrated
 
 secure()
 old()

@@ -1,0 +1,87 @@
+import Logging
+public import QueueEngine
+
+/// How long what is over is kept; nil: for ever.
+public struct RetentionSettings: Sendable {
+    /// Sessions, from their end on.
+    public var sessions: Timestamp.Span?
+    /// Proofs that a write with an `Idempotency-Key` was done.
+    public var receipts: Timestamp.Span?
+    /// Announcements, from their expiry on.
+    public var announcements: Timestamp.Span?
+    /// What readers with a name have confirmed, from the last time on.
+    public var consumers: Timestamp.Span?
+    public var marks: Timestamp.Span?
+    /// Entries of logs, as far as every reader with a name has confirmed them.
+    public var log: Timestamp.Span?
+    /// A deleted queue, with its log, sessions and announcements.
+    public var deletedQueues: Timestamp.Span?
+
+    public init() {}
+
+    /// What has expired, as of `now`, in the order in which it is deleted.
+    func expired(at now: Timestamp) -> [ExpiredRows] {
+        var rows: [ExpiredRows] = []
+        // A write that is asked for again is answered with its session, which must be there as long as the receipt.
+        if let sessions { rows.append(.sessions(endedBefore: now - max(sessions, receipts ?? sessions))) }
+        if let receipts { rows.append(.receipts(madeBefore: now - receipts)) }
+        if let announcements { rows.append(.announcements(expiredBefore: now - announcements)) }
+        if let consumers {
+            // A log waits for a reader for three times as long as it is kept.
+            rows.append(
+                .consumers(
+                    confirmedBefore: now - max(consumers, log.map { Timestamp.Span(microseconds: 3 * $0.microseconds) } ?? consumers)))
+        }
+        if let marks { rows.append(.marks(madeBefore: now - marks)) }
+        if let log { rows.append(.log(logAge(log, at: now))) }
+        if let deletedQueues { rows.append(.deletedQueues(before: now - deletedQueues, now: now)) }
+        return rows
+    }
+
+    /// In steps of a 24th of the age, an hour at most: a queue's log is looked at once a step and not for each entry.
+    private func logAge(_ age: Timestamp.Span, at now: Timestamp) -> ExpiredRows.LogAge {
+        let step = max(1, min(Timestamp.Span.seconds(3_600).microseconds, age.microseconds / 24))
+        let before = (now - age).microseconds / step * step
+        return ExpiredRows.LogAge(
+            before: Timestamp(microseconds: before), unseenSince: now - Timestamp.Span(microseconds: 3 * age.microseconds), now: now)
+    }
+}
+
+/// Deleting what has expired.
+///
+/// The first in turn of the live instances does it, once a minute, a thousand rows at a time. Between two batches it pauses
+/// for four times as long as the last one took: commits of the same minute find the store idle most of the time.
+extension QueueService {
+    private static let retentionPause = Timestamp.Span.seconds(60)
+    private static let shortestPause = Timestamp.Span.milliseconds(50)
+    private static let rowsAtOnce = 1_000
+
+    func scheduleRetention() { scheduleRetention(after: QueueService.retentionPause) }
+
+    private func scheduleRetention(after pause: Timestamp.Span) {
+        wake(at: clock.now() + pause) { service in
+            let next = await service.deleteExpired()
+            service.scheduleRetention(after: next)
+        }
+    }
+
+    /// Deletes a batch of each kind.
+    ///
+    /// - Returns: when to go on.
+    private func deleteExpired() async -> Timestamp.Span {
+        guard outage == nil, peers.live.allSatisfy({ instance < $0 }) else { return QueueService.retentionPause }
+        let began = clock.now()
+        var hasMore = false
+        do throws(StoreError) {
+            for rows in retention.expired(at: began) where life == .serving {
+                if try await store.deleteExpired(rows, limit: QueueService.rowsAtOnce).hasMore { hasMore = true }
+            }
+        } catch {
+            log.warning("expired rows could not be deleted", metadata: ["error": "\(error)"])
+            return QueueService.retentionPause
+        }
+        guard hasMore else { return QueueService.retentionPause }
+        let took = clock.now() - began
+        return min(QueueService.retentionPause, max(QueueService.shortestPause, Timestamp.Span(microseconds: 4 * took.microseconds)))
+    }
+}
