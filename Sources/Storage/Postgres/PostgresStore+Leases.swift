@@ -92,7 +92,9 @@ extension PostgresStore {
                 PostgresCall(
                     """
                     SELECT s.ticket FROM user_sessions s, queues q
-                    WHERE q.id = $1 AND s.queue_id = $1 AND s.status = 'waiting' AND s.absent_since IS NULL AND s.instance = $2
+                    WHERE q.id = $1 AND s.queue_id = $1 AND s.absent_since IS NULL AND s.instance = $2
+                        AND (s.status, s.id) >= ('waiting', '00000000-0000-0000-0000-000000000000'::uuid)
+                        AND (s.status, s.id) <= ('waiting', 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
                         AND (q.unseen_seq IS NULL OR s.presence_seq > q.unseen_seq)
                         AND (q.closed_seq IS NULL OR s.presence_seq > q.closed_seq)
                     """

@@ -31,6 +31,9 @@ extension PostgresStore {
         }
     }
 
+    /// Status and id are compared together, as they stand in one index only: by a plain condition on the status a plan that was
+    /// made while the tables were empty might read every session that has ever been in the queue.
+    ///
     /// The row, the line and what has moved lately, all as of one head.
     public func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? {
         let results = try await reading(
@@ -47,11 +50,19 @@ extension PostgresStore {
                     """
                     SELECT s.ticket,
                         CASE WHEN q.unseen_seq IS NULL OR s.presence_seq > q.unseen_seq THEN s.absent_since ELSE q.unseen_at END
-                    FROM user_sessions s, queues q WHERE q.id = $1 AND s.queue_id = $1 AND s.status = 'waiting'
+                    FROM user_sessions s, queues q WHERE q.id = $1 AND s.queue_id = $1
+                        AND (s.status, s.id) >= ('waiting', '00000000-0000-0000-0000-000000000000'::uuid)
+                        AND (s.status, s.id) <= ('waiting', 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
                         AND (q.closed_seq IS NULL OR s.presence_seq > q.closed_seq)
                     """
                 ).with(queue),
-                PostgresCall("SELECT ticket, expires_at FROM user_sessions WHERE queue_id = $1 AND status = 'admitted'").with(queue),
+                PostgresCall(
+                    """
+                    SELECT ticket, expires_at FROM user_sessions WHERE queue_id = $1
+                        AND (status, id) >= ('admitted', '00000000-0000-0000-0000-000000000000'::uuid)
+                        AND (status, id) <= ('admitted', 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+                    """
+                ).with(queue),
                 PostgresStore.history.with(queue).with(QueueImage.history.microseconds),
                 PostgresCall("COMMIT"),
             ], seconds: settings.statementSeconds + 3)
