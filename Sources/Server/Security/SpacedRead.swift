@@ -27,7 +27,7 @@ final class SpacedRead: Sendable {
 
     /// Makes sure that the last read began no longer than `age` ago.
     ///
-    /// While the store cannot be read, callers are not kept waiting for it. False: what is known may be older.
+    /// While the store cannot be read, or hangs, callers are not kept waiting for it. False: what is known may be older.
     func fresh(within age: Duration) async -> Bool {
         let now = ContinuousClock.now
         let (isFresh, hasFailed) = state.withLock { state in
@@ -35,7 +35,31 @@ final class SpacedRead: Sendable {
         }
         if isFresh { return true }
         let read = planned()
-        return hasFailed ? false : await read.value
+        return hasFailed ? false : await SpacedRead.value(of: read, within: longestWait)
+    }
+
+    /// How long a caller of `fresh` waits at most.
+    private let longestWait = Duration.milliseconds(500)
+
+    /// What the read comes to, or false where that takes longer.
+    private static func value(of read: Task<Bool, Never>, within limit: Duration) async -> Bool {
+        await withCheckedContinuation { continuation in
+            let waiting = Lock<CheckedContinuation<Bool, Never>?>(continuation)
+            let finish: @Sendable (Bool) -> Void = { value in
+                waiting.withLock { waiting in
+                    defer { waiting = nil }
+                    return waiting
+                }?.resume(returning: value)
+            }
+            let timer = Task {
+                try? await Task.sleep(for: limit)
+                finish(false)
+            }
+            Task {
+                finish(await read.value)
+                timer.cancel()
+            }
+        }
     }
 
     private func planned() -> Task<Bool, Never> {

@@ -93,7 +93,8 @@ def visitor(server, browser):
     # A hidden page gets no positions and still its turn.
     page.locator("#bell").check()
     server.good("PATCH", f"/v1/queues/{queue}", {"releaseRatePerMinute": 6000})
-    expect(page.locator("#turn")).to_be_visible()
+    # The line waits for those in front, whom the kill has disconnected too.
+    expect(page.locator("#turn")).to_be_visible(timeout=30_000)
     expect(page).to_have_title("It is your turn!")
     axe(page, "turn")
     page.reload()
