@@ -31,6 +31,8 @@ public struct ServerSettings: Sendable {
     public var consumerDays = 90
     /// How long a deleted queue is kept, with its log, sessions and announcements, in days; 0: for ever.
     public var deletedQueueDays = 30
+    /// How long a queue in which nobody is stays in memory after its last visit, in seconds.
+    public var restSeconds = 120
     /// Entries of logs that are kept in memory for those who read them.
     public var cacheEntries = 100_000
     /// What takes longer than this is told in the log, in milliseconds; 0: nothing is.

@@ -26,6 +26,10 @@ struct SizeFlags: ParsableArguments {
         help: "Entries of logs that are kept in memory for those who read them. Default 100000. [STANCHION_CACHE_ENTRIES]")
     var cacheEntries: String?
 
+    @Option(
+        help: "Seconds for which a queue in which nobody is stays in memory after its last visit. Default 120. [STANCHION_REST_SECONDS]")
+    var restSeconds: String?
+
     @Option(help: "Whether anything is counted: on, or off to measure what that costs. Default on. [STANCHION_METRICS]")
     var metrics: String?
 
@@ -48,6 +52,7 @@ struct SizeFlags: ParsableArguments {
         try bytes(sources, "body-bytes", bodyBytes, &settings.http.body, least: 1_024)
         try bytes(sources, "message-bytes", messageBytes, &settings.messageBytes, least: 512)
         try bytes(sources, "outbox-bytes", outboxBytes, &settings.visitorOutboxBytes, least: 1_024)
+        try sources.integer("rest-seconds", flag: restSeconds, in: 1...86_400, &settings.restSeconds)
         try sources.integer("cache-entries", flag: cacheEntries, in: 0...100_000_000, &settings.cacheEntries)
         switch sources.text("metrics", flag: metrics) ?? "on" {
         case "on", "true": settings.countsMetrics = true
