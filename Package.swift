@@ -130,6 +130,17 @@ let package = Package(
             name: "bench", dependencies: ["Operations", "QueueEngine", "EventLoop", "HTTPProtocol", "WebSocketProtocol", httpTypes],
             path: "Benchmarks/bench", swiftSettings: tests),
 
+        // The simulator: services in virtual time, over a store and a bus that fail.
+        .target(
+            name: "Simulation",
+            dependencies: [
+                "QueueEngine", "QueueService", "Telemetry", "Locks", logging,
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
+            path: "Tests/Simulation/Library", swiftSettings: strict + [.enableUpcomingFeature("NonisolatedNonsendingByDefault")]),
+        .executableTarget(name: "simulate", dependencies: ["Simulation"], path: "Tests/Simulation/Command", swiftSettings: tests),
+
         // Tests mirror the targets.
         .target(
             name: "TestSupport", dependencies: ["QueueEngine", "QueueService", "EventLoop", "Storage", "Locks"], path: "Tests/TestSupport",

@@ -1,0 +1,56 @@
+import QueueEngine
+import QueueService
+
+/// Leases and what time brings.
+extension ModelState {
+    mutating func beat(
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, known: [Beat.Head], at now: Timestamp
+    ) -> Beat {
+        let before = leases[instance]
+        let heldSince = before.flatMap { $0.expiresAt < now ? nil : $0.heldSince } ?? now
+        leases[instance] = Lease(heldSince: heldSince, expiresAt: now + lease, capacity: capacity)
+        let peers = leases.filter { $0.key != instance }.sorted { $0.key < $1.key }
+        let heads = known.map { ($0, head(of: $0.queue)) }
+        return Beat(
+            now: now, heldSince: heldSince,
+            peers: peers.map { Beat.Peer(id: $0.key, expiresAt: $0.value.expiresAt, capacity: $0.value.capacity) },
+            changed: heads.compactMap { known, stored in stored == known ? nil : stored },
+            gone: heads.compactMap { known, stored in stored == nil ? known.queue : nil })
+    }
+
+    private func head(of id: QueueID) -> Beat.Head? {
+        guard let queue = queues[id], queue.isActive else { return nil }
+        return Beat.Head(queue: id, epoch: queue.record.epoch, position: queue.position)
+    }
+
+    func waking(after point: WakePoint, through end: Timestamp, limit: Int) -> [WakePoint] {
+        let all = queues.values.compactMap { queue in
+            queue.isActive ? queue.wakeAt.map { WakePoint(at: $0, queue: queue.record.id) } : nil
+        }
+        return Array(all.filter { $0 > point && $0.at <= end }.sorted().prefix(limit))
+    }
+
+    /// Returns how many names are free again.
+    mutating func endClosed(_ id: QueueID, limit: Int) -> Int {
+        guard let queue = queues[id] else { return 0 }
+        let part = queue.closing.prefix(limit)
+        for session in part {
+            if let user = session.visitor.user, queue.users[user] == session.ticket { queues[id]!.users[user] = nil }
+        }
+        queues[id]!.closing.removeFirst(part.count)
+        return part.count
+    }
+
+    mutating func renewEpoch(of id: QueueID, from old: UInt64, to new: UInt64) {
+        guard let record = queues[id]?.record, record.epoch == old else { return }
+        queues[id]!.record = QueueRecord(
+            id: record.id, tenant: record.tenant, epoch: new, slug: record.slug, name: record.name, description: record.description,
+            redirectURL: record.redirectURL, configuration: record.configuration, createdAt: record.createdAt)
+    }
+
+    mutating func delete(_ id: QueueID, tenant: TenantID) {
+        guard let queue = queues[id], queue.record.tenant == tenant else { return }
+        queues[id]!.isActive = false
+        if slugs[queue.record.slug] == id { slugs[queue.record.slug] = nil }
+    }
+}

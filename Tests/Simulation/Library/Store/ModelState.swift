@@ -1,0 +1,156 @@
+import QueueEngine
+import QueueService
+
+/// Everything a store holds, and what it does in one transaction.
+struct ModelState {
+    struct Lease {
+        var heldSince: Timestamp
+        var expiresAt: Timestamp
+        var capacity: Capacity?
+    }
+
+    struct ReceiptKey: Hashable {
+        let tenant: TenantID
+        let key: String
+    }
+
+    var queues: [QueueID: ModelQueue] = [:]
+    /// Of queues that have not been deleted.
+    var slugs: [String: QueueID] = [:]
+    var leases: [InstanceID: Lease] = [:]
+    /// Where the session of each id that has not ended is.
+    var places: [SessionID: (queue: QueueID, ticket: Ticket)] = [:]
+    var ended: [SessionID: SessionRecord] = [:]
+    var receipts: [ReceiptKey: Receipt] = [:]
+    var tenants: [Tenant] = []
+    var keys: [APIKey] = []
+    var secrets: [StoredSecret] = []
+    var hours: [(hour: StoredHour, instance: InstanceID)] = []
+    var marks: [Mark] = []
+    /// Whether a queue is kept for whoever lost a race, as Postgres does it.
+    let reserves: Bool
+
+    init(reserves: Bool) { self.reserves = reserves }
+
+    // MARK: Appending
+
+    mutating func append(_ batch: [LogAppend], by instance: InstanceID, at now: Timestamp) -> [AppendOutcome] {
+        guard let lease = leases[instance], lease.expiresAt > now else { return batch.map { _ in .lapsed } }
+        return batch.map { append($0, by: instance, at: now) }
+    }
+
+    private mutating func append(_ append: LogAppend, by instance: InstanceID, at now: Timestamp) -> AppendOutcome {
+        let id = append.record.id
+        let isKept = queues[id]?.reservation.map { $0.by != instance && $0.until >= now } ?? false
+        guard continues(append) else {
+            if reserves, !isKept, queues[id]?.isActive == true { queues[id]!.reservation = (instance, now + .milliseconds(100)) }
+            return .behind
+        }
+        if isKept { return .reserved }
+        if let conflict = conflict(of: append) { return conflict }
+        if queues[id] == nil {
+            guard !append.events.isEmpty else { return .committed }
+            queues[id] = ModelQueue(append)
+        }
+        let old = queues[id]!.record.slug
+        let sessions = queues[id]!.take(append, by: instance)
+        for session in sessions { forget(session) }
+        for (event, detail) in append.events {
+            if case .joined(let ticket) = event.change, case .session(let session, _) = detail, ended[session] == nil {
+                places[session] = (id, ticket)
+            }
+        }
+        for session in queues[id]!.closing where places[session.id] != nil { forget(session) }
+        for receipt in append.receipts { receipts[ReceiptKey(tenant: receipt.tenant, key: receipt.key)] = receipt }
+        if slugs[old] == id { slugs[old] = nil }
+        slugs[queues[id]!.record.slug] = id
+        return .committed
+    }
+
+    private func continues(_ append: LogAppend) -> Bool {
+        guard let queue = queues[append.record.id] else { return append.expected.seq == 0 }
+        return queue.isActive && queue.position == append.expected
+    }
+
+    private func conflict(of append: LogAppend) -> AppendOutcome? {
+        let isConfigured = append.events.contains { if case .configured = $0.event.change { true } else { false } }
+        if isConfigured, let other = slugs[append.record.slug], other != append.record.id { return .slugTaken }
+        if let index = secondPlace(in: append) { return .userConflict(eventIndex: index) }
+        return append.receipts.firstIndex { receipts[ReceiptKey(tenant: $0.tenant, key: $0.key)] != nil }.map { .receiptConflict(index: $0) }
+    }
+
+    /// The event that would give a person a second place.
+    private func secondPlace(in append: LogAppend) -> Int? {
+        guard let queue = queues[append.record.id] ?? (append.events.isEmpty ? nil : ModelQueue(append)) else { return nil }
+        var taken: [String: Bool] = [:]
+        var names: [Ticket: String] = [:]
+        for (index, (event, detail)) in append.events.enumerated() {
+            switch event.change {
+            case .joined(let ticket):
+                guard case .session(_, let visitor) = detail, let user = visitor.user else { continue }
+                if taken[user] ?? (queue.users[user] != nil) { return index }
+                taken[user] = true
+                names[ticket] = user
+            case .completed(let ticket), .left(let ticket), .expired(let ticket, _):
+                if let user = names[ticket] ?? queue.rows[ticket]?.session.visitor.user { taken[user] = false }
+            default: break
+            }
+        }
+        return nil
+    }
+
+    private mutating func forget(_ session: SessionRecord) {
+        places[session.id] = nil
+        ended[session.id] = session
+    }
+
+    /// Forgets sessions that ended before `moment`: what retention does in a real store.
+    mutating func forgetEnded(before moment: Timestamp) {
+        ended = ended.filter { $0.value.endedAt.map { $0 >= moment } ?? true }
+        receipts = receipts.filter { receipt in
+            guard let session = SessionID(receipt.value.result) else { return true }
+            return places[session] != nil || ended[session] != nil
+        }
+        for id in queues.keys { queues[id]!.announcements.removeAll { $0.publishedAt < moment } }
+    }
+
+    // MARK: Reading
+
+    func session(_ id: SessionID) -> SessionRecord? {
+        if let place = places[id] { return queues[place.queue]?.rows[place.ticket]?.session }
+        return ended[id]
+    }
+
+    func image(of id: QueueID) -> StoredQueue? {
+        guard let queue = queues[id], queue.isActive else { return nil }
+        var stored = row(of: queue)
+        for (ticket, row) in queue.rows.sorted(by: { $0.key < $1.key }) {
+            if row.session.status == .waiting { stored.waiting.append((ticket, row.absentSince)) }
+            if row.session.status == .admitted { stored.admitted.append((ticket, row.session.expiresAt!)) }
+        }
+        for entry in queue.log.reversed() {
+            guard entry.event.at >= queue.lastEventAt - QueueImage.history else { break }
+            add(entry, to: &stored)
+        }
+        return StoredQueue(record: queue.record, image: stored, isOccupied: queue.isOccupied)
+    }
+
+    private func add(_ entry: LogEntry, to image: inout QueueImage) {
+        let wasAdmitted = entry.session.flatMap { session($0)?.admittedAt } != nil
+        switch entry.event.change {
+        case .admitted: image.admissions.append(entry.event.at)
+        case .completed: image.turnovers.append(entry.event.at)
+        case .left, .expired:
+            if wasAdmitted { image.turnovers.append(entry.event.at) } else { image.departures.append(entry.event.at) }
+        default: break
+        }
+    }
+
+    func row(of queue: ModelQueue) -> QueueImage {
+        var image = QueueImage(
+            configuration: queue.record.configuration, status: queue.status, head: queue.head, lastEventAt: queue.lastEventAt,
+            counters: queue.counters)
+        image.unseenSince = queue.unseenSince
+        return image
+    }
+}

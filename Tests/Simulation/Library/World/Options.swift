@@ -1,0 +1,60 @@
+public import QueueEngine
+
+/// What a seed chooses once for its whole world.
+public struct Options: Sendable {
+    public var instances = 1
+    public var tenants = 1
+    public var queues = 1
+    /// Queues that nobody ever visits.
+    public var restingQueues = 0
+    public var lease = Timestamp.Span.seconds(10)
+    public var restAfter = Timestamp.Span.seconds(120)
+    public var logAge: Timestamp.Span?
+    public var cacheCapacity = 5_000
+    public var reserves = false
+    /// How wrong a machine's clock may be, in seconds.
+    public var clockError = 0.0
+    /// Mean seconds between two visitors of a queue.
+    public var arrivalEvery = 10.0
+    /// Visitors at once, in all queues.
+    public var crowdLimit = 400
+
+    // How visitors are.
+    public var polling = 0.3
+    public var named = 0.3
+    public var flapEvery = 0.0
+    public var sleeping = 0.0
+    public var leaving = 0.0
+    public var noShow = 0.0
+    public var withReceipt = 0.3
+    /// Mean seconds from admission to completion.
+    public var stay = 60.0
+    /// Mean seconds between an operator's commands in a queue.
+    public var operateEvery = 0.0
+    /// Mean seconds between a reader's pages; 0: nobody reads.
+    public var readEvery = 0.0
+
+    init(_ dice: inout Dice) {
+        instances = dice.chance(0.25) ? 1 : dice.int(2...4)
+        tenants = dice.int(1...3)
+        queues = dice.int(1...6)
+        restingQueues = dice.chance(0.5) ? dice.int(1...20) : 0
+        lease = .seconds(dice.chance(0.7) ? 10 : dice.int(2...60))
+        restAfter = .seconds(dice.chance(0.5) ? 120 : dice.int(5...600))
+        logAge = dice.chance(0.4) ? .seconds(dice.int(1_200...20_000)) : nil
+        cacheCapacity = dice.chance(0.5) ? 5_000 : dice.int(10...2_000)
+        reserves = dice.chance(0.7)
+        clockError = dice.chance(0.5) ? 0 : dice.logarithmic(0.01...30)
+        arrivalEvery = dice.logarithmic(0.5...120)
+        polling = dice.weight() / 2
+        named = dice.weight() / 2
+        flapEvery = dice.chance(0.6) ? dice.logarithmic(10...2_000) : 0
+        sleeping = dice.weight() / 8
+        leaving = dice.weight() / 4
+        noShow = dice.weight() / 4
+        withReceipt = dice.weight() / 2
+        stay = dice.logarithmic(1...600)
+        operateEvery = dice.chance(0.6) ? dice.logarithmic(30...3_000) : 0
+        readEvery = dice.chance(0.6) ? dice.logarithmic(0.5...600) : 0
+    }
+}

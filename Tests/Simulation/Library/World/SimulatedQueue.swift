@@ -1,0 +1,47 @@
+import QueueEngine
+import QueueService
+
+/// A queue as its operator and its crowd know it.
+final class SimulatedQueue: @unchecked Sendable {
+    let id: QueueID
+    let tenant: TenantID
+    var visitors: [Int: SimulatedVisitor] = [:]
+    var isDeleted = false
+    /// Lanes that somebody may ask for; one that there is not among them.
+    var lanes: [String]
+
+    init(_ record: QueueRecord) {
+        id = record.id
+        tenant = record.tenant
+        lanes = record.configuration.priorityLanes.map(\.name)
+    }
+}
+
+extension QueueConfiguration {
+    /// Sensible and foolish settings, in lengths that a simulation can wait for.
+    static func random(_ dice: inout Dice, lanes: [PriorityLane] = [], now: Timestamp) -> QueueConfiguration {
+        var new = QueueConfiguration()
+        new.maxConcurrentUsers = Int(dice.logarithmic(1...300))
+        new.releaseRatePerMinute = dice.chance(0.05) ? 0 : Int(dice.logarithmic(1...1_200))
+        new.graceSeconds = Int(dice.logarithmic(1...900))
+        new.admissionTTLSeconds = Int(dice.logarithmic(1...1_200))
+        new.maxWaiting = dice.chance(0.15) ? dice.int(0...40) : nil
+        if dice.chance(0.05) { new.opensAt = now + dice.time(0...900) }
+        if dice.chance(0.05) { new.closesAt = now + dice.time(1...1_800) }
+        new.priorityLanes = lanes
+        return new
+    }
+
+    /// A lane more, or other shares: what the API lets an operator do with lanes.
+    static func lanes(_ before: [PriorityLane], _ dice: inout Dice) -> [PriorityLane] {
+        var lanes = before
+        if lanes.count < 3, dice.chance(0.5) { lanes.append(PriorityLane(name: "lane\(lanes.count + 1)", sharePercent: 100)) }
+        var left = 95
+        for index in lanes.indices {
+            let share = dice.chance(0.2) || left < 2 ? 100 : dice.int(1...left)
+            lanes[index].sharePercent = share
+            if share < 100 { left -= share }
+        }
+        return lanes
+    }
+}

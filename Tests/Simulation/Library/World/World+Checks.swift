@@ -1,0 +1,74 @@
+import QueueEngine
+import QueueService
+
+/// What is checked while the world goes on.
+extension World {
+    /// What a process says of a queue is what the log says at that place, and it never goes back.
+    func check(_ snapshot: QueueSnapshot, after before: QueueSnapshot?, by process: Incarnation) {
+        let (id, state) = (snapshot.record.id, snapshot.state)
+        if let before, before.record.epoch == snapshot.record.epoch, before.state.head > state.head {
+            report(.replica, "a replica went back from \(before.state.head) to \(state.head)")
+        }
+        guard let known = truth.counts(of: id, at: state.head) else { return }
+        let own = Truth.Counts(
+            head: state.head, waiting: state.waitingCount, absent: state.absentCount, admitted: state.admitted.count)
+        if own != known { report(.replica, "a replica says \(own) and the log \(known)") }
+    }
+
+    // MARK: Progress
+
+    /// How late what is due may be: two ticks and the way to the store, and longer just after a fault.
+    private var patience: Timestamp.Span {
+        let way = 4 * weather.latency.upperBound / 1_000
+        return Timestamp.Span(microseconds: 200_000 + Int64(way * 1_000_000)) 
+    }
+
+    /// Looks, once it must have happened, whether what is due has happened.
+    func watchProgress(of id: QueueID) {
+        guard !truth.isWatched(id), let due = truth.nextDue(of: id) else { return }
+        truth.watch(id, true)
+        scheduler.at(max(due.at, scheduler.now) + patience) { [weak self] in self?.checkProgress(of: id) }
+    }
+
+    private func checkProgress(of id: QueueID) {
+        truth.watch(id, false)
+        guard let due = truth.nextDue(of: id), truth.isActive(id) else { return }
+        let settled = calmSince.map { $0 + options.recovery } ?? .distantPast
+        if calmSince != nil, scheduler.now - patience >= max(due.at, settled) {
+            report(.progress, "\(due.what) in queue \(id) was due at \(due.at.seconds) and has not come")
+        } else if scheduler.now >= due.at + patience {
+            // Something is wrong just now; look again when it may be right.
+            truth.watch(id, true)
+            scheduler.after(.seconds(5)) { [weak self] in self?.checkProgress(of: id) }
+        } else {
+            watchProgress(of: id)
+        }
+    }
+
+    // MARK: In quiet
+
+    /// Every replica equals one that is built anew from the store, in what it estimates, too.
+    func checkReplicas() {
+        for queue in queues {
+            guard let stored = database.transaction({ state, _ in state.image(of: queue.id) }) else { continue }
+            let rebuilt = QueueState(stored.image)
+            for process in processes.compactMap(\.self) where process.isServing {
+                guard let own = process.snapshots[queue.id] else { continue }
+                if own.state != rebuilt { report(.replica, "process \(process.slot) differs from the store in queue \(queue.id)") }
+                let now = scheduler.now
+                if own.state.drain(at: now) != rebuilt.drain(at: now) {
+                    report(.replica, "process \(process.slot) estimates another pace than a replica built anew: \(own.state.drain(at: now)), \(rebuilt.drain(at: now))")
+                }
+                if own.record.configuration != stored.record.configuration {
+                    report(.replica, "process \(process.slot) has other settings than the store")
+                }
+            }
+        }
+    }
+}
+
+extension Options {
+    /// How long after the last fault everything may take to be as if nothing had been: leases end, the first in turn is known
+    /// to be gone, and every instance has heard two heartbeats.
+    var recovery: Timestamp.Span { Timestamp.Span(microseconds: 2 * lease.microseconds + 90_000_000) }
+}

@@ -1,0 +1,68 @@
+import QueueEngine
+
+/// Larger events: an outage, a cut, a process that freezes, dies or is restarted, a bus that is silent.
+extension World {
+    func scheduleFaults() {
+        schedule(\.outageEvery) { world, length in
+            world.isStoreAway = true
+            world.scheduler.after(length) { world.isStoreAway = false }
+        }
+        schedule(\.silenceEvery) { world, length in
+            world.isBusAway = true
+            world.scheduler.after(length) { world.isBusAway = false }
+        }
+        schedule(\.cutEvery) { world, length in
+            guard let process = world.pickProcess() else { return }
+            process.gate.isCut = true
+            world.scheduler.after(length) { if process.isAlive { process.gate.isCut = false } }
+        }
+        schedule(\.freezeEvery) { world, length in
+            guard let process = world.pickProcess() else { return }
+            process.runQueue.isFrozen = true
+            world.scheduler.after(length) { process.runQueue.isFrozen = false }
+        }
+        schedule(\.killEvery) { world, length in
+            guard let process = world.pickProcess() else { return }
+            process.kill()
+            world.scheduler.after(length) { world.startProcess(process.slot) }
+        }
+        schedule(\.restartEvery) { world, length in
+            guard let process = world.pickProcess() else { return }
+            world.restart(process, after: length)
+        }
+    }
+
+    private func schedule(_ every: KeyPath<Weather, Double>, _ happen: @escaping (World, Timestamp.Span) -> Void) {
+        let mean = weather[keyPath: every]
+        guard mean > 0 else { return }
+        scheduler.after(dice.time(mean: mean)) { [weak self] in
+            guard let self, self.calmSince == nil else { return }
+            self.tally.faults += 1
+            happen(self, self.dice.time(self.weather.length))
+            self.schedule(every, happen)
+        }
+    }
+
+    private func restart(_ process: Incarnation, after length: Timestamp.Span) {
+        let startAgain: @Sendable () -> Void = { [self] in
+            guard process.isAlive else { return }
+            process.kill()
+            scheduler.after(length) { self.startProcess(process.slot) }
+        }
+        process.stop(then: startAgain)
+        // Whoever supervises processes does not wait for ever.
+        scheduler.after(.seconds(30), startAgain)
+    }
+
+    /// Nothing goes wrong from here on, and what went wrong ends.
+    func calmDown() {
+        weather = .calm
+        calmSince = scheduler.now + .seconds(Int(stormyWeather.length.upperBound.rounded(.up)) + 30)
+    }
+
+    func brew() {
+        calmSince = nil
+        weather = stormyWeather
+        scheduleFaults()
+    }
+}

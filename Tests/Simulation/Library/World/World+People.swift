@@ -1,0 +1,110 @@
+import QueueEngine
+import QueueService
+
+/// Who comes, who operates the queues, and who reads their events.
+extension World {
+    // MARK: Visitors
+
+    func scheduleArrival(in queue: SimulatedQueue) {
+        // Crowds come in waves.
+        scheduler.after(dice.time(mean: options.arrivalEvery)) { [weak self] in
+            guard let self, !self.isDraining, !queue.isDeleted else { return }
+            for _ in 0..<(self.dice.chance(0.03) ? self.dice.int(1...30) : 1) { self.arrive(in: queue) }
+            self.scheduleArrival(in: queue)
+        }
+    }
+
+    private func arrive(in queue: SimulatedQueue) {
+        guard crowd < options.crowdLimit else { return }
+        visitorsMade += 1
+        crowd += 1
+        let visitor = SimulatedVisitor(visitorsMade, in: queue, of: self)
+        queue.visitors[visitor.number] = visitor
+        visitor.join()
+    }
+
+    // MARK: Operators
+
+    func scheduleOperator(of queue: SimulatedQueue) {
+        guard options.operateEvery > 0 else { return }
+        scheduler.after(dice.time(mean: options.operateEvery)) { [weak self] in
+            guard let self, !self.isDraining, !queue.isDeleted else { return }
+            self.operate(queue)
+            self.scheduleOperator(of: queue)
+        }
+    }
+
+    private func operate(_ queue: SimulatedQueue) {
+        guard let process = pickProcess() else { return }
+        let (id, tenant, now) = (queue.id, queue.tenant, scheduler.now)
+        let choice = dice.int(0...99)
+        let seed = dice.next()
+        process.ask { [self] service in
+            do throws(ServiceError) {
+                try await service.visit(id)
+                switch choice {
+                case 0..<45: try await configure(queue, service, seed, now)
+                case 45..<55: _ = try await service.perform(.pause, on: id, tenant: tenant)
+                case 55..<70: _ = try await service.perform(.resume, on: id, tenant: tenant)
+                case 70..<74: _ = try await service.perform(.close, on: id, tenant: tenant)
+                case 74..<88: _ = try await service.perform(.open, on: id, tenant: tenant)
+                case 88..<97:
+                    let once = choice.isMultiple(of: 2) ? WriteOnce(tenant: tenant, key: "announce-\(seed % 50)", requestHash: [2]) : nil
+                    _ = try await service.announce("hello", severity: .info, expiresAt: now + .seconds(600), to: id, tenant: tenant, once: once)
+                default: await intrude(queue, service)
+                }
+            } catch {
+                judge(error)
+            }
+        }
+    }
+
+    private func configure(_ queue: SimulatedQueue, _ service: QueueService, _ seed: UInt64, _ now: Timestamp) async throws(ServiceError) {
+        let updated = try await service.update(queue.id, tenant: queue.tenant) { record in
+            var dice = Dice(seed: seed)
+            let before = record.configuration.priorityLanes
+            let lanes = dice.chance(0.3) ? QueueConfiguration.lanes(before, &dice) : before
+            record.configuration = .random(&dice, lanes: lanes, now: now)
+        }
+        queue.lanes = updated.record.configuration.priorityLanes.map(\.name)
+    }
+
+    /// Another tenant asks for what is not its own.
+    private func intrude(_ queue: SimulatedQueue, _ service: QueueService) async {
+        let stranger = TenantID(high: 9, low: 9)
+        if (try? await service.queue(queue.id, tenant: stranger)) != nil { report(.tenants, "a stranger was shown a queue") }
+        if (try? await service.perform(.pause, on: queue.id, tenant: stranger)) != nil { report(.tenants, "a stranger paused a queue") }
+        if (try? await service.entries(of: queue.id, tenant: stranger, after: 0, epoch: nil)) != nil {
+            report(.tenants, "a stranger read a log")
+        }
+        if let session = queue.visitors.min(by: { $0.key < $1.key })?.value.session,
+            (try? await service.session(session, tenant: stranger)) != nil
+        {
+            report(.tenants, "a stranger was shown a session")
+        }
+    }
+
+    private func judge(_ error: ServiceError) {
+        switch error {
+        case .unavailable, .storeFull, .refused, .noSuchQueue: break
+        default: report(.state, "an operator was answered \(error)")
+        }
+    }
+
+    /// Everything is let go of: what an operator does at the end of a day.
+    func settleSettings(of queue: SimulatedQueue) {
+        guard !queue.isDeleted, let line = truth.line(queue.id), !line.isEmpty else { return }
+        scheduler.after(.seconds(15)) { [weak self] in self?.settleSettings(of: queue) }
+        for visitor in queue.visitors.sorted(by: { $0.key < $1.key }).map(\.value).prefix(50) {
+            scheduler.after(dice.time(0...14)) { visitor.leave() }
+        }
+        guard let process = pickProcess(), line.configuration.graceSeconds > 60 || line.configuration.admissionTTLSeconds > 60 else { return }
+        process.ask { service in
+            try? await service.visit(queue.id)
+            _ = try? await service.update(queue.id, tenant: queue.tenant) { record in
+                record.configuration.graceSeconds = min(60, record.configuration.graceSeconds)
+                record.configuration.admissionTTLSeconds = min(60, record.configuration.admissionTTLSeconds)
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+import QueueEngine
+import QueueService
+
+/// A seed's whole world: processes over one store and one bus, people, and those who check that all promises are kept.
+public final class World: @unchecked Sendable {
+    public let seed: UInt64
+    public internal(set) var options: Options
+    let scheduler: Scheduler
+    let database: ModelDatabase
+    /// Runs what no process asked for.
+    let elsewhere = RunQueue()
+    var dice: Dice
+    var weather = Weather.calm
+    var stormyWeather: Weather
+    var processes: [Incarnation?] = []
+    var tenants: [TenantID] = []
+    var queues: [SimulatedQueue] = []
+    var crowd = 0
+    var isDraining = false
+    public internal(set) var findings: [Finding] = []
+    public internal(set) var tally = Tally()
+    var trace = Trace()
+    var truth = Truth()
+    var displays = Displays()
+    let sizes = Sizes()
+
+    // Faults under way.
+    var isStoreAway = false
+    var isBusAway = false
+    /// Since when nothing has been wrong; nil: something is.
+    var calmSince: Timestamp?
+    var subscribers: [(id: InstanceID, receive: @Sendable ([BusMessage]) -> Void)] = []
+    var visitorsMade = 0
+
+    /// What happened, for the reader of a report and for what it may cost.
+    public struct Tally: Sendable {
+        public var requests = 0
+        public var storeCalls = 0
+        public var messages = 0
+        public var commits = 0
+        public var events = 0
+        public var joined = 0
+        public var admitted = 0
+        public var faults = 0
+        /// Hours, each counted once for each queue.
+        public var queueHours = 0.0
+    }
+
+    public init(seed: UInt64) {
+        self.seed = seed
+        dice = Dice(seed: seed)
+        options = Options(&dice)
+        stormyWeather = Weather.storm(&dice)
+        scheduler = Scheduler(dice: Dice(seed: dice.next()))
+        database = ModelDatabase(reserves: options.reserves) { [scheduler] in scheduler.now }
+        GlobalPool.capture(for: scheduler, fallback: elsewhere)
+        scheduler.add(elsewhere)
+        displays.world = self
+        database.observe { [weak self] in self?.committed($0) }
+        processes = Array(repeating: nil, count: options.instances)
+        tenants = (1...options.tenants).map { TenantID(high: 1, low: UInt64($0)) }
+    }
+
+    /// What the seed did, as one number.
+    public var digest: UInt64 { trace.digest }
+    public var eventCount: Int { trace.count }
+
+    func report(_ kind: Finding.Kind, _ text: String) { findings.append(Finding(kind, text, at: scheduler.now)) }
+
+    var isOver: Bool {
+        if scheduler.isSpinning { report(.cost, "the program runs on and on while nothing happens") }
+        return !findings.isEmpty
+    }
+
+    func run(for span: Timestamp.Span) { scheduler.run(until: scheduler.now + span) { isOver } }
+
+    /// Runs until `condition` holds; false where it does not within `span`.
+    func run(atMost span: Timestamp.Span, until condition: () -> Bool) -> Bool {
+        let end = scheduler.now + span
+        while scheduler.now < end, findings.isEmpty {
+            if condition() { return true }
+            run(for: .milliseconds(500))
+        }
+        return condition()
+    }
+
+    // MARK: Processes
+
+    /// One of those that take visitors, as a load balancer chooses it.
+    func pickProcess() -> Incarnation? {
+        let serving = processes.compactMap(\.self).filter { $0.isServing && $0.isAlive }
+        return serving.isEmpty ? nil : dice.pick(serving)
+    }
+
+    func startProcess(_ slot: Int) {
+        let process = Incarnation(slot: slot, in: self, seed: dice.next())
+        processes[slot] = process
+        process.start()
+    }
+
+    func startFailed(_ process: Incarnation) {
+        guard process.isAlive else { return }
+        process.kill()
+        scheduler.after(.seconds(2)) { [weak self] in
+            if let self, self.processes[process.slot] === process { self.startProcess(process.slot) }
+        }
+    }
+
+    // MARK: The bus
+
+    func joinBus(_ id: InstanceID, _ receive: @escaping @Sendable ([BusMessage]) -> Void) { subscribers.append((id, receive)) }
+    func leaveBus(_ id: InstanceID) { subscribers.removeAll { $0.id == id } }
+
+    func carry(_ messages: [BusMessage], from sender: InstanceID) {
+        guard !isBusAway, subscribers.contains(where: { $0.id == sender }) else { return }
+        for subscriber in subscribers where subscriber.id != sender {
+            if dice.chance(weather.lost) { continue }
+            deliver(messages, to: subscriber.id)
+            if dice.chance(weather.duplicated) { deliver(messages, to: subscriber.id) }
+        }
+    }
+
+    private func deliver(_ messages: [BusMessage], to id: InstanceID) {
+        let isLate = dice.chance(weather.delayed)
+        let range = isLate ? weather.delay.lowerBound / 1_000...weather.delay.upperBound / 1_000 : 0.0002...0.002
+        scheduler.after(dice.time(range)) { [weak self] in
+            guard let self, let subscriber = self.subscribers.first(where: { $0.id == id }) else { return }
+            self.tally.messages += 1
+            self.trace.add(2, UInt64(messages.count), messages.first?.head ?? 0)
+            subscriber.receive(messages)
+        }
+    }
+
+    // MARK: What happens
+
+    func note(_ call: StoreCall, _ weight: Int, _ slot: Int, _ fails: Bool) {
+        tally.storeCalls += 1
+        trace.add(1, UInt64(call.rawValue.utf8.first!), UInt64(weight), UInt64(slot), fails ? 1 : 0, UInt64(scheduler.now.microseconds))
+    }
+
+    private func committed(_ commit: ModelDatabase.Commit) {
+        tally.commits += 1
+        for (event, _) in commit.append.events {
+            tally.events += 1
+            trace.add(3, event.seq, UInt64(event.at.microseconds), commit.append.record.id.low, event.change.ticket?.rawValue ?? 0)
+            for (kind, text) in truth.apply(event, to: commit.append.record) {
+                report(kind, "queue \(commit.append.record.slug), seq \(event.seq): \(text)")
+            }
+        }
+        watchProgress(of: commit.append.record.id)
+    }
+
+    /// A place was given to somebody: it is in the store, and is that person's.
+    func acknowledged(_ joined: QueueService.Joined, to visitor: SimulatedVisitor) {
+        tally.joined += 1
+        let stored = database.transaction { state, _ in state.session(joined.session.id) }
+        if stored?.ticket != joined.session.ticket || stored?.queue != visitor.queue.id {
+            report(.state, "session \(joined.session.id) was acknowledged and is not in the store")
+        }
+    }
+}
