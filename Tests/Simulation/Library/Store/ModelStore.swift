@@ -33,7 +33,13 @@ public final class ModelDatabase: Sendable {
 
     private let state: Lock<ModelState>
     private let clock: @Sendable () -> Timestamp
-    private let observer = Lock<(@Sendable (Commit) -> Void)?>(nil)
+    private let observer = Lock<Observer?>(nil)
+
+    /// A closure in an object: one that is read out of a lock as it is gains a wrapper each time.
+    private final class Observer: Sendable {
+        let notify: @Sendable (Commit) -> Void
+        init(_ notify: @escaping @Sendable (Commit) -> Void) { self.notify = notify }
+    }
 
     /// - Parameters:
     ///   - reserves: whether a queue is kept for whoever lost a race, as Postgres does it.
@@ -44,7 +50,10 @@ public final class ModelDatabase: Sendable {
     }
 
     /// Tells `observer` of every commit, in order.
-    func observe(_ observer: @escaping @Sendable (Commit) -> Void) { self.observer.withLock { $0 = observer } }
+    func observe(_ observer: @escaping @Sendable (Commit) -> Void) {
+        let observer = Observer(observer)
+        self.observer.withLock { $0 = observer }
+    }
 
     func transaction<R: Sendable>(_ body: (inout ModelState, Timestamp) -> R) -> R {
         let now = clock()
@@ -54,7 +63,9 @@ public final class ModelDatabase: Sendable {
     func append(_ batch: [LogAppend], by instance: InstanceID) -> [AppendOutcome] {
         let outcomes = transaction { $0.append(batch, by: instance, at: $1) }
         guard let observer = observer.withLock({ $0 }) else { return outcomes }
-        for (append, outcome) in zip(batch, outcomes) where outcome == .committed { observer(Commit(append: append, instance: instance)) }
+        for (append, outcome) in zip(batch, outcomes) where outcome == .committed {
+            observer.notify(Commit(append: append, instance: instance))
+        }
         return outcomes
     }
 }
