@@ -146,6 +146,19 @@ struct ModelState {
         }
     }
 
+    func averageWait(of id: QueueID, last: Int) -> Double? {
+        guard let queue = queues[id] else { return nil }
+        let oldest = Int64(queue.head) - Int64(20 * last)
+        var waits: [Double] = []
+        for entry in queue.log.reversed() where waits.count < last && Int64(entry.event.seq) > oldest {
+            guard case .admitted = entry.event.change, let session = entry.session.flatMap({ self.session($0) }),
+                let admittedAt = session.admittedAt
+            else { continue }
+            waits.append((admittedAt - session.createdAt).seconds)
+        }
+        return waits.isEmpty ? nil : waits.reduce(0, +) / Double(waits.count)
+    }
+
     func row(of queue: ModelQueue) -> QueueImage {
         var image = QueueImage(
             configuration: queue.record.configuration, status: queue.status, head: queue.head, lastEventAt: queue.lastEventAt,

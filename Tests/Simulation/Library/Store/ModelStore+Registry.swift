@@ -36,18 +36,9 @@ extension ModelStore {
         }
     }
 
-    public func averageWait(of queue: QueueID, last: Int) async throws(StoreError) -> Double? {
+    public func averageWaits(of queues: [QueueID], last: Int) async throws(StoreError) -> [QueueID: Double] {
         try await call(.sessions) { state, _ in
-            guard let queue = state.queues[queue] else { return nil }
-            let oldest = Int64(queue.head) - Int64(20 * last)
-            var waits: [Double] = []
-            for entry in queue.log.reversed() where waits.count < last && Int64(entry.event.seq) > oldest {
-                guard case .admitted = entry.event.change, let session = entry.session.flatMap({ state.session($0) }),
-                    let admittedAt = session.admittedAt
-                else { continue }
-                waits.append((admittedAt - session.createdAt).seconds)
-            }
-            return waits.isEmpty ? nil : waits.reduce(0, +) / Double(waits.count)
+            queues.reduce(into: [:]) { waits, id in waits[id] = state.averageWait(of: id, last: last) }
         }
     }
 
