@@ -143,7 +143,7 @@ let package = Package(
 
         // Tests mirror the targets.
         .target(
-            name: "TestSupport", dependencies: ["QueueEngine", "QueueService", "EventLoop", "Storage", "Locks"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["QueueEngine", "QueueService", "EventLoop", "Storage", "Locks", "Simulation"], path: "Tests/TestSupport",
             swiftSettings: strict),
         .testTarget(name: "WebSocketProtocolTests", dependencies: ["WebSocketProtocol", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "HTTPProtocolTests", dependencies: ["HTTPProtocol", "TestSupport", httpTypes], swiftSettings: tests),
@@ -157,6 +157,7 @@ let package = Package(
             name: "QueueServiceTests",
             dependencies: ["QueueService", "Storage", "Fanout", "EventLoop", "Telemetry", "TestSupport", "Locks", logging],
             swiftSettings: tests),
+        .testTarget(name: "SimulationTests", dependencies: ["Simulation", "simulate", "QueueEngine"], swiftSettings: tests),
         .testTarget(name: "StorageTests", dependencies: ["Storage", "Telemetry", "TestSupport"], swiftSettings: tests),
         .testTarget(
             name: "FanoutTests",

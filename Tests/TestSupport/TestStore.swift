@@ -1,10 +1,16 @@
 public import EventLoop
 import Foundation
 public import QueueService
+import QueueEngine
+import Simulation
 import Storage
 
 /// The homes that a queue can have. What is promised of one is promised of each, and tested with each.
-public enum StoreKind: Sendable, CaseIterable { case sqlite, postgres }
+public enum StoreKind: Sendable, CaseIterable {
+    case sqlite, postgres
+    /// The simulator's, in memory.
+    case model
+}
 
 /// A new, empty store, which goes with the value that made it.
 public final class TestStore: Sendable {
@@ -12,6 +18,8 @@ public final class TestStore: Sendable {
     private let folder = TemporaryFolder()
     private let group: EventLoopGroup
     public let database = "test_" + UUID().uuidString.lowercased().replacing("-", with: "")
+    private let model = ModelDatabase(reserves: true) { Timestamp(seconds: Date().timeIntervalSince1970) }
+    private let database = "test_" + UUID().uuidString.lowercased().replacing("-", with: "")
 
     public init(_ kind: StoreKind) async throws {
         self.kind = kind
@@ -26,6 +34,7 @@ public final class TestStore: Sendable {
         switch kind {
         case .sqlite: try SQLiteStore(path: folder.file("db"), exclusively: true)
         case .postgres: try await PostgresStore.open(uri: uri, loop: loop ?? group.loops[0])
+        case .model: ModelStore(model)
         }
     }
 

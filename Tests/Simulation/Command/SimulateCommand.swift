@@ -12,9 +12,11 @@ import Simulation
         var (hours, found) = (0.0, 0)
         repeat {
             let world = World(seed: seed)
+            world.keepsStory = arguments.isVerbose
             world.live(days: arguments.days)
             hours += world.tally.queueHours
             report(world, arguments)
+            fflush(nil)
             if !world.findings.isEmpty { found += 1 }
             seed += 1
         } while arguments.seed == nil && Date().timeIntervalSince(began) < arguments.seconds && found < arguments.findings
@@ -24,6 +26,7 @@ import Simulation
     }
 
     private static func report(_ world: World, _ arguments: Arguments) {
+        if !world.findings.isEmpty { for line in world.story.suffix(arguments.lines) { print(line) } }
         for finding in world.findings { print("SEED \(world.seed): \(finding)") }
         if arguments.isVerbose {
             print("seed \(world.seed): digest \(String(world.digest, radix: 16)) of \(world.eventCount), \(world.tally)")
@@ -48,6 +51,8 @@ struct Arguments {
     var days = 2
     var findings = 10
     var isVerbose = false
+    /// Of what happened before a finding.
+    var lines = 0
 
     init(_ words: [String]) {
         var rest = words.dropFirst()
@@ -57,6 +62,9 @@ struct Arguments {
             case "--seconds": seconds = rest.popFirst().flatMap { Double($0) } ?? seconds
             case "--days": days = rest.popFirst().flatMap { Int($0) } ?? days
             case "--findings": findings = rest.popFirst().flatMap { Int($0) } ?? findings
+            case "--story":
+                lines = rest.popFirst().flatMap { Int($0) } ?? lines
+                isVerbose = true
             case "--verbose": isVerbose = true
             default:
                 print("simulate [--seed N] [--seconds S] [--days D] [--findings N] [--verbose]")

@@ -4,7 +4,7 @@ public import QueueEngine
 public struct Finding: Sendable, Hashable, CustomStringConvertible {
     /// What kind of promise was broken.
     public enum Kind: String, Sendable, CaseIterable {
-        case log, state, order, cap, rate, display, replica, progress, cost, fairness, growth, honesty, events, tenants
+        case log, state, presence, order, cap, rate, display, replica, progress, cost, fairness, growth, honesty, events, tenants
     }
 
     public let kind: Kind

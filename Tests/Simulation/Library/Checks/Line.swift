@@ -22,6 +22,8 @@ struct Line {
     private(set) var lastEventAt = Timestamp.distantPast
     private(set) var configuredAt = Timestamp.distantPast
     private(set) var lanes = [Lane()]
+    /// When those who wait were last said to be present, by joining or coming back.
+    private var seenAt: [Ticket: Timestamp] = [:]
     /// Who waits, and since when they are absent.
     private(set) var waiting: [Ticket: Timestamp?] = [:]
     private(set) var admitted: [Ticket: Timestamp] = [:]
@@ -66,7 +68,7 @@ struct Line {
         case .paused: status = .paused
         case .closed: close()
         case .joined(let ticket): join(ticket, moment)
-        case .connected(let ranges): for range in ranges { range.tickets.forEach { markPresent($0) } }
+        case .connected(let ranges): for range in ranges { range.tickets.forEach { markPresent($0, moment) } }
         case .disconnected(let ranges): for range in ranges { range.tickets.forEach { markAbsent($0, moment) } }
         case .everyoneDisconnected: for ticket in waiting.keys.sorted() { markAbsent(ticket, moment) }
         case .admitted(let ticket, let until): admit(ticket, until, moment)
@@ -89,6 +91,7 @@ struct Line {
         status = .closed
         for (ticket, since) in waiting where since == nil { lanes[ticket.lane].presentCount -= 1 }
         waiting = [:]
+        seenAt = [:]
     }
 
     private mutating func join(_ ticket: Ticket, _ moment: Timestamp) {
@@ -98,12 +101,15 @@ struct Line {
         }
         lanes[ticket.lane].next += 1
         waiting[ticket] = .some(nil)
+        seenAt[ticket] = moment
         lanes[ticket.lane].presentCount += 1
         lanes[ticket.lane].present.insert(ticket.number)
     }
 
-    private mutating func markPresent(_ ticket: Ticket) {
-        guard let since = waiting[ticket], since != nil else { return }
+    private mutating func markPresent(_ ticket: Ticket, _ moment: Timestamp) {
+        guard let since = waiting[ticket] else { return }
+        seenAt[ticket] = moment
+        guard since != nil else { return }
         waiting[ticket] = .some(nil)
         lanes[ticket.lane].presentCount += 1
         lanes[ticket.lane].present.insert(ticket.number)
@@ -116,7 +122,11 @@ struct Line {
         absences.insert(Absence(since: moment, ticket: ticket))
     }
 
+    /// When the ticket's visitor came last; nil for whoever does not wait.
+    func lastSeen(_ ticket: Ticket) -> Timestamp? { seenAt[ticket] }
+
     private mutating func end(_ ticket: Ticket) -> Bool {
+        seenAt[ticket] = nil
         guard let since = waiting.removeValue(forKey: ticket) else { return admitted.removeValue(forKey: ticket) != nil }
         if since == nil { lanes[ticket.lane].presentCount -= 1 }
         return true

@@ -19,6 +19,11 @@ final class SimulatedVisitor: @unchecked Sendable {
     /// Answers to what was asked before the last change of mind are ignored.
     private var attempt = 0
     private var failures = 0
+    /// When a process last saw it, or may have begun to.
+    private var seenAt = Timestamp.distantPast
+
+    /// Whether somebody may count it as present.
+    func wasSeen(within span: Timestamp.Span) -> Bool { connection != nil || seenAt > world.scheduler.now - span }
 
     init(_ number: Int, in queue: SimulatedQueue, of world: World) {
         self.number = number
@@ -87,6 +92,7 @@ final class SimulatedVisitor: @unchecked Sendable {
     /// Is held by `process` from now on, or polls.
     private func stay(at process: Incarnation) {
         guard let ticket else { return }
+        seenAt = world.scheduler.now
         if isPolling { return later(world.dice.time(2...25)) { $0.poll() } }
         let connection = Connection(queue.id, ticket, of: self, at: process)
         self.connection = connection
@@ -107,6 +113,7 @@ final class SimulatedVisitor: @unchecked Sendable {
     private func disconnect() {
         guard let old = connection else { return }
         connection = nil
+        seenAt = world.scheduler.now
         world.displays.closed(old)
         // A server may notice late, also after the visitor has come back.
         world.scheduler.after(world.dice.chance(0.7) ? .milliseconds(1) : world.dice.time(0...40)) { old.end() }
@@ -117,6 +124,7 @@ final class SimulatedVisitor: @unchecked Sendable {
     func connectionWasLost(_ lost: Connection) {
         world.displays.closed(lost)
         guard lost === connection else { return }
+        seenAt = world.scheduler.now
         lost.incarnation.remove(lost)
         connection = nil
         if phase == .waiting { later(world.dice.time(0.1...12)) { $0.reconnect() } }
@@ -139,6 +147,7 @@ final class SimulatedVisitor: @unchecked Sendable {
     }
 
     private func resumed(_ snapshot: QueueSnapshot, at process: Incarnation, _ attempt: Int) {
+        seenAt = world.scheduler.now
         guard process.isAlive, let ticket else { return }
         guard attempt == self.attempt, phase == .waiting, connection == nil else {
             return Connection(queue.id, ticket, of: self, at: process).end()
@@ -169,7 +178,10 @@ final class SimulatedVisitor: @unchecked Sendable {
         process.ask { [self] service in
             do throws(ServiceError) {
                 let snapshot = try await service.queue(id, knowing: ticket, of: session)
-                if case .waiting = snapshot.state.standing(ticket) { await service.poll(id, ticket) }
+                if case .waiting = snapshot.state.standing(ticket) {
+                    seenAt = world.scheduler.now
+                    await service.poll(id, ticket)
+                }
                 if process.isAlive, phase == .waiting { follow(snapshot.state.standing(ticket)) }
             } catch {
                 guard process.isAlive, phase == .waiting else { return }

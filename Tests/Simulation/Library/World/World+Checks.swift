@@ -35,7 +35,7 @@ extension World {
         guard let due = truth.nextDue(of: id), truth.isActive(id) else { return }
         let settled = calmSince.map { $0 + options.recovery } ?? .distantPast
         if calmSince != nil, scheduler.now - patience >= max(due.at, settled) {
-            report(.progress, "\(due.what) in queue \(id) was due at \(due.at.seconds) and has not come")
+            report(.progress, "\(due.what) in queue \(id) was due at \(due.at.seconds) and has not come; \(circumstances(of: id))")
         } else if scheduler.now >= due.at + patience {
             // Something is wrong just now; look again when it may be right.
             truth.watch(id, true)
@@ -43,6 +43,69 @@ extension World {
         } else {
             watchProgress(of: id)
         }
+    }
+
+    private func circumstances(of id: QueueID) -> String {
+        let wakeAt = database.transaction { state, _ in state.queues[id]?.wakeAt }
+        let served = processes.compactMap(\.self).filter { $0.snapshots[id] != nil }.map(\.slot)
+        return "served by \(served), woken by the store at \(wakeAt.map { "\($0.seconds)" } ?? "no time")"
+    }
+
+    // MARK: Presence
+
+    /// Once all is calm, whoever is connected counts as present, and nobody else does.
+    func watchPresence() {
+        scheduler.after(.seconds(47)) { [weak self] in
+            guard let self else { return }
+            self.watchPresence()
+            guard let calm = self.calmSince, self.scheduler.now > calm + self.options.recovery else { return }
+            for queue in self.queues where !queue.isDeleted { self.checkPresence(in: queue) }
+        }
+    }
+
+    private func checkPresence(in queue: SimulatedQueue) {
+        guard let line = truth.line(queue.id) else { return }
+        var held: Set<Ticket> = []
+        for visitor in queue.visitors.values where visitor.phase == .waiting {
+            guard let ticket = visitor.ticket, let since = line.waiting[ticket] else { continue }
+            if visitor.wasSeen(within: .seconds(100)) { held.insert(ticket) }
+            if let connection = visitor.connection, connection.openedAt < scheduler.now - .seconds(20), since != nil {
+                report(.presence, "ticket \(ticket) is connected and counts as absent in queue \(queue.id)")
+            }
+        }
+        for (ticket, since) in line.waiting where since == nil && !held.contains(ticket) {
+            if line.lastSeen(ticket).map({ $0 < scheduler.now - .seconds(120) }) ?? true {
+                report(.presence, "ticket \(ticket) counts as present in queue \(queue.id), and nobody is there")
+                break
+            }
+        }
+    }
+
+    // MARK: Cost
+
+    /// Every minute: calls to the store and jobs follow from what was asked, what happened, and heartbeats.
+    func watchCost() {
+        let (before, jobs) = (tally, scheduler.jobsRun)
+        scheduler.after(.seconds(60)) { [weak self] in
+            guard let self else { return }
+            let spent = self.tally.storeCalls - before.storeCalls
+            let causes =
+                self.tally.requests - before.requests + self.tally.events - before.events + self.tally.messages - before.messages
+                + 20 * (self.tally.faults - before.faults)
+            let beats = Int(600 / self.options.lease.seconds) * self.options.instances
+            // During an outage a process asks once a second whether it is over.
+            let allowed = 1_000 + 12 * (causes + self.lastCauses) + 4 * (beats + 60 * self.options.instances)
+            if spent > allowed { self.report(.cost, "\(spent) calls to the store in a minute; \(allowed) are accounted for: \(self.callsSince(before))") }
+            let ran = self.scheduler.jobsRun - jobs
+            if ran > 40 * allowed { self.report(.cost, "\(ran) jobs in a minute; \(40 * allowed) are accounted for") }
+            self.lastCauses = causes
+            self.watchCost()
+        }
+    }
+
+    func callsSince(_ before: Tally) -> String {
+        StoreCall.allCases.map { ($0, (tally.calls[$0] ?? 0) - (before.calls[$0] ?? 0)) }.filter { $0.1 > 0 }
+            .map { "\($0.1) \($0.0)" }.joined(separator: ", ")
     }
 
     // MARK: In quiet

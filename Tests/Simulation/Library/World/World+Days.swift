@@ -13,12 +13,15 @@ extension World {
     private func hours(since moment: Timestamp) -> Double { (scheduler.now - moment).seconds / 3_600 }
 
     private func begin() {
+        watchCost()
         for slot in processes.indices { startProcess(slot) }
         _ = run(atMost: .seconds(60)) { pickProcess() != nil }
         for number in 0..<options.queues + options.restingQueues { makeQueue(number) }
         _ = run(atMost: .seconds(60)) { queues.count == options.queues + options.restingQueues }
         if queues.count != options.queues + options.restingQueues { report(.progress, "the queues could not be made") }
         queues.sort { $0.id < $1.id }
+        if options.readEvery > 0 { readers = queues.prefix(options.queues).map { Reader($0, in: self) } }
+        watchPresence()
     }
 
     private func makeQueue(_ number: Int) {
@@ -46,6 +49,7 @@ extension World {
             scheduleArrival(in: queue)
             scheduleOperator(of: queue)
         }
+        if options.readEvery > 0 { for reader in readers { reader.schedule() } }
         if day > 0 || dice.chance(0.7) {
             brew()
             run(for: dice.time(600...5_000))
@@ -68,6 +72,7 @@ extension World {
         run(for: .seconds(Int(options.restAfter.seconds * 3) + 900))
         guard findings.isEmpty else { return }
         checkReplicas()
+        checkReaders()
         let before = tally
         let jobs = scheduler.jobsRun
         let wakes = wakes
@@ -80,6 +85,18 @@ extension World {
     }
 
     private var wakes: Int { processes.compactMap(\.self).reduce(0) { $0 + $1.clock.wakes } }
+
+    /// Readers who go on get everything.
+    private func checkReaders() {
+        for reader in readers where !reader.queue.isDeleted {
+            let hasAll = run(atMost: .seconds(7_200)) {
+                reader.read()
+                return reader.seq == truth.line(reader.queue.id)?.head ?? 0
+            }
+            if !hasAll, findings.isEmpty { report(.events, "a reader does not get beyond \(reader.seq)") }
+        }
+        run(for: .seconds(Int(options.restAfter.seconds * 3) + 120))
+    }
 
     // MARK: Cost
 

@@ -9,10 +9,13 @@ extension World {
         // Crowds come in waves.
         scheduler.after(dice.time(mean: options.arrivalEvery)) { [weak self] in
             guard let self, !self.isDraining, !queue.isDeleted else { return }
-            for _ in 0..<(self.dice.chance(0.03) ? self.dice.int(1...30) : 1) { self.arrive(in: queue) }
+            for _ in 0..<self.groupSize { self.arrive(in: queue) }
             self.scheduleArrival(in: queue)
         }
     }
+
+    /// Most come alone, some in groups, and now and then a sale begins.
+    private var groupSize: Int { dice.chance(0.01) ? dice.int(50...300) : dice.chance(0.03) ? dice.int(2...30) : 1 }
 
     private func arrive(in queue: SimulatedQueue) {
         guard crowd < options.crowdLimit else { return }
@@ -49,7 +52,7 @@ extension World {
                 case 70..<74: _ = try await service.perform(.close, on: id, tenant: tenant)
                 case 74..<88: _ = try await service.perform(.open, on: id, tenant: tenant)
                 case 88..<97:
-                    let once = choice.isMultiple(of: 2) ? WriteOnce(tenant: tenant, key: "announce-\(seed % 50)", requestHash: [2]) : nil
+                    let once = choice.isMultiple(of: 2) ? WriteOnce(tenant: tenant, key: "announce-\(id)-\(seed % 50)", requestHash: [2]) : nil
                     _ = try await service.announce("hello", severity: .info, expiresAt: now + .seconds(600), to: id, tenant: tenant, once: once)
                 default: await intrude(queue, service)
                 }

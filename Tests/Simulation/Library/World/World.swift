@@ -15,6 +15,7 @@ public final class World: @unchecked Sendable {
     var processes: [Incarnation?] = []
     var tenants: [TenantID] = []
     var queues: [SimulatedQueue] = []
+    var readers: [Reader] = []
     var crowd = 0
     var isDraining = false
     public internal(set) var findings: [Finding] = []
@@ -31,17 +32,22 @@ public final class World: @unchecked Sendable {
     var calmSince: Timestamp?
     var subscribers: [(id: InstanceID, receive: @Sendable ([BusMessage]) -> Void)] = []
     var visitorsMade = 0
+    /// What the minute before may still cost.
+    var lastCauses = 0
 
     /// What happened, for the reader of a report and for what it may cost.
     public struct Tally: Sendable {
         public var requests = 0
         public var storeCalls = 0
+        public var calls: [StoreCall: Int] = [:]
         public var messages = 0
         public var commits = 0
         public var events = 0
         public var joined = 0
         public var admitted = 0
         public var faults = 0
+        /// Events that integrators were given.
+        public var read = 0
         /// Hours, each counted once for each queue.
         public var queueHours = 0.0
     }
@@ -64,6 +70,16 @@ public final class World: @unchecked Sendable {
     /// What the seed did, as one number.
     public var digest: UInt64 { trace.digest }
     public var eventCount: Int { trace.count }
+
+    /// Keeps the last things that happened, in words, for whoever looks for the cause of a finding.
+    public var keepsStory = false
+    public private(set) var story: [String] = []
+
+    func tell(_ text: @autoclosure () -> String) {
+        guard keepsStory, findings.isEmpty else { return }
+        if story.count > 4_000 { story.removeFirst(2_000) }
+        story.append("\(Double((scheduler.now - Timestamp(seconds: 1_700_000_000)).microseconds) / 1e6) \(text())")
+    }
 
     func report(_ kind: Finding.Kind, _ text: String) { findings.append(Finding(kind, text, at: scheduler.now)) }
 
@@ -135,6 +151,8 @@ public final class World: @unchecked Sendable {
 
     func note(_ call: StoreCall, _ weight: Int, _ slot: Int, _ fails: Bool) {
         tally.storeCalls += 1
+        tally.calls[call, default: 0] += 1
+        tell("process \(slot): \(call) of \(weight)\(fails ? " fails" : "")")
         trace.add(1, UInt64(call.rawValue.utf8.first!), UInt64(weight), UInt64(slot), fails ? 1 : 0, UInt64(scheduler.now.microseconds))
     }
 
@@ -142,6 +160,7 @@ public final class World: @unchecked Sendable {
         tally.commits += 1
         for (event, _) in commit.append.events {
             tally.events += 1
+            tell("queue \(commit.append.record.slug), seq \(event.seq) by \(commit.instance.low % 10_000): \(event.change)")
             trace.add(3, event.seq, UInt64(event.at.microseconds), commit.append.record.id.low, event.change.ticket?.rawValue ?? 0)
             for (kind, text) in truth.apply(event, to: commit.append.record) {
                 report(kind, "queue \(commit.append.record.slug), seq \(event.seq): \(text)")
