@@ -2,13 +2,14 @@ import Foundation
 import Glibc
 import Simulation
 
-/// `simulate [--seed N] [--seconds S] [--days D] [--digest]`: worlds, one seed after the other, until time is up.
+/// Worlds, one seed after the other, until time is up or enough was found. Ends with status 1 where anything was found.
 @main struct SimulateCommand {
     static func main() {
         let arguments = Arguments(CommandLine.arguments)
         repeatWithSteadyHashing()
         let began = Date()
-        var seed = arguments.seed ?? UInt64.random(in: 1...UInt64(UInt32.max))
+        var seed = arguments.seed ?? arguments.from ?? UInt64.random(in: 1...UInt64(UInt32.max))
+        if arguments.seed == nil { print("from seed \(seed) on") }
         var (hours, found) = (0.0, 0)
         repeat {
             let world = World(seed: seed)
@@ -46,7 +47,10 @@ import Simulation
 
 /// What was asked for.
 struct Arguments {
+    /// This one alone.
     var seed: UInt64?
+    /// This one and those that follow.
+    var from: UInt64?
     var seconds = 60.0
     var days = 2
     var findings = 10
@@ -59,6 +63,7 @@ struct Arguments {
         while let word = rest.popFirst() {
             switch word {
             case "--seed": seed = rest.popFirst().flatMap { UInt64($0) }
+            case "--from": from = rest.popFirst().flatMap { UInt64($0) }
             case "--seconds": seconds = rest.popFirst().flatMap { Double($0) } ?? seconds
             case "--days": days = rest.popFirst().flatMap { Int($0) } ?? days
             case "--findings": findings = rest.popFirst().flatMap { Int($0) } ?? findings
@@ -67,7 +72,7 @@ struct Arguments {
                 isVerbose = true
             case "--verbose": isVerbose = true
             default:
-                print("simulate [--seed N] [--seconds S] [--days D] [--findings N] [--verbose]")
+                print("simulate [--seed N | --from N] [--seconds S] [--days D] [--findings N] [--story LINES] [--verbose]")
                 exit(2)
             }
         }
