@@ -75,6 +75,8 @@ extension World {
     /// Another tenant asks for what is not its own.
     private func intrude(_ queue: SimulatedQueue, _ service: QueueService) async {
         let stranger = TenantID(high: 9, low: 9)
+        // What somebody made up leaves nothing behind.
+        for _ in 0..<20 { try? await service.visit(QueueID(high: dice.next(), low: dice.next())) }
         if (try? await service.queue(queue.id, tenant: stranger)) != nil { report(.tenants, "a stranger was shown a queue") }
         if (try? await service.perform(.pause, on: queue.id, tenant: stranger)) != nil { report(.tenants, "a stranger paused a queue") }
         if (try? await service.entries(of: queue.id, tenant: stranger, after: 0, epoch: nil)) != nil {
