@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Swift's own libraries are linked in: a tenth less of processor time, and nothing of Swift is needed where it runs.
 RELEASE = swift build -c release --static-swift-stdlib --product stanchion
-.PHONY: help run release test lint format bench scenarios conformance faults drill fuzz sanitize
+.PHONY: help run release test lint format bench scenarios conformance faults simulate mutations drill fuzz sanitize
 
 help: ## Show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,15 @@ faults: ## Three instances and a crowd through everything that can go wrong (FAU
 	@Scripts/prepare test
 	$(RELEASE)
 	Tests/Faults/run $(FAULTS)
+
+simulate: ## Virtual months of the service under faults, on all cores (SIMULATE_SECONDS, SIMULATE_SEED)
+	@Scripts/prepare run
+	swift build -c release --product simulate
+	Tests/Simulation/run
+
+mutations: ## Put faults back into a copy of the code, and have the simulator find each
+	@Scripts/prepare run
+	python3 Tests/Simulation/mutations.py
 
 drill: ## Lose an index under load, and find it out: what docs/runbook.md shows
 	@Scripts/prepare test

@@ -34,6 +34,9 @@ public struct Options: Sendable {
     /// Mean seconds between a reader's pages; 0: nobody reads.
     public var readEvery = 0.0
 
+    /// How many of those who are connected have their display watched.
+    public var watching = 0.0
+
     init(_ dice: inout Dice) {
         instances = dice.chance(0.25) ? 1 : dice.int(2...4)
         tenants = dice.int(1...3)
@@ -56,5 +59,6 @@ public struct Options: Sendable {
         stay = dice.logarithmic(1...600)
         operateEvery = dice.chance(0.6) ? dice.logarithmic(30...3_000) : 0
         readEvery = dice.chance(0.6) ? dice.logarithmic(0.5...600) : 0
+        watching = dice.chance(0.3) ? dice.unit() : 0
     }
 }

@@ -59,7 +59,20 @@ extension World {
             guard let self else { return }
             self.watchPresence()
             guard let calm = self.calmSince, self.scheduler.now > calm + self.options.recovery else { return }
-            for queue in self.queues where !queue.isDeleted { self.checkPresence(in: queue) }
+            for queue in self.queues where !queue.isDeleted {
+                self.checkPresence(in: queue)
+                self.checkLag(of: queue)
+            }
+        }
+    }
+
+    /// Two heartbeats after an event every process that serves the queue knows of it.
+    private func checkLag(of queue: SimulatedQueue) {
+        let patience = Timestamp.Span(microseconds: options.lease.microseconds / 5 + 1_000_000)
+        guard let line = truth.line(queue.id), line.lastEventAt < scheduler.now - patience else { return }
+        for process in processes.compactMap(\.self) where process.isServing {
+            guard let own = process.snapshots[queue.id]?.state.head, own < line.head else { continue }
+            report(.replica, "process \(process.slot) is still at \(own) of \(line.head) in queue \(queue.id)")
         }
     }
 

@@ -22,7 +22,7 @@ public final class World: @unchecked Sendable {
     public internal(set) var tally = Tally()
     var trace = Trace()
     var truth = Truth()
-    var displays = Displays()
+    private(set) lazy var displays = Displays(self)
     let sizes = Sizes()
 
     // Faults under way.
@@ -61,7 +61,6 @@ public final class World: @unchecked Sendable {
         database = ModelDatabase(reserves: options.reserves) { [scheduler] in scheduler.now }
         GlobalPool.capture(for: scheduler, fallback: elsewhere)
         scheduler.add(elsewhere)
-        displays.world = self
         database.observe { [weak self] in self?.committed($0) }
         processes = Array(repeating: nil, count: options.instances)
         tenants = (1...options.tenants).map { TenantID(high: 1, low: UInt64($0)) }
