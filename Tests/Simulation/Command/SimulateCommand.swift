@@ -16,9 +16,10 @@ import Simulation
             world.keepsStory = arguments.isVerbose
             world.live(days: arguments.days)
             hours += world.tally.queueHours
-            report(world, arguments)
+            let isWanted = world.findings.contains { arguments.kinds?.contains($0.kind.rawValue) ?? true }
+            if isWanted { found += 1 }
+            if isWanted || arguments.isVerbose { report(world, arguments) }
             fflush(nil)
-            if !world.findings.isEmpty { found += 1 }
             seed += 1
         } while arguments.seed == nil && Date().timeIntervalSince(began) < arguments.seconds && found < arguments.findings
         let minutes = Date().timeIntervalSince(began) / 60
@@ -54,6 +55,8 @@ struct Arguments {
     var seconds = 60.0
     var days = 2
     var findings = 10
+    /// Only findings of these kinds count.
+    var kinds: [String]?
     var isVerbose = false
     /// Of what happened before a finding.
     var lines = 0
@@ -70,9 +73,10 @@ struct Arguments {
             case "--story":
                 lines = rest.popFirst().flatMap { Int($0) } ?? lines
                 isVerbose = true
+            case "--only": kinds = rest.popFirst()?.split(separator: ",").map { String($0) }
             case "--verbose": isVerbose = true
             default:
-                print("simulate [--seed N | --from N] [--seconds S] [--days D] [--findings N] [--story LINES] [--verbose]")
+                print("simulate [--seed N | --from N] [--seconds S] [--days D] [--findings N] [--only KIND,...] [--story LINES] [--verbose]")
                 exit(2)
             }
         }

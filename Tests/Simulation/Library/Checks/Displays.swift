@@ -88,7 +88,7 @@ final class Displays {
             world.report(.display, "\(ticket) was shown \(before.shown.value(at: milliseconds)), then \(value) without a reason")
         }
         // Too low it may be: it waits for the truth, and never rises without a reason.
-        let bound = position <= ShownPosition.exactUpTo ? 0 : max(1, position / 100)
+        let bound = position <= ShownPosition.exactUpTo ? 0 : Int(max(1, 0.01 * Double(position)) + 0.5)
         if value > position + bound { world.report(.honesty, "\(ticket) is shown \(value) and stands at \(position)") }
     }
 }

@@ -16,6 +16,10 @@ public struct Options: Sendable {
     public var clockError = 0.0
     /// Mean seconds between two visitors of a queue.
     public var arrivalEvery = 10.0
+    /// Crowds come often and are let in fast, and many of those who wait lose the connection.
+    public var isBusy = false
+    /// Mean seconds between two crowds that come at once; 0: none do.
+    public var saleEvery = 0.0
     /// Visitors at once, in all queues.
     public var crowdLimit = 400
 
@@ -49,6 +53,8 @@ public struct Options: Sendable {
         reserves = dice.chance(0.7)
         clockError = dice.chance(0.5) ? 0 : dice.logarithmic(0.01...30)
         arrivalEvery = dice.logarithmic(0.5...120)
+        saleEvery = dice.chance(0.5) ? dice.logarithmic(100...4_000) : 0
+        crowdLimit = dice.chance(0.3) ? 1_500 : 300
         polling = dice.weight() / 2
         named = dice.weight() / 2
         flapEvery = dice.chance(0.6) ? dice.logarithmic(10...2_000) : 0
@@ -59,6 +65,18 @@ public struct Options: Sendable {
         stay = dice.logarithmic(1...600)
         operateEvery = dice.chance(0.6) ? dice.logarithmic(30...3_000) : 0
         readEvery = dice.chance(0.6) ? dice.logarithmic(0.5...600) : 0
+        if dice.chance(0.25) { beBusy(&dice) }
         watching = dice.chance(0.3) ? dice.unit() : 0
+    }
+
+    private mutating func beBusy(_ dice: inout Dice) {
+        isBusy = true
+        queues = dice.int(1...2)
+        saleEvery = dice.logarithmic(60...600)
+        crowdLimit = 1_500
+        stay = dice.logarithmic(0.5...10)
+        sleeping = 0.4 * dice.unit()
+        flapEvery = dice.logarithmic(30...600)
+        operateEvery = dice.chance(0.5) ? dice.logarithmic(500...5_000) : 0
     }
 }

@@ -19,8 +19,18 @@ final class SimulatedQueue: @unchecked Sendable {
 
 extension QueueConfiguration {
     /// Sensible and foolish settings, in lengths that a simulation can wait for.
-    static func random(_ dice: inout Dice, lanes: [PriorityLane] = [], now: Timestamp) -> QueueConfiguration {
+    ///
+    /// - Parameter isBusy: many are let in at a time, so that lanes compete.
+    static func random(_ dice: inout Dice, lanes: [PriorityLane] = [], isBusy: Bool, now: Timestamp) -> QueueConfiguration {
         var new = QueueConfiguration()
+        new.priorityLanes = lanes
+        if isBusy {
+            new.maxConcurrentUsers = dice.int(100...1_000)
+            new.releaseRatePerMinute = dice.int(100...2_000)
+            new.graceSeconds = dice.int(60...900)
+            new.admissionTTLSeconds = dice.int(10...300)
+            return new
+        }
         new.maxConcurrentUsers = Int(dice.logarithmic(1...300))
         new.releaseRatePerMinute = dice.chance(0.05) ? 0 : Int(dice.logarithmic(1...1_200))
         new.graceSeconds = Int(dice.logarithmic(1...900))
@@ -28,7 +38,6 @@ extension QueueConfiguration {
         new.maxWaiting = dice.chance(0.15) ? dice.int(0...40) : nil
         if dice.chance(0.05) { new.opensAt = now + dice.time(0...900) }
         if dice.chance(0.05) { new.closesAt = now + dice.time(1...1_800) }
-        new.priorityLanes = lanes
         return new
     }
 

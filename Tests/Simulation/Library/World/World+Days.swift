@@ -27,8 +27,8 @@ extension World {
     private func makeQueue(_ number: Int) {
         guard let process = pickProcess() else { return report(.progress, "no process began to serve") }
         let tenant = dice.pick(tenants)
-        var configuration = QueueConfiguration.random(&dice, now: scheduler.now)
-        if dice.chance(0.4) { configuration.priorityLanes = QueueConfiguration.lanes([], &dice) }
+        var configuration = QueueConfiguration.random(&dice, isBusy: options.isBusy, now: scheduler.now)
+        if options.isBusy || dice.chance(0.4) { configuration.priorityLanes = QueueConfiguration.lanes([], &dice) }
         let wanted = configuration
         process.ask { [self] service in
             do throws(ServiceError) {
@@ -47,6 +47,7 @@ extension World {
         isDraining = false
         for queue in queues.prefix(options.queues) {
             scheduleArrival(in: queue)
+            scheduleSale(in: queue)
             scheduleOperator(of: queue)
         }
         if options.readEvery > 0 { for reader in readers { reader.schedule() } }

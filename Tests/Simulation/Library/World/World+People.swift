@@ -14,8 +14,20 @@ extension World {
         }
     }
 
-    /// Most come alone, some in groups, and now and then a sale begins.
-    private var groupSize: Int { dice.chance(0.01) ? dice.int(50...300) : dice.chance(0.03) ? dice.int(2...30) : 1 }
+    /// Most come alone, some in groups.
+    private var groupSize: Int { dice.chance(0.03) ? dice.int(2...30) : 1 }
+
+    /// Now and then a sale begins.
+    func scheduleSale(in queue: SimulatedQueue) {
+        guard options.saleEvery > 0 else { return }
+        scheduler.after(dice.time(mean: options.saleEvery)) { [weak self] in
+            guard let self, !self.isDraining, !queue.isDeleted else { return }
+            for _ in 0..<self.dice.int(50...600) {
+                self.scheduler.after(self.dice.time(0...20)) { if !self.isDraining { self.arrive(in: queue) } }
+            }
+            self.scheduleSale(in: queue)
+        }
+    }
 
     private func arrive(in queue: SimulatedQueue) {
         guard crowd < options.crowdLimit else { return }
@@ -63,11 +75,12 @@ extension World {
     }
 
     private func configure(_ queue: SimulatedQueue, _ service: QueueService, _ seed: UInt64, _ now: Timestamp) async throws(ServiceError) {
+        let isBusy = options.isBusy
         let updated = try await service.update(queue.id, tenant: queue.tenant) { record in
             var dice = Dice(seed: seed)
             let before = record.configuration.priorityLanes
             let lanes = dice.chance(0.3) ? QueueConfiguration.lanes(before, &dice) : before
-            record.configuration = .random(&dice, lanes: lanes, now: now)
+            record.configuration = .random(&dice, lanes: lanes, isBusy: isBusy, now: now)
         }
         queue.lanes = updated.record.configuration.priorityLanes.map(\.name)
     }
