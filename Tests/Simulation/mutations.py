@@ -31,7 +31,7 @@ MUTATIONS = [
      "guard peers.live.allSatisfy({ instance < $0 }) else { return [] }", "guard peers.live.contains(instance) else { return [] }", "presence"),
     ("lost-answers-are-forgotten", f"{SERVICE}/DoubtfulJoin.swift",
      "guard case .inDoubt = error else { return }", "guard case .full = error else { return }", "presence"),
-    ("polls-never-end", f"{SERVICE}/Presence.swift", "gone += first.tickets.tickets.filter { !hasLease($0) }", "_ = first", "presence"),
+    ("polls-never-end", f"{SERVICE}/Presence.swift", "gone += first.tickets.tickets.filter { !hasLease($0) }", "gone += first.tickets.tickets.filter { _ in false }", "presence"),
     ("heartbeats-teach-nothing", f"{SERVICE}/QueueService+Lease.swift", "for head in beat.changed {", "for head in beat.changed.prefix(0) {", "replica"),
     ("nobody-is-first-in-turn", f"{SERVICE}/Lease.swift",
      "return live.count { (Peers.weight($0, queue), $0) < (own, instance) }",
@@ -69,8 +69,7 @@ def copy_tree():
 
 def build():
     result = run(["swift", "build", "-c", "release", "--product", "simulate"], cwd=COPY)
-    if result.returncode:
-        sys.exit(result.stdout[-4_000:])
+    return "" if result.returncode == 0 else result.stdout[-2_000:]
 
 
 def simulate(seconds, kinds):
@@ -86,7 +85,8 @@ def attempt(name, file, old, new, kinds):
         return f"{name}: the code has changed; write this mutation anew ({file})"
     path.write_text(text.replace(old, new))
     try:
-        build()
+        if error := build():
+            return f"{name}: does not compile\n{error}"
         status, seconds, found = simulate(SECONDS, kinds)
     finally:
         path.write_text(text)
