@@ -19,7 +19,6 @@ public final class TestStore: Sendable {
     private let group: EventLoopGroup
     public let database = "test_" + UUID().uuidString.lowercased().replacing("-", with: "")
     private let model = ModelDatabase(reserves: true) { Timestamp(seconds: Date().timeIntervalSince1970) }
-    private let database = "test_" + UUID().uuidString.lowercased().replacing("-", with: "")
 
     public init(_ kind: StoreKind) async throws {
         self.kind = kind

@@ -12,6 +12,8 @@ struct Line {
     struct Lane {
         /// Numbers that were present at some time; one that has gone is skipped when it comes up.
         var present = Heap<UInt64>()
+        /// The same of those for whom the line waits.
+        var settling = Heap<UInt64>()
         var presentCount = 0
         var next: UInt64 = 1
     }
@@ -24,6 +26,8 @@ struct Line {
     private(set) var lanes = [Lane()]
     /// When those who wait were last said to be present, by joining or coming back.
     private var seenAt: [Ticket: Timestamp] = [:]
+    /// Until when the line waits for people whom a restart has disconnected.
+    private var settling: [Ticket: Timestamp] = [:]
     /// Who waits, and since when they are absent.
     private(set) var waiting: [Ticket: Timestamp?] = [:]
     private(set) var admitted: [Ticket: Timestamp] = [:]
@@ -70,7 +74,10 @@ struct Line {
         case .joined(let ticket): join(ticket, moment)
         case .connected(let ranges): for range in ranges { range.tickets.forEach { markPresent($0, moment) } }
         case .disconnected(let ranges): for range in ranges { range.tickets.forEach { markAbsent($0, moment) } }
-        case .everyoneDisconnected: for ticket in waiting.keys.sorted() { markAbsent(ticket, moment) }
+        case .lost(let ranges, let until): for range in ranges { range.tickets.forEach { lose($0, until: until, moment) } }
+        case .everyoneDisconnected:
+            let until = max(moment + .seconds(configuration.settleSeconds), settling.values.max() ?? moment)
+            for ticket in waiting.keys.sorted() { lose(ticket, until: until, moment) }
         case .admitted(let ticket, let until): admit(ticket, until, moment)
         case .completed(let ticket):
             if admitted.removeValue(forKey: ticket) == nil { report(.state, "\(ticket) completed without an admission") }
@@ -92,6 +99,7 @@ struct Line {
         for (ticket, since) in waiting where since == nil { lanes[ticket.lane].presentCount -= 1 }
         waiting = [:]
         seenAt = [:]
+        settling = [:]
     }
 
     private mutating func join(_ ticket: Ticket, _ moment: Timestamp) {
@@ -109,6 +117,7 @@ struct Line {
     private mutating func markPresent(_ ticket: Ticket, _ moment: Timestamp) {
         guard let since = waiting[ticket] else { return }
         seenAt[ticket] = moment
+        settling[ticket] = nil
         guard since != nil else { return }
         waiting[ticket] = .some(nil)
         lanes[ticket.lane].presentCount += 1
@@ -125,8 +134,28 @@ struct Line {
     /// When the ticket's visitor came last; nil for whoever does not wait.
     func lastSeen(_ ticket: Ticket) -> Timestamp? { seenAt[ticket] }
 
+    /// A process has gone, or is about to: the line waits for whoever it saw.
+    private mutating func lose(_ ticket: Ticket, until: Timestamp, _ moment: Timestamp) {
+        guard waiting[ticket] != nil else { return }
+        markAbsent(ticket, moment)
+        settling[ticket] = until
+        lanes[ticket.lane].settling.insert(ticket.number)
+    }
+
+    /// The first of a lane for whom the line waits.
+    private mutating func firstSettling(_ lane: Int, at moment: Timestamp) -> UInt64? {
+        while let number = lanes[lane].settling.min {
+            let ticket = Ticket(lane: lane, number: number)
+            if let until = settling[ticket], until > moment { return number }
+            settling[ticket] = nil
+            lanes[lane].settling.removeMin()
+        }
+        return nil
+    }
+
     private mutating func end(_ ticket: Ticket) -> Bool {
         seenAt[ticket] = nil
+        settling[ticket] = nil
         guard let since = waiting.removeValue(forKey: ticket) else { return admitted.removeValue(forKey: ticket) != nil }
         if since == nil { lanes[ticket.lane].presentCount -= 1 }
         return true
@@ -154,6 +183,9 @@ struct Line {
         if since != nil { report(.order, "\(ticket) was admitted while absent") }
         let first = firstPresent(ticket.lane)
         if let first, first != ticket.number { report(.order, "\(ticket) was admitted before \(first) of its lane") }
+        if let lost = firstSettling(ticket.lane, at: moment), lost < ticket.number {
+            report(.order, "\(ticket) was admitted while the line waits for \(lost) of its lane")
+        }
         if let text = fairness.admitted(ticket.lane, present: lanes.map(\.presentCount)) { report(.fairness, text) }
         _ = end(ticket)
         admitted[ticket] = until
@@ -187,7 +219,7 @@ struct Line {
             due.append((max(first.since + .seconds(configuration.graceSeconds), configuredAt), "the end of a grace period"))
         }
         if let possibleSince {
-            due.append((pace.nextDue(rate: configuration.releaseRatePerMinute, possibleSince: max(possibleSince, configuredAt)), "an admission"))
+            due.append((pace.nextDue(rate: configuration.releaseRatePerMinute, possibleSince: max(possibleSince, configuredAt, settling.values.max() ?? possibleSince)), "an admission"))
         }
         return due.min { $0.at < $1.at }
     }

@@ -29,6 +29,9 @@ struct ModelQueue {
     var closing: [SessionRecord] = []
     var announcements: [Announcement] = []
     var consumers: [String: (seq: UInt64, at: Timestamp)] = [:]
+    /// When the log is to be looked at again by retention.
+    var logSince = Timestamp.distantPast
+    var deletedAt: Timestamp?
     var reservation: (by: InstanceID, until: Timestamp)?
 
     init(_ append: LogAppend) {
@@ -45,19 +48,33 @@ struct ModelQueue {
     func entries(after seq: UInt64, limit: Int) -> [LogEntry] {
         guard let first = log.first?.event.seq else { return [] }
         let start = seq < first ? 0 : Int(min(seq - first + 1, UInt64(log.count)))
-        return Array(log[start..<min(log.count, start + limit)])
+        return log[start..<min(log.count, start + limit)].map { entry in
+            guard entry.event.change == .announced, let announcement = announcement(entry.event.seq) else { return entry }
+            return LogEntry(event: entry.event, session: entry.session, user: entry.user, announcement: announcement)
+        }
     }
+
+    private func announcement(_ seq: UInt64) -> Announcement? { announcements.last { $0.seq == seq } }
 
     var bounds: ClosedRange<UInt64>? { log.isEmpty ? nil : log.first!.event.seq...log.last!.event.seq }
 
-    mutating func prune(before moment: Timestamp, unseenSince: Timestamp, limit: Int) -> Int {
-        let read = consumers.values.filter { $0.at > unseenSince }.map(\.seq).min() ?? .max
+    /// Deletes the oldest entries; the last one stays, and what a reader has not confirmed.
+    mutating func prune(_ age: ExpiredRows.LogAge, limit: Int) -> Int {
+        let read = consumers.values.filter { $0.at > age.unseenSince }.map(\.seq).min() ?? .max
         var count = 0
-        while count < limit, log.count > 1, log[0].event.at < moment, log[0].event.seq <= read {
+        while count < limit, log.count > 1, log[0].event.at < age.before, log[0].event.seq <= read {
             log.removeFirst()
             count += 1
         }
+        if count < limit { notePruned(age) }
         return count
+    }
+
+    private mutating func notePruned(_ age: ExpiredRows.LogAge) {
+        guard let first = log.first?.event else { return logSince = age.now }
+        let kept = announcements.suffix(ExpiredRows.announcementsKept)
+        announcements = announcements.dropLast(kept.count).filter { $0.seq >= first.seq } + kept
+        logSince = first.seq < head ? max(first.at, age.before) : age.now
     }
 
     func held(by instance: InstanceID) -> [Ticket] {
@@ -82,18 +99,16 @@ extension ModelQueue {
             head = event.seq
             lastEventAt = event.at
             change(event, detail, instance, &ended)
-            log.append(entry(event, detail, ended.last))
+            log.append(entry(event, ended.last))
         }
         return ended
     }
 
-    private func entry(_ event: QueueEvent, _ detail: LogAppend.Detail, _ ended: SessionRecord?) -> LogEntry {
+    private func entry(_ event: QueueEvent, _ ended: SessionRecord?) -> LogEntry {
         let session = event.change.ticket.flatMap { ticket in
             rows[ticket]?.session ?? (ended?.ticket == ticket ? ended : nil)
         }
-        return LogEntry(
-            event: event, session: session?.id, user: session?.visitor.user,
-            announcement: event.change == .announced ? announcements.last.flatMap { $0.seq == event.seq ? $0 : nil } : nil)
+        return LogEntry(event: event, session: session?.id, user: session?.visitor.user)
     }
 
     private mutating func change(
@@ -102,7 +117,7 @@ extension ModelQueue {
         switch event.change {
         case .joined(let ticket): insert(ticket, event.at, detail, instance)
         case .connected(let ranges): setAbsence(ranges, nil, instance)
-        case .disconnected(let ranges): setAbsence(ranges, event.at, nil)
+        case .disconnected(let ranges), .lost(let ranges, _): setAbsence(ranges, event.at, nil)
         case .everyoneDisconnected:
             unseenSince = event.at
             for (ticket, row) in rows where row.session.status == .waiting { rows[ticket]!.absentSince = event.at }

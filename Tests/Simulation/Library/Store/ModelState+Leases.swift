@@ -1,3 +1,4 @@
+import HeapModule
 import QueueEngine
 import QueueService
 
@@ -36,6 +37,7 @@ extension ModelState {
         let part = queue.closing.prefix(limit)
         for session in part {
             if let user = session.visitor.user, queue.users[user] == session.ticket { queues[id]!.users[user] = nil }
+            endings.insert(Ending(at: session.endedAt!, session: session.id))
         }
         queues[id]!.closing.removeFirst(part.count)
         return part.count

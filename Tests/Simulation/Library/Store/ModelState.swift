@@ -1,3 +1,4 @@
+import HeapModule
 import QueueEngine
 import QueueService
 
@@ -7,6 +8,12 @@ struct ModelState {
         var heldSince: Timestamp
         var expiresAt: Timestamp
         var capacity: Capacity?
+    }
+
+    struct Ending: Comparable {
+        let at: Timestamp
+        let session: SessionID
+        static func < (a: Ending, b: Ending) -> Bool { (a.at, a.session) < (b.at, b.session) }
     }
 
     struct ReceiptKey: Hashable {
@@ -21,7 +28,9 @@ struct ModelState {
     /// Where the session of each id that has not ended is.
     var places: [SessionID: (queue: QueueID, ticket: Ticket)] = [:]
     var ended: [SessionID: SessionRecord] = [:]
-    var receipts: [ReceiptKey: Receipt] = [:]
+    /// Sessions whose end is written, the earliest end first.
+    var endings = Heap<Ending>()
+    var receipts: [ReceiptKey: (receipt: Receipt, at: Timestamp)] = [:]
     var tenants: [Tenant] = []
     var keys: [APIKey] = []
     var secrets: [StoredSecret] = []
@@ -47,6 +56,7 @@ struct ModelState {
             return .behind
         }
         if isKept { return .reserved }
+        if append.hasNUL { return .failed(.rejected("a text holds a NUL character")) }
         if let conflict = conflict(of: append) { return conflict }
         if queues[id] == nil {
             guard !append.events.isEmpty else { return .committed }
@@ -54,14 +64,17 @@ struct ModelState {
         }
         let old = queues[id]!.record.slug
         let sessions = queues[id]!.take(append, by: instance)
-        for session in sessions { forget(session) }
+        for session in sessions {
+            forget(session)
+            endings.insert(Ending(at: session.endedAt!, session: session.id))
+        }
         for (event, detail) in append.events {
             if case .joined(let ticket) = event.change, case .session(let session, _) = detail, ended[session] == nil {
                 places[session] = (id, ticket)
             }
         }
         for session in queues[id]!.closing where places[session.id] != nil { forget(session) }
-        for receipt in append.receipts { receipts[ReceiptKey(tenant: receipt.tenant, key: receipt.key)] = receipt }
+        for receipt in append.receipts { receipts[ReceiptKey(tenant: receipt.tenant, key: receipt.key)] = (receipt, now) }
         if slugs[old] == id { slugs[old] = nil }
         slugs[queues[id]!.record.slug] = id
         return .committed
@@ -102,16 +115,6 @@ struct ModelState {
     private mutating func forget(_ session: SessionRecord) {
         places[session.id] = nil
         ended[session.id] = session
-    }
-
-    /// Forgets sessions that ended before `moment`: what retention does in a real store.
-    mutating func forgetEnded(before moment: Timestamp) {
-        ended = ended.filter { $0.value.endedAt.map { $0 >= moment } ?? true }
-        receipts = receipts.filter { receipt in
-            guard let session = SessionID(receipt.value.result) else { return true }
-            return places[session] != nil || ended[session] != nil
-        }
-        for id in queues.keys { queues[id]!.announcements.removeAll { $0.publishedAt < moment } }
     }
 
     // MARK: Reading
@@ -165,5 +168,19 @@ struct ModelState {
             counters: queue.counters)
         image.unseenSince = queue.unseenSince
         return image
+    }
+}
+
+extension LogAppend {
+    /// No store takes a NUL in a text.
+    fileprivate var hasNUL: Bool {
+        events.contains { _, detail in
+            switch detail {
+            case .session(_, let visitor):
+                [visitor.user, visitor.label, visitor.displayName, visitor.metadata].contains { $0?.utf8.contains(0) ?? false }
+            case .announcement(let text, _, _): text.utf8.contains(0)
+            case .none: false
+            }
+        }
     }
 }

@@ -9,7 +9,8 @@ extension ModelStore {
     }
 
     public func currentSession(user: String, queue: QueueID) async throws(StoreError) -> SessionRecord? {
-        try await call(.sessions) { state, _ in
+        guard !user.utf8.contains(0) else { throw .rejected("a name holds a NUL character") }
+        return try await call(.sessions) { state, _ in
             state.queues[queue].flatMap { queue in queue.users[user].flatMap { queue.rows[$0]?.session } }
         }
     }
@@ -58,7 +59,7 @@ extension ModelStore {
     }
 
     public func receipt(tenant: TenantID, key: String) async throws(StoreError) -> Receipt? {
-        try await call(.sessions) { state, _ in state.receipts[ModelState.ReceiptKey(tenant: tenant, key: key)] }
+        try await call(.sessions) { state, _ in state.receipts[ModelState.ReceiptKey(tenant: tenant, key: key)]?.receipt }
     }
 
     public func secrets(_ purpose: String) async throws(StoreError) -> [StoredSecret] {

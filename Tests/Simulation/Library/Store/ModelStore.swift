@@ -4,7 +4,7 @@ public import QueueService
 
 /// What an instance asks of its store, for whoever decides how that goes.
 public enum StoreCall: String, Sendable, CaseIterable {
-    case append, beat, lease, waking, load, entries, sessions, queues, write, other
+    case append, beat, lease, waking, load, entries, sessions, queues, write, retention, other
 }
 
 /// How calls reach the store, and their answers come back.
@@ -128,12 +128,8 @@ public final class ModelStore: QueueStore {
         try await call(.write) { state, now in state.queues[queue]?.consumers[consumer] = (seq, now) }
     }
 
-    public func prune(
-        _ queue: QueueID, before moment: Timestamp, unseenSince: Timestamp, limit: Int
-    ) async throws(StoreError) -> Int {
-        try await call(.write) { state, _ in
-            state.queues[queue]?.prune(before: moment, unseenSince: unseenSince, limit: limit) ?? 0
-        }
+    public func deleteExpired(_ rows: ExpiredRows, limit: Int) async throws(StoreError) -> ExpiredCount {
+        try await call(.retention) { state, _ in state.deleteExpired(rows, limit: limit) }
     }
 
     public func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int {

@@ -66,7 +66,7 @@ final class FaultyGate: StoreGate, @unchecked Sendable {
     /// What a lost answer means: a read has not happened, a write perhaps.
     private func lost(_ call: StoreCall) -> StoreError {
         switch call {
-        case .append, .beat, .lease, .write: .inDoubt("simulated")
+        case .append, .beat, .lease, .write, .retention: .inDoubt("simulated")
         case .waking, .load, .entries, .sessions, .queues, .other: .unavailable("simulated")
         }
     }

@@ -30,7 +30,7 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
         registry = PrometheusRegistry()
         service = QueueService(
             executor: runQueue, store: ModelStore(world.database, gate: gate), bus: SimulatedBus(world), clock: clock,
-            random: SimulatedRandom(seed: dice.next()), lease: LeaseSettings(duration: options.lease), logAge: options.logAge,
+            random: SimulatedRandom(seed: dice.next()), lease: LeaseSettings(duration: options.lease), retention: options.retention,
             restAfter: options.restAfter, cacheCapacity: options.cacheCapacity, measurements: QueueMeasurements(registry: registry),
             log: Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() })
     }
@@ -70,14 +70,23 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
         world.scheduler.after(.seconds(600)) { [world, runQueue] in world.scheduler.remove(runQueue) }
     }
 
-    /// An orderly end: visitors are sent away, and what was asked is committed.
+    /// An orderly end: visitors are sent away over some seconds, and what was asked is committed.
     func stop(then done: @escaping @Sendable () -> Void) {
         isServing = false
+        let span = world.dice.time(0.5...15)
+        ask { await $0.beginDrain(over: span) }
         let gone = connections.sorted { $0.key < $1.key }.flatMap { $0.value.sorted { $0.key < $1.key }.flatMap(\.value) }
-        for connection in gone { connection.visitor?.connectionWasLost(connection) }
-        ask { service in
-            await service.stop()
-            done()
+        for connection in gone {
+            world.scheduler.after(world.dice.time(0...span.seconds)) {
+                connection.visitor?.connectionWasLost(connection)
+                connection.end()
+            }
+        }
+        world.scheduler.at(world.scheduler.now + span + .milliseconds(100)) { [self] in
+            ask { service in
+                await service.stop()
+                done()
+            }
         }
     }
 

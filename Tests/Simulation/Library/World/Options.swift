@@ -1,4 +1,5 @@
 public import QueueEngine
+public import QueueService
 
 /// What a seed chooses once for its whole world.
 public struct Options: Sendable {
@@ -9,7 +10,7 @@ public struct Options: Sendable {
     public var restingQueues = 0
     public var lease = Timestamp.Span.seconds(10)
     public var restAfter = Timestamp.Span.seconds(120)
-    public var logAge: Timestamp.Span?
+    public var retention = RetentionSettings()
     public var cacheCapacity = 5_000
     public var reserves = false
     /// How wrong a machine's clock may be, in seconds.
@@ -48,7 +49,11 @@ public struct Options: Sendable {
         restingQueues = dice.chance(0.5) ? dice.int(1...20) : 0
         lease = .seconds(dice.chance(0.7) ? 10 : dice.int(2...60))
         restAfter = .seconds(dice.chance(0.5) ? 120 : dice.int(5...600))
-        logAge = dice.chance(0.4) ? .seconds(dice.int(1_200...20_000)) : nil
+        retention.log = dice.chance(0.4) ? .seconds(dice.int(1_200...20_000)) : nil
+        retention.sessions = dice.chance(0.7) ? .seconds(dice.int(600...20_000)) : nil
+        retention.receipts = dice.chance(0.7) ? .seconds(dice.int(600...20_000)) : nil
+        retention.announcements = dice.chance(0.7) ? .seconds(dice.int(600...20_000)) : nil
+        retention.consumers = dice.chance(0.7) ? .seconds(dice.int(600...20_000)) : nil
         cacheCapacity = dice.chance(0.5) ? 5_000 : dice.int(10...2_000)
         reserves = dice.chance(0.7)
         clockError = dice.chance(0.5) ? 0 : dice.logarithmic(0.01...30)

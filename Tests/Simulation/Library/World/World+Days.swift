@@ -82,7 +82,6 @@ extension World {
         checkQuiet(before, jobs, wakes)
         checkGrowth(day)
         checkReplicas()
-        database.transaction { state, now in state.forgetEnded(before: now - .seconds(7_200)) }
     }
 
     private var wakes: Int { processes.compactMap(\.self).reduce(0) { $0 + $1.clock.wakes } }
@@ -101,19 +100,22 @@ extension World {
 
     // MARK: Cost
 
-    /// In a quiet hour each process sends its heartbeats, each with a look for queues that wake, and prunes once a minute
-    /// what is still served; nothing else happens.
+    /// In a quiet hour each process sends its heartbeats, each with a look for queues that wake, and one of them deletes what
+    /// has expired, once a minute and as long as there is more; nothing else happens.
     private func checkQuiet(_ before: Tally, _ jobs: Int, _ wakes: Int) {
         let beats = Double(options.instances) * 3_600 / (options.lease.seconds / 10)
-        let prunings = options.logAge == nil ? 0 : Double(options.instances * 60)
-        let served = prunings == 0 ? 0 : Double(processes.compactMap(\.self).map(\.snapshots.count).max() ?? 0) * 120
-        let calls = Double(tally.storeCalls - before.storeCalls)
+        let deletions = Double((tally.calls[.retention] ?? 0) - (before.calls[.retention] ?? 0))
+        let rows = 7.0 * 61 + 200 * Double(queues.count)
+        if deletions > rows { report(.cost, "\(Int(deletions)) deletions in a quiet hour") }
+        let calls = Double(tally.storeCalls - before.storeCalls) - deletions
         if tally.events != before.events { report(.cost, "\(tally.events - before.events) events in a quiet hour") }
-        if calls > 2.02 * beats + served + 10 { report(.cost, "\(Int(calls)) calls to the store in a quiet hour; \(Int(beats)) heartbeats") }
+        if calls > 2.02 * beats + 10 {
+            report(.cost, "\(Int(calls)) calls to the store in a quiet hour; \(Int(beats)) heartbeats: \(callsSince(before))")
+        }
         let woken = Double(self.wakes - wakes)
-        if woken > 1.02 * beats + prunings + 10 { report(.cost, "\(Int(woken)) wake-ups in a quiet hour; \(Int(beats)) heartbeats") }
+        if woken > 1.02 * beats + Double(60 * options.instances) + deletions + 10 { report(.cost, "\(Int(woken)) wake-ups in a quiet hour; \(Int(beats)) heartbeats") }
         let ran = Double(scheduler.jobsRun - jobs)
-        if ran > 40 * (beats + prunings + served) + 200 { report(.cost, "\(Int(ran)) jobs in a quiet hour; \(Int(beats)) heartbeats") }
+        if ran > 40 * (beats + deletions + Double(60 * options.instances)) + 200 { report(.cost, "\(Int(ran)) jobs in a quiet hour; \(Int(beats)) heartbeats") }
     }
 
     // MARK: Growth
