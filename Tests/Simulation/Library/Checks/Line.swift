@@ -219,7 +219,7 @@ struct Line {
             due.append((max(first.since + .seconds(configuration.graceSeconds), configuredAt), "the end of a grace period"))
         }
         if let possibleSince {
-            due.append((pace.nextDue(rate: configuration.releaseRatePerMinute, possibleSince: max(possibleSince, configuredAt, settling.values.max() ?? possibleSince)), "an admission"))
+            due.append((pace.nextDue(rate: configuration.releaseRatePerMinute, possibleSince: max(possibleSince, configuredAt, settling.values.max() ?? possibleSince)), "an admission, possible since \(possibleSince.seconds), \(settling.count) awaited,"))
         }
         return due.min { $0.at < $1.at }
     }

@@ -49,8 +49,8 @@ public struct Options: Sendable {
         restingQueues = dice.chance(0.5) ? dice.int(1...20) : 0
         lease = .seconds(dice.chance(0.7) ? 10 : dice.int(2...60))
         restAfter = .seconds(dice.chance(0.5) ? 120 : dice.int(5...600))
-        retention.log = dice.chance(0.4) ? .seconds(dice.int(1_200...20_000)) : nil
-        retention.sessions = dice.chance(0.7) ? .seconds(dice.int(600...20_000)) : nil
+        retention.log = dice.chance(0.4) ? .seconds(dice.int(4_000...20_000)) : nil
+        retention.sessions = dice.chance(0.7) ? .seconds(dice.int(4_000...20_000)) : nil
         retention.receipts = dice.chance(0.7) ? .seconds(dice.int(600...20_000)) : nil
         retention.announcements = dice.chance(0.7) ? .seconds(dice.int(600...20_000)) : nil
         retention.consumers = dice.chance(0.7) ? .seconds(dice.int(600...20_000)) : nil
