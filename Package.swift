@@ -143,7 +143,8 @@ let package = Package(
 
         // Tests mirror the targets.
         .target(
-            name: "TestSupport", dependencies: ["QueueEngine", "QueueService", "EventLoop", "Storage", "Locks", "Simulation"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["QueueEngine", "QueueService", "EventLoop", "Storage", "Locks", "Simulation"],
+            path: "Tests/TestSupport",
             swiftSettings: strict),
         .testTarget(name: "WebSocketProtocolTests", dependencies: ["WebSocketProtocol", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "HTTPProtocolTests", dependencies: ["HTTPProtocol", "TestSupport", httpTypes], swiftSettings: tests),

@@ -54,7 +54,9 @@ import Testing
         Break("time runs backwards", .log) { $0.change(at: 5) { QueueEvent(seq: $0.seq, at: $0.at - .seconds(9), change: $0.change) } },
         Break("a ticket is given out twice", .order) { $0.append(.joined(general)) },
         Break("somebody is admitted twice", .state) { $0.append(.admitted(general, until: start + .seconds(900))) },
-        Break("somebody is admitted who never came", .state) { $0.append(.admitted(Ticket(lane: 0, number: 99), until: start + .seconds(900))) },
+        Break("somebody is admitted who never came", .state) {
+            $0.append(.admitted(Ticket(lane: 0, number: 99), until: start + .seconds(900)))
+        },
         Break("somebody is admitted while absent", .order) {
             $0.append(.joined(Ticket(lane: 0, number: 4)))
             $0.append(.disconnected([TicketRange(first: Ticket(lane: 0, number: 4), count: 1)]))

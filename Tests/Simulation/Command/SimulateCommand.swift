@@ -76,7 +76,8 @@ struct Arguments {
             case "--only": kinds = rest.popFirst()?.split(separator: ",").map { String($0) }
             case "--verbose": isVerbose = true
             default:
-                print("simulate [--seed N | --from N] [--seconds S] [--days D] [--findings N] [--only KIND,...] [--story LINES] [--verbose]")
+                print(
+                    "simulate [--seed N | --from N] [--seconds S] [--days D] [--findings N] [--only KIND,...] [--story LINES] [--verbose]")
                 exit(2)
             }
         }

@@ -219,7 +219,11 @@ struct Line {
             due.append((max(first.since + .seconds(configuration.graceSeconds), configuredAt), "the end of a grace period"))
         }
         if let possibleSince {
-            due.append((pace.nextDue(rate: configuration.releaseRatePerMinute, possibleSince: max(possibleSince, configuredAt, settling.values.max() ?? possibleSince)), "an admission, possible since \(possibleSince.seconds), \(settling.count) awaited,"))
+            let rate = configuration.releaseRatePerMinute
+            var moment = pace.nextDue(rate: rate, possibleSince: max(possibleSince, configuredAt, settling.values.max() ?? possibleSince))
+            // The pace goes on from where another rate has left it.
+            if pace.last.map({ $0 < configuredAt }) ?? false { moment = max(moment, configuredAt + .milliseconds(60_000 / rate + 1)) }
+            due.append((moment, "an admission, possible since \(possibleSince.seconds), \(settling.count) awaited,"))
         }
         return due.min { $0.at < $1.at }
     }

@@ -4,7 +4,7 @@ import QueueEngine
 /// Admissions of the last minute, over all instances.
 struct Pace {
     private var recent = Deque<Timestamp>()
-    private var last: Timestamp?
+    private(set) var last: Timestamp?
 
     /// Says what is wrong with an admission at `moment`.
     mutating func admitted(at moment: Timestamp, rate: Int) -> String? {

@@ -22,7 +22,9 @@ struct Sizes {
         case .optional: for child in mirror.children { descend(child.value, path, depth, &sizes) }
         case .class where depth > 0: break
         default:
-            for child in mirror.children { descend(child.value, path.isEmpty ? child.label ?? "" : path + "." + (child.label ?? ""), depth, &sizes) }
+            for child in mirror.children {
+                descend(child.value, path.isEmpty ? child.label ?? "" : path + "." + (child.label ?? ""), depth, &sizes)
+            }
         }
     }
 

@@ -89,7 +89,9 @@ struct ModelState {
         let isConfigured = append.events.contains { if case .configured = $0.event.change { true } else { false } }
         if isConfigured, let other = slugs[append.record.slug], other != append.record.id { return .slugTaken }
         if let index = secondPlace(in: append) { return .userConflict(eventIndex: index) }
-        return append.receipts.firstIndex { receipts[ReceiptKey(tenant: $0.tenant, key: $0.key)] != nil }.map { .receiptConflict(index: $0) }
+        return append.receipts.firstIndex { receipts[ReceiptKey(tenant: $0.tenant, key: $0.key)] != nil }.map {
+            .receiptConflict(index: $0)
+        }
     }
 
     /// The event that would give a person a second place.

@@ -103,7 +103,9 @@ public final class ModelStore: QueueStore {
 
     public func queues(of tenant: TenantID, after cursor: QueueID?, limit: Int) async throws(StoreError) -> [StoredQueue] {
         try await call(.queues) { state, _ in
-            let all = state.queues.values.filter { $0.isActive && $0.record.tenant == tenant && $0.record.id > cursor ?? QueueID(high: 0, low: 0) }
+            let all = state.queues.values.filter {
+                $0.isActive && $0.record.tenant == tenant && $0.record.id > cursor ?? QueueID(high: 0, low: 0)
+            }
             return all.sorted { $0.record.id < $1.record.id }.prefix(limit).map {
                 StoredQueue(record: $0.record, image: state.row(of: $0), isOccupied: $0.isOccupied)
             }

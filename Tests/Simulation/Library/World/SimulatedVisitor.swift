@@ -58,7 +58,9 @@ final class SimulatedVisitor: @unchecked Sendable {
                 joinFailed(error, attempt)
             }
         }
-        later(.seconds(40)) { if $0.attempt == attempt, $0.phase == .outside { $0.joinFailed(.unavailable(retryAfterSeconds: 1), attempt) } }
+        later(.seconds(40)) {
+            if $0.attempt == attempt, $0.phase == .outside { $0.joinFailed(.unavailable(retryAfterSeconds: 1), attempt) }
+        }
     }
 
     private func joined(_ joined: QueueService.Joined, at process: Incarnation, _ attempt: Int) {

@@ -20,7 +20,7 @@ extension World {
     /// How late what is due may be: two ticks and the way to the store, and longer just after a fault.
     private var patience: Timestamp.Span {
         let way = 4 * weather.latency.upperBound / 1_000
-        return Timestamp.Span(microseconds: 200_000 + Int64(way * 1_000_000)) 
+        return Timestamp.Span(microseconds: 200_000 + Int64(way * 1_000_000))
     }
 
     /// Looks, once it must have happened, whether what is due has happened.
@@ -109,7 +109,9 @@ extension World {
             let beats = Int(600 / self.options.lease.seconds) * self.options.instances
             // During an outage a process asks once a second whether it is over.
             let allowed = 1_000 + 12 * (causes + self.lastCauses) + 4 * (beats + 60 * self.options.instances)
-            if spent > allowed { self.report(.cost, "\(spent) calls to the store in a minute; \(allowed) are accounted for: \(self.callsSince(before))") }
+            if spent > allowed {
+                self.report(.cost, "\(spent) calls to the store in a minute; \(allowed) are accounted for: \(self.callsSince(before))")
+            }
             let ran = self.scheduler.jobsRun - jobs
             if ran > 40 * allowed { self.report(.cost, "\(ran) jobs in a minute; \(40 * allowed) are accounted for") }
             self.lastCauses = causes

@@ -65,7 +65,9 @@ extension World {
         isDraining = true
         for queue in queues { settleSettings(of: queue) }
         let isOver = run(atMost: .seconds(10_000)) { truth.isEmpty && crowd == 0 }
-        if !isOver, findings.isEmpty { report(.progress, "somebody is still there long after everyone was to go; \(crowd) visitors wait for an answer") }
+        if !isOver, findings.isEmpty {
+            report(.progress, "somebody is still there long after everyone was to go; \(crowd) visitors wait for an answer")
+        }
     }
 
     /// Nobody is there. After a while only heartbeats remain.
@@ -113,9 +115,13 @@ extension World {
             report(.cost, "\(Int(calls)) calls to the store in a quiet hour; \(Int(beats)) heartbeats: \(callsSince(before))")
         }
         let woken = Double(self.wakes - wakes)
-        if woken > 1.02 * beats + Double(60 * options.instances) + deletions + 10 { report(.cost, "\(Int(woken)) wake-ups in a quiet hour; \(Int(beats)) heartbeats") }
+        if woken > 1.02 * beats + Double(60 * options.instances) + deletions + 10 {
+            report(.cost, "\(Int(woken)) wake-ups in a quiet hour; \(Int(beats)) heartbeats")
+        }
         let ran = Double(scheduler.jobsRun - jobs)
-        if ran > 40 * (beats + deletions + Double(60 * options.instances)) + 200 { report(.cost, "\(Int(ran)) jobs in a quiet hour; \(Int(beats)) heartbeats") }
+        if ran > 40 * (beats + deletions + Double(60 * options.instances)) + 200 {
+            report(.cost, "\(Int(ran)) jobs in a quiet hour; \(Int(beats)) heartbeats")
+        }
     }
 
     // MARK: Growth

@@ -64,8 +64,10 @@ extension World {
                 case 70..<74: _ = try await service.perform(.close, on: id, tenant: tenant)
                 case 74..<88: _ = try await service.perform(.open, on: id, tenant: tenant)
                 case 88..<97:
-                    let once = choice.isMultiple(of: 2) ? WriteOnce(tenant: tenant, key: "announce-\(id)-\(seed % 50)", requestHash: [2]) : nil
-                    _ = try await service.announce("hello", severity: .info, expiresAt: now + .seconds(600), to: id, tenant: tenant, once: once)
+                    let once =
+                        choice.isMultiple(of: 2) ? WriteOnce(tenant: tenant, key: "announce-\(id)-\(seed % 50)", requestHash: [2]) : nil
+                    _ = try await service.announce(
+                        "hello", severity: .info, expiresAt: now + .seconds(600), to: id, tenant: tenant, once: once)
                 default: await intrude(queue, service)
                 }
             } catch {
@@ -116,7 +118,9 @@ extension World {
         for visitor in queue.visitors.sorted(by: { $0.key < $1.key }).map(\.value).prefix(50) {
             scheduler.after(dice.time(0...14)) { visitor.leave() }
         }
-        guard let process = pickProcess(), line.configuration.graceSeconds > 60 || line.configuration.admissionTTLSeconds > 60 else { return }
+        guard let process = pickProcess(), line.configuration.graceSeconds > 60 || line.configuration.admissionTTLSeconds > 60 else {
+            return
+        }
         process.ask { service in
             try? await service.visit(queue.id)
             _ = try? await service.update(queue.id, tenant: queue.tenant) { record in
