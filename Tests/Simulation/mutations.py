@@ -44,6 +44,12 @@ MUTATIONS = [
     ("tenants-see-each-other", f"{SERVICE}/QueueService+Queues.swift",
      "guard let queue = hosted[id], let snapshot = queue.snapshot, tenant == nil || queue.record.tenant == tenant else {",
      "guard let queue = hosted[id], let snapshot = queue.snapshot else {", "tenants"),
+    ("estimates-count-from-the-beginning-of-time", f"{ENGINE}/QueueImage.swift",
+     "watchedSince = image.counters.watchedSince ?? .distantPast", "watchedSince = .distantPast", "replica"),
+    ("stale-deadlines-stay", f"{ENGINE}/QueueState.swift", "        liftIdleLanes()\n        skipWhatHasMovedOn()\n", "        liftIdleLanes()\n", "progress,cost"),
+    ("absent-lanes-save-turns", f"{ENGINE}/QueueState.swift", "        liftIdleLanes()\n        skipWhatHasMovedOn()\n", "        skipWhatHasMovedOn()\n", "fairness"),
+    ("scheduled-queues-stay-shut", f"{ENGINE}/QueueState+Queries.swift", "configuration.opensAt ?? lastEventAt : nil", "configuration.opensAt : nil", "progress"),
+    ("restarts-are-not-waited-for", f"{ENGINE}/Lane.swift", "guard !settling.isEmpty else { return firstPresent }", "guard settling.isEmpty else { return firstPresent }", "order"),
     ("due-queues-are-never-taken", f"{SERVICE}/Time/WakePlan.swift", "            planned[queue] = nil\n", "", "progress"),
 ]
 
