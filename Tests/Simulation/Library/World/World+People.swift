@@ -107,6 +107,8 @@ extension World {
     private func judge(_ error: ServiceError) {
         switch error {
         case .unavailable, .storeFull, .refused, .noSuchQueue: break
+        // An announcement that was repeated after it had been deleted.
+        case .alreadyDone: break
         default: report(.state, "an operator was answered \(error)")
         }
     }

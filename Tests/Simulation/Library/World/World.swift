@@ -76,7 +76,7 @@ public final class World: @unchecked Sendable {
 
     func tell(_ text: @autoclosure () -> String) {
         guard keepsStory, findings.isEmpty else { return }
-        if story.count > 4_000 { story.removeFirst(2_000) }
+        if story.count > 200_000 { story.removeFirst(100_000) }
         story.append("\(Double((scheduler.now - Timestamp(seconds: 1_700_000_000)).microseconds) / 1e6) \(text())")
     }
 
