@@ -166,8 +166,12 @@ final class Connection {
         incarnation.add(self)
     }
 
+    private var isEnded = false
+
     /// The process has noticed that it is closed.
     func end() {
+        guard !isEnded else { return }
+        isEnded = true
         incarnation.remove(self)
         guard holdsTicket, incarnation.isAlive else { return }
         let (queue, ticket) = (queue, ticket)
