@@ -24,8 +24,9 @@ public struct QueueEvent: Sendable, Hashable {
         case connected([TicketRange])
         /// Went out of sight.
         case disconnected([TicketRange])
-        /// Went out of sight with the instance that saw them, which died or is drained. The line waits for them until then.
-        case lost([TicketRange], until: Timestamp)
+        /// Went out of sight with the instance that saw them, which died or is drained: absent since `since`, which all who
+        /// were lost together share. The line waits for them until `until`.
+        case lost([TicketRange], since: Timestamp, until: Timestamp)
         /// All who wait are out of sight, those among them who were so before: grace counts anew from here, and the line
         /// waits for them for `settleSeconds`.
         case everyoneDisconnected

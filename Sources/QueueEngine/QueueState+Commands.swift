@@ -93,8 +93,10 @@ extension QueueState {
     /// - Returns: nothing is lost where they do not wait, or are out of sight already.
     public mutating func lose(_ tickets: some Sequence<Ticket>, until: Timestamp, at now: Timestamp, _ log: inout [QueueEvent]) {
         let gone = TicketRange.covering(tickets.filter { isWaiting($0) && !isAbsent($0) })
-        // At a moment of its own, by which those whom it concerns are told from all others who are absent.
-        if !gone.isEmpty { emit(.lost(gone, until: until), at: max(now, lastEventAt + Timestamp.Span(microseconds: 1)), &log) }
+        guard !gone.isEmpty else { return }
+        // A loss has a moment of its own, by which those whom it concerns are told from all others who are absent.
+        let moment = max(now, lastEventAt + Timestamp.Span(microseconds: 1))
+        emit(.lost(gone, since: loss(at: moment, until: until).since, until: until), at: moment, &log)
     }
 
     /// No instance was there, so nobody was in sight, nor could come back: a whole grace period for all who wait.
@@ -139,7 +141,7 @@ extension QueueState {
             emit(.expired(deadline.ticket, .admission), at: now, &log)
             left -= 1
         }
-        while left > 0, let absence = absences.first, absence.since + .seconds(configuration.graceSeconds) <= now,
+        while left > 0, let absence = absences.first, expiry(ofAbsenceSince: absence.since) <= now,
             let ticket = absence.first
         {
             emit(.expired(ticket, .grace), at: now, &log)

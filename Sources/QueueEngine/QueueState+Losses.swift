@@ -3,12 +3,15 @@
 /// Until `until` the line waits for them: nobody is admitted ahead of one of them. Who of those absent it is follows
 /// from since when they are absent.
 public struct Loss: Sendable, Hashable, Codable {
-    /// When they were lost: the time of the event that says so.
+    /// When they were lost: the time of the first event that says so, which is no other event's before it.
     public let since: Timestamp
     public let until: Timestamp
 
     /// How many are remembered at once. The line does not wait for those of older ones any longer.
-    static let limit = 32
+    static let limit = 128
+    /// Who is lost within this time of the first, to be waited for as long, counts as lost with the first: a drain brings
+    /// an event with each commit, and a loss each would be too many.
+    static let together = Timestamp.Span.seconds(1)
 }
 
 extension QueueState {
@@ -51,6 +54,18 @@ extension QueueState {
         let settling =
             current.count == losses.count ? lanes.map(\.settling) : lanes.indices.map { stillSettling($0, current) }
         return settling.allSatisfy(\.isEmpty) ? nil : settling
+    }
+
+    /// The loss that somebody who is lost at `moment`, to be waited for until `until`, belongs to.
+    func loss(at moment: Timestamp, until: Timestamp) -> Loss {
+        losses.last { $0.until == until && $0.since <= moment && moment - $0.since < Loss.together } ?? Loss(since: moment, until: until)
+    }
+
+    /// When those who are absent since `since` lose their places: after the grace period, and not while the line waits for
+    /// them.
+    func expiry(ofAbsenceSince since: Timestamp) -> Timestamp {
+        let grace = since + .seconds(configuration.graceSeconds)
+        return losses.first { $0.since == since }.map { max(grace, $0.until) } ?? grace
     }
 
     /// Until when the line waits for this one.

@@ -98,9 +98,9 @@ public struct QueueState: Sendable {
         case .joined(let ticket): join(ticket)
         case .connected(let ranges): for range in ranges { range.tickets.forEach { markPresent($0) } }
         case .disconnected(let ranges): disconnect(ranges, at: event.at)
-        case .lost(let ranges, let until):
-            remember(Loss(since: event.at, until: until))
-            disconnect(ranges, at: event.at)
+        case .lost(let ranges, let since, let until):
+            remember(Loss(since: since, until: until))
+            disconnect(ranges, at: since)
         case .everyoneDisconnected: disconnectEveryone(at: event.at)
         case .admitted(let ticket, let until): admit(ticket, until: until, at: event.at)
         case .completed(let ticket): endAdmission(ticket, at: event.at)

@@ -57,10 +57,10 @@ struct Decision {
         try run { state, now, log throws(QueueRefusal) in state.disconnect(tickets, at: min(now, moment ?? now), &log) }
     }
 
-    /// They are not seen any more because their instance died, or is drained: the line waits for them to come back, for
-    /// `settleSeconds` from now on and for as long as `extra`.
-    mutating func markLost(_ tickets: [Ticket], since moment: Timestamp? = nil, extra: Timestamp.Span = .seconds(0)) throws(ServiceError) {
-        let until = now + .seconds(record.configuration.settleSeconds) + extra
+    /// They are not seen any more because their instance died, or is drained: the line waits for them to come back, until
+    /// `settleSeconds` after `end`.
+    mutating func markLost(_ tickets: [Ticket], since moment: Timestamp? = nil, until end: Timestamp) throws(ServiceError) {
+        let until = end + .seconds(record.configuration.settleSeconds)
         try run { state, now, log throws(QueueRefusal) in state.lose(tickets, until: until, at: min(now, moment ?? now), &log) }
     }
 

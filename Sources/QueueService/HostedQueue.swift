@@ -132,7 +132,7 @@ struct HostedQueue {
                 presence.forget(ticket)
                 moves.away.append((ticket, event.at))
             }
-        case .disconnected(let ranges), .lost(let ranges, _): moves.contradicted += held(ranges)
+        case .disconnected(let ranges), .lost(let ranges, _, _): moves.contradicted += held(ranges)
         case .everyoneDisconnected: moves.contradicted += presence.tickets
         default: break
         }

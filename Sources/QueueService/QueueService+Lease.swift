@@ -118,11 +118,12 @@ extension QueueService {
 
     private func bury(_ peer: Beat.Peer, _ queue: QueueID) async throws {
         var held = try await store.held(by: peer.id, in: queue)[...]
+        let now = clock.now()
         while !held.isEmpty {
             let part = held.prefix(QueueService.buriedAtOnce)
             held = held.dropFirst(part.count)
             try await perform(on: queue) { decision throws(ServiceError) in
-                try decision.markLost(part.filter { !decision.presence.holds($0) }, since: peer.expiresAt)
+                try decision.markLost(part.filter { !decision.presence.holds($0) }, since: peer.expiresAt, until: now)
             }
         }
     }

@@ -14,7 +14,7 @@ public enum ServiceError: Error, Sendable, Hashable {
     case invalidSetting(field: String, reason: String)
     /// A trusted user has a place in this queue already. Met and answered inside the service.
     case userHasPlace
-    /// A write with this `Idempotency-Key` has been done. Met and answered inside the service.
+    /// A write with this `Idempotency-Key` has been done. Answered inside the service, except where what it made is gone.
     case alreadyDone
     /// The reader's position is not one of this log: where it begins, and where it is.
     case logRestarted(epoch: UInt64, first: UInt64, head: UInt64)

@@ -17,7 +17,7 @@ struct StoredChange {
         case .joined(let joined): (type, ticket) = ("joined", joined)
         case .connected(let ranges): (type, data) = ("connected", JSON.encode(ranges.map(StoredRange.init)))
         case .disconnected(let ranges): (type, data) = ("disconnected", JSON.encode(ranges.map(StoredRange.init)))
-        case .lost(let ranges, let until): (type, data) = ("lost", JSON.encode(StoredLoss(ranges, until)))
+        case .lost(let ranges, let since, let until): (type, data) = ("lost", JSON.encode(StoredLoss(ranges, since, until)))
         case .everyoneDisconnected: type = "everyone_disconnected"
         case .admitted(let admitted, let until): (type, ticket, data) = ("admitted", admitted, String(until.microseconds))
         case .completed(let completed): (type, ticket) = ("completed", completed)
@@ -44,7 +44,8 @@ struct StoredChange {
         case "joined": ticket.map { .joined($0) }
         case "connected": ranges.map { .connected($0) }
         case "disconnected": ranges.map { .disconnected($0) }
-        case "lost": data.flatMap { JSON.decode(StoredLoss.self, $0) }.map { .lost($0.ranges.map(\.range), until: $0.until) }
+        case "lost":
+            data.flatMap { JSON.decode(StoredLoss.self, $0) }.map { .lost($0.ranges.map(\.range), since: $0.since, until: $0.until) }
         case "everyone_disconnected": .everyoneDisconnected
         case "admitted": data.flatMap(Int64.init).flatMap { until in ticket.map { .admitted($0, until: Timestamp(microseconds: until)) } }
         case "completed": ticket.map { .completed($0) }
@@ -61,10 +62,12 @@ struct StoredChange {
 /// Who was lost with an instance, and until when the line waits for them.
 private struct StoredLoss: Codable {
     let ranges: [StoredRange]
+    let since: Timestamp
     let until: Timestamp
 
-    init(_ ranges: [TicketRange], _ until: Timestamp) {
+    init(_ ranges: [TicketRange], _ since: Timestamp, _ until: Timestamp) {
         self.ranges = ranges.map(StoredRange.init)
+        self.since = since
         self.until = until
     }
 }

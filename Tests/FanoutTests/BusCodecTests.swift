@@ -25,7 +25,7 @@ import TestSupport
             at = at + .milliseconds(Int.random(in: 0...5_000, using: &random))
             let changes: [QueueEvent.Change] = [
                 .opened, .paused, .resumed, .closed, .joined(ticket()), .connected(ranges()), .disconnected(ranges()),
-                .lost(ranges(), until: Timestamp(seconds: 2)),
+                .lost(ranges(), since: Timestamp(seconds: 1), until: Timestamp(seconds: 2)),
                 .admitted(ticket(), until: at + .seconds(120)), .completed(ticket()), .left(ticket()),
                 .expired(ticket(), ExpiryReason.allCases.randomElement(using: &random)!), .everyoneDisconnected,
             ]

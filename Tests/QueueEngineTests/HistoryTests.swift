@@ -45,7 +45,7 @@ import TestSupport
         var state = QueueState()
         var log: [QueueEvent] = []
         let start = Timestamp(seconds: 1_000)
-        state.configure(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 10), at: start, &log)
+        state.configure(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 10, settleSeconds: 0), at: start, &log)
         let part = QueueState.expiriesAtOnce
         for _ in 0..<3 * part { _ = try state.join(lane: 0, at: start, &log) }
         // Holes, so that what is left over begins within a range and others follow it.

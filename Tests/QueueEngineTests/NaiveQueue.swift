@@ -104,9 +104,13 @@ struct NaiveQueue {
             lanes[ticket.lane].append(Person(ticket: ticket))
         case .connected(let ranges): setAbsence(ranges, nil)
         case .disconnected(let ranges): setAbsence(ranges, event.at)
-        case .lost(let ranges, let until):
-            losses.append((event.at, until))
-            setAbsence(ranges, event.at)
+        case .lost(let ranges, let since, let until):
+            if let known = losses.firstIndex(where: { $0.since == since }) {
+                losses[known].until = max(losses[known].until, until)
+            } else {
+                losses.append((since, until))
+            }
+            setAbsence(ranges, since)
         case .everyoneDisconnected:
             unseenSince = event.at
             let until = max(losses.map(\.until).max() ?? event.at, event.at + .seconds(configuration.settleSeconds))

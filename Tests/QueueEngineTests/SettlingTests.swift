@@ -84,4 +84,32 @@ import TestSupport
         state.advance(to: start + .seconds(66), &log)
         #expect(admitted(log) == [tickets[6]])
     }
+
+    /// A drain brings an event with each commit; all of them are one loss a second, and nobody is forgotten.
+    @Test func lineWaitsForEverybodyOfALongDrain() throws {
+        var state = QueueState()
+        var log: [QueueEvent] = []
+        state.configure(QueueConfiguration(maxConcurrentUsers: 1, releaseRatePerMinute: 600), at: start, &log)
+        let tickets = try (0..<500).map { _ in try state.join(lane: 0, at: start, &log) }
+        for (index, ticket) in tickets.enumerated() {
+            state.lose([ticket], until: start + .seconds(60), at: start + .milliseconds(20 * index), &log)
+        }
+        #expect((state.counters.losses?.count ?? 0) <= 12)
+        _ = try state.join(lane: 0, at: start + .seconds(11), &log)
+        state.advance(to: start + .seconds(59), &log)
+        #expect(admitted(log).isEmpty)
+    }
+
+    /// Nobody loses the place for want of time while the line waits for them.
+    @Test func graceDoesNotEndWhileTheLineWaits() throws {
+        var state = QueueState()
+        var log: [QueueEvent] = []
+        state.configure(QueueConfiguration(maxConcurrentUsers: 1, releaseRatePerMinute: 0, graceSeconds: 5), at: start, &log)
+        let ticket = try state.join(lane: 0, at: start, &log)
+        state.lose([ticket], until: start + .seconds(30), at: start, &log)
+        state.advance(to: start + .seconds(29), &log)
+        #expect(state.isWaiting(ticket))
+        state.advance(to: start + .seconds(31), &log)
+        #expect(!state.isWaiting(ticket))
+    }
 }

@@ -103,7 +103,8 @@ final class Instances: Sendable {
 
     private static func service(
         _ loop: EventLoop, _ store: any QueueStore, _ bus: LossyBus, _ clock: ManualClock, _ lease: Timestamp.Span,
-        _ retention: RetentionSettings = RetentionSettings(), _ restAfter: Timestamp.Span = .seconds(120), _ registry: PrometheusRegistry = PrometheusRegistry(),
+        _ retention: RetentionSettings = RetentionSettings(), _ restAfter: Timestamp.Span = .seconds(120),
+        _ registry: PrometheusRegistry = PrometheusRegistry(),
         seed: UInt64
     ) -> QueueService {
         QueueService(

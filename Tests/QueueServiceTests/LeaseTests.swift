@@ -26,7 +26,7 @@ import TestSupport
 
     private func absences(_ instances: Instances, _ queue: QueueID) async throws -> [[Ticket]] {
         try await instances.store.entries(of: queue, after: 0, limit: 100_000).compactMap { entry in
-            if case .lost(let ranges, _) = entry.event.change { ranges.flatMap { Array($0.tickets) } } else { nil }
+            if case .lost(let ranges, _, _) = entry.event.change { ranges.flatMap { Array($0.tickets) } } else { nil }
         }
     }
 

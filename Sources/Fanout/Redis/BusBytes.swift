@@ -53,8 +53,9 @@ struct ByteWriter {
         case .joined(let ticket): about(5, ticket)
         case .connected(let ranges): about(6, ranges)
         case .disconnected(let ranges): about(7, ranges)
-        case .lost(let ranges, let until):
+        case .lost(let ranges, let since, let until):
             about(15, ranges)
+            number(UInt64(max(0, since.microseconds)))
             number(UInt64(max(0, until.microseconds)))
         case .admitted(let ticket, let until):
             about(8, ticket)
@@ -172,7 +173,10 @@ struct ByteReader {
             return .configured(configuration)
         case 13: return .announced
         case 14: return .everyoneDisconnected
-        case 15: return .lost(try ranges(), until: Timestamp(microseconds: Int64(clamping: try number())))
+        case 15:
+            let (ranges, since, until) = (try ranges(), try number(), try number())
+            return .lost(
+                ranges, since: Timestamp(microseconds: Int64(clamping: since)), until: Timestamp(microseconds: Int64(clamping: until)))
         default: throw .malformed
         }
     }

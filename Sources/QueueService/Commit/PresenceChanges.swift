@@ -10,6 +10,8 @@ struct PresenceChanges {
         var opened = 0
         var closed = 0
         var isPolled = false
+        /// A connection that is still there lost the ticket to another instance, which lost it in turn.
+        var isReclaimed = false
         /// Another instance marked the ticket absent while it was held here.
         var isContradicted = false
         /// A join whose answer was lost: absent, unless somebody holds it.
@@ -35,6 +37,7 @@ struct PresenceChanges {
     mutating func open(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.opened += 1 } } }
     mutating func close(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.closed += 1 } } }
     mutating func poll(_ ticket: Ticket) { change(ticket) { $0.isPolled = true } }
+    mutating func reclaim(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.isReclaimed = true } } }
     mutating func contradict(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.isContradicted = true } } }
     mutating func doubt(_ ticket: Ticket) { change(ticket) { $0.isDoubtful = true } }
 
@@ -82,7 +85,7 @@ struct PresenceChanges {
             return wasLast
         }
         guard let drainedUntil else { return try decision.markAbsent(gone) }
-        try decision.markLost(gone, extra: max(.seconds(0), drainedUntil - decision.now))
+        try decision.markLost(gone, until: drainedUntil)
     }
 
     private func decideArrivals(_ waiting: [Ticket], _ decision: inout Decision) throws(ServiceError) {
@@ -91,6 +94,8 @@ struct PresenceChanges {
         for ticket in waiting {
             let change = changes[ticket]!
             for _ in 0..<change.opened where decision.presence.opened(ticket) { anew.append(ticket) }
+            // Its own opening may stand in the same batch: then it is held already.
+            if change.isReclaimed, !decision.presence.holds(ticket), decision.presence.opened(ticket) { anew.append(ticket) }
             if change.isPolled, decision.presence.polled(ticket, at: decision.now, lease: QueueService.pollLease) {
                 // A poller may come to another instance each time: one who is present there is not announced anew.
                 if decision.presence.opened(ticket) { back.append(ticket) }
@@ -107,6 +112,7 @@ extension PresenceChanges.Change {
         opened += other.opened
         closed += other.closed
         isPolled = isPolled || other.isPolled
+        isReclaimed = isReclaimed || other.isReclaimed
         isContradicted = isContradicted || other.isContradicted
         isDoubtful = isDoubtful || other.isDoubtful
     }

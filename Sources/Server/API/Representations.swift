@@ -116,7 +116,7 @@ extension QueueEvent.Change {
             ticket.writeMembers(to: &bytes)
             bytes.member("reason", reason.rawValue)
         case .connected(let ranges), .disconnected(let ranges): ranges.writeMembers(to: &bytes)
-        case .lost(let ranges, let until):
+        case .lost(let ranges, _, let until):
             ranges.writeMembers(to: &bytes)
             bytes.member("settlesUntil", until)
         case .opened, .paused, .resumed, .closed, .everyoneDisconnected, .announced: break

@@ -117,7 +117,7 @@ final class LiveQueue {
         }
         guard !newer.isEmpty else { return }
         let (service, id, tickets) = (live.server.service, snapshot.record.id, newer)
-        Task(executorPreference: live.loop) { await service.opened(id, tickets) }
+        Task(executorPreference: live.loop) { await service.reclaim(id, tickets) }
     }
 
     /// The queue is gone: everyone is told, and readers of events.

@@ -58,7 +58,8 @@ struct AppendRows {
             let made = NewSession(id: id, visitor: visitor, createdAt: event.at, eventIndex: index)
             sessions[ticket] = Session(made: made, status: .waiting, presence: event.seq, turn: event.seq)
         case .connected(let ranges): moves.add(ranges, since: nil, turn: event.seq)
-        case .disconnected(let ranges), .lost(let ranges, _): moves.add(ranges, since: event.at, turn: event.seq)
+        case .disconnected(let ranges): moves.add(ranges, since: event.at, turn: event.seq)
+        case .lost(let ranges, let since, _): moves.add(ranges, since: since, turn: event.seq)
         case .everyoneDisconnected: unseen = event
         case .admitted(let ticket, let until):
             change(ticket, event.seq) { ($0.status, $0.admittedAt, $0.expiresAt) = (.admitted, event.at, until) }

@@ -125,7 +125,8 @@ private struct SQLiteAppend {
             try execute("UPDATE queues SET closed_seq = ?, closed_at = ? WHERE id = ?", [Int64(event.seq), at, queue])
         case .joined(let ticket): try insertSession(ticket, event, detail)
         case .connected(let ranges): try setAbsence(ranges, nil, event)
-        case .disconnected(let ranges), .lost(let ranges, _): try setAbsence(ranges, at, event)
+        case .disconnected(let ranges): try setAbsence(ranges, at, event)
+        case .lost(let ranges, let since, _): try setAbsence(ranges, since.microseconds, event)
         case .everyoneDisconnected:
             try execute("UPDATE queues SET unseen_seq = ?, unseen_at = ? WHERE id = ?", [Int64(event.seq), at, queue])
         case .admitted(let ticket, let until):

@@ -74,7 +74,7 @@ struct Line {
         case .joined(let ticket): join(ticket, moment)
         case .connected(let ranges): for range in ranges { range.tickets.forEach { markPresent($0, moment) } }
         case .disconnected(let ranges): for range in ranges { range.tickets.forEach { markAbsent($0, moment) } }
-        case .lost(let ranges, let until): for range in ranges { range.tickets.forEach { lose($0, until: until, moment) } }
+        case .lost(let ranges, let since, let until): for range in ranges { range.tickets.forEach { lose($0, until: until, since) } }
         case .everyoneDisconnected:
             let until = max(moment + .seconds(configuration.settleSeconds), settling.values.max() ?? moment)
             for ticket in waiting.keys.sorted() { lose(ticket, until: until, moment) }

@@ -117,7 +117,8 @@ extension ModelQueue {
         switch event.change {
         case .joined(let ticket): insert(ticket, event.at, detail, instance)
         case .connected(let ranges): setAbsence(ranges, nil, instance)
-        case .disconnected(let ranges), .lost(let ranges, _): setAbsence(ranges, event.at, nil)
+        case .disconnected(let ranges): setAbsence(ranges, event.at, nil)
+        case .lost(let ranges, let since, _): setAbsence(ranges, since, nil)
         case .everyoneDisconnected:
             unseenSince = event.at
             for (ticket, row) in rows where row.session.status == .waiting { rows[ticket]!.absentSince = event.at }

@@ -126,7 +126,7 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
     private func giveWay(_ queue: QueueID, _ ticket: Ticket, _ moment: Timestamp) {
         for connection in connections[queue]?[ticket] ?? [] {
             if connection.openedAt > moment {
-                ask { await $0.opened(queue, [ticket]) }
+                ask { await $0.reclaim(queue, [ticket]) }
             } else {
                 connection.holdsTicket = false
                 remove(connection)
