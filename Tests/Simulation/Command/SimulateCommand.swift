@@ -14,6 +14,7 @@ import Simulation
         repeat {
             let world = World(seed: seed)
             world.keepsStory = arguments.isVerbose
+            if arguments.seed == nil { world.mustEnd = { Date().timeIntervalSince(began) >= arguments.seconds } }
             world.live(days: arguments.days)
             hours += world.tally.queueHours
             let isWanted = world.findings.contains { arguments.kinds?.contains($0.kind.rawValue) ?? true }

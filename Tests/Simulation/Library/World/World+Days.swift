@@ -6,7 +6,7 @@ extension World {
     /// Lives at most so many days. Ends with the first finding.
     public func live(days: Int) {
         begin()
-        for day in 0..<days where findings.isEmpty { liveDay(day) }
+        for day in 0..<days where findings.isEmpty && !isEnded { liveDay(day) }
         tally.queueHours += hours(since: Timestamp(seconds: 1_700_000_000)) * Double(queues.count)
     }
 

@@ -80,11 +80,21 @@ public final class World: @unchecked Sendable {
         story.append("\(Double((scheduler.now - Timestamp(seconds: 1_700_000_000)).microseconds) / 1e6) \(text())")
     }
 
-    func report(_ kind: Finding.Kind, _ text: String) { findings.append(Finding(kind, text, at: scheduler.now)) }
+    func report(_ kind: Finding.Kind, _ text: String) {
+        // Of a world that was ended before its time nothing can be said that time would have brought.
+        if !isEnded { findings.append(Finding(kind, text, at: scheduler.now)) }
+    }
+
+    /// When the process has no more time for it; asked now and then.
+    public var mustEnd: () -> Bool = { false }
+    public private(set) var isEnded = false
+    private var looks = 0
 
     var isOver: Bool {
         if scheduler.isSpinning { report(.cost, "the program runs on and on while nothing happens") }
-        return !findings.isEmpty
+        looks += 1
+        if looks % 4_096 == 0, mustEnd() { isEnded = true }
+        return isEnded || !findings.isEmpty
     }
 
     func run(for span: Timestamp.Span) { scheduler.run(until: scheduler.now + span) { isOver } }
@@ -92,7 +102,7 @@ public final class World: @unchecked Sendable {
     /// Runs until `condition` holds; false where it does not within `span`.
     func run(atMost span: Timestamp.Span, until condition: () -> Bool) -> Bool {
         let end = scheduler.now + span
-        while scheduler.now < end, findings.isEmpty {
+        while scheduler.now < end, findings.isEmpty, !isEnded {
             if condition() { return true }
             run(for: .milliseconds(500))
         }
