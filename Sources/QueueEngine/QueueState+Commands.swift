@@ -85,7 +85,11 @@ extension QueueState {
     /// Who went out of sight. Tickets that do not wait, or are out of sight already, are passed over.
     public mutating func disconnect(_ tickets: some Sequence<Ticket>, at now: Timestamp, _ log: inout [QueueEvent]) {
         let gone = TicketRange.covering(tickets.filter { isWaiting($0) && !isAbsent($0) })
-        if !gone.isEmpty { emit(.disconnected(gone), at: now, &log) }
+        guard !gone.isEmpty else { return }
+        // Not at the moment of a loss: whoever is absent since then counts as lost.
+        let moment = max(now, lastEventAt)
+        let isLoss = losses.contains { $0.since == moment }
+        emit(.disconnected(gone), at: isLoss ? moment + Timestamp.Span(microseconds: 1) : moment, &log)
     }
 
     /// Who went out of sight with the instance that saw them. The line waits for them until `until`.

@@ -44,6 +44,8 @@ struct HostedQueue {
     var isResting = false
     /// How often that happened in a row.
     var failures = 0
+    /// How often in a row a commit was lost and nothing new could be read.
+    var fruitlessTurns = 0
     /// How many commands one batch may hold while a rejected one is looked for; nil: as many as there are.
     var commandLimit: Int?
     /// No tick before this moment, because the last ones brought nothing; how many.

@@ -33,6 +33,15 @@ struct Presence {
         return false
     }
 
+    /// How many hold it.
+    func holders(of ticket: Ticket) -> Int { holds(ticket) ? 1 + (surplus[ticket] ?? 0) : 0 }
+
+    /// So many hold it from now on.
+    mutating func setHolders(of ticket: Ticket, to count: Int) {
+        if count > 0 { held.insert(ticket) } else { held.remove(ticket) }
+        surplus[ticket] = count > 1 ? count - 1 : nil
+    }
+
     /// A holder less. Returns whether it was the last; false, too, where there was none.
     mutating func closed(_ ticket: Ticket) -> Bool {
         guard let extra = surplus[ticket] else { return held.remove(ticket) }

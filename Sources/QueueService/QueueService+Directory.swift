@@ -29,8 +29,22 @@ extension QueueService {
         if let id = slugs[slug], hosted[id] != nil { return id }
         guard slug.utf8.count <= QueueService.longestSlug else { throw .noSuchQueue }
         if let outage { throw outage.error }
-        guard let id = try await asking({ () throws(StoreError) in try await store.queue(slug: slug) }) else { throw .noSuchQueue }
+        guard slugLookUps[slug] != nil || slugLookUps.count < QueueService.lookUpLimit else { throw .unavailable(retryAfterSeconds: 1) }
+        guard let id = try await (slugLookUps[slug] ?? beginLookUp(slug: slug)).value.get() else { throw .noSuchQueue }
         return id
+    }
+
+    private func beginLookUp(slug: String) -> SlugLookUp {
+        let lookUp = Operation.apart {
+            Task {
+                defer { slugLookUps[slug] = nil }
+                do throws(StoreError) { return Result<QueueID?, ServiceError>.success(try await store.queue(slug: slug)) } catch {
+                    return .failure(ServiceError(error))
+                }
+            }
+        }
+        slugLookUps[slug] = lookUp
+        return lookUp
     }
 
     /// Looks for a queue in the store and serves it. Callers that ask for the same one at once share one look-up: a crowd

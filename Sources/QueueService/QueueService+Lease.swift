@@ -104,16 +104,26 @@ extension QueueService {
         guard !lapsed.isEmpty else { return }
         isBurying = true
         defer { isBurying = false }
-        for peer in lapsed {
-            do {
-                for (id, queue) in hosted where queue.state.waitingCount > 0 { try await bury(peer, id) }
-                try await store.removeLease(peer.id)
-                log.notice("an instance has gone; whoever it held is marked absent", metadata: ["instance": "\(peer.id)"])
-            } catch {
-                // The next beat begins anew.
-                log.warning("an instance has gone, and its visitors cannot be marked yet", metadata: ["error": "\(error)"])
+        // Queues in which somebody has come only lately are among those to look at.
+        do throws(StoreError) { try await wakeQueues() } catch { return }
+        for peer in lapsed where await buryInAllQueues(peer) {
+            // The next heartbeat begins anew where it cannot be removed.
+            guard (try? await store.removeLease(peer.id)) != nil else { continue }
+            log.notice("an instance has gone; whoever it held is marked absent", metadata: ["instance": "\(peer.id)"])
+        }
+    }
+
+    /// One queue that cannot be written keeps the lease for the next heartbeat, and no other queue waiting.
+    private func buryInAllQueues(_ peer: Beat.Peer) async -> Bool {
+        var isDone = true
+        for (id, queue) in hosted where queue.state.waitingCount > 0 {
+            do { try await bury(peer, id) } catch {
+                isDone = false
+                log.warning(
+                    "an instance has gone, and its visitors cannot be marked yet", metadata: ["queue": "\(id)", "error": "\(error)"])
             }
         }
+        return isDone
     }
 
     private func bury(_ peer: Beat.Peer, _ queue: QueueID) async throws {

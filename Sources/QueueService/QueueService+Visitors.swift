@@ -34,6 +34,8 @@ extension QueueService {
     private func earlierPlace(_ id: QueueID, _ visitor: Visitor, _ holder: Holder, _ once: WriteOnce?) async throws(ServiceError) -> Joined?
     {
         guard let earlier = try await earlierSession(id, visitor, once) else { return nil }
+        // It may have been made elsewhere just now: what is held must be known here.
+        _ = try await queue(id, knowing: earlier.ticket, of: earlier.id)
         if case .polls = holder { poll(id, earlier.ticket) } else { opened(id, [earlier.ticket]) }
         return Joined(session: earlier, snapshot: try queue(id))
     }

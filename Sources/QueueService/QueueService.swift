@@ -35,6 +35,9 @@ public actor QueueService {
     typealias LookUp = Task<Result<Void, ServiceError>, Never>
     /// Ids that are being looked for in the store; callers that ask for the same one share one look-up.
     var lookUps: [QueueID: LookUp] = [:]
+    typealias SlugLookUp = Task<Result<QueueID?, ServiceError>, Never>
+    /// The same of slugs.
+    var slugLookUps: [String: SlugLookUp] = [:]
     /// Up to which moment queues that wake are known here; nil: none are.
     var wakeSearchedThrough: Timestamp?
     /// Queues that will be at rest unless somebody visits them, and since when.

@@ -112,4 +112,13 @@ import TestSupport
         state.advance(to: start + .seconds(31), &log)
         #expect(!state.isWaiting(ticket))
     }
+
+    /// Somebody goes by themselves at the very moment of a loss: the line does not wait for them.
+    @Test func ordinaryAbsenceAtTheMomentOfALossIsNoLoss() throws {
+        var (state, tickets, log) = try line()
+        state.lose([tickets[5]], until: start + .seconds(31), at: start, &log)
+        state.disconnect([tickets[0]], at: start, &log)
+        state.advance(to: start + .seconds(1), &log)
+        #expect(admitted(log) == [tickets[1]])
+    }
 }

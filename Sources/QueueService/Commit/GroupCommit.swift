@@ -230,7 +230,7 @@ extension QueueService {
             beginOutage(ServiceError(error))
         default:
             fail(item, error)
-            rest(item.id, ServiceError(error))
+            backOff(item.id, ServiceError(error))
         }
     }
 
@@ -288,18 +288,26 @@ extension QueueService {
 
     /// Another instance has written, or has had the time to.
     func goOn(in id: QueueID) {
-        guard hosted[id]?.isCatchingUpAfterLoss != true, backlog.unblock(id) else { return }
-        hosted[id]?.isResting = false
+        guard let queue = hosted[id], !queue.isCatchingUpAfterLoss, !queue.isResting, backlog.unblock(id) else { return }
         beginCommitting()
     }
 
     /// Tries the queue again after a pause that doubles with each failure in a row, 1 to 64 s. Callers do not wait for it.
-    private func rest(_ id: QueueID, _ error: ServiceError) {
-        let failures = min(hosted[id]?.failures ?? 0, 6)
-        hosted[id]?.failures = failures + 1
-        hosted[id]?.isResting = true
+    private func backOff(_ id: QueueID, _ error: ServiceError) {
+        guard let queue = hosted[id] else { return }
+        let failures = queue.failures + 1
+        hosted[id]!.failures = failures
+        hosted[id]!.isResting = true
         for command in backlog.takeCommands(of: id) { command.fail(error) }
-        block(id, for: .seconds(1 << failures))
+        backlog.block(id)
+        clock.wake(at: clock.now() + .seconds(1 << min(failures - 1, 6))) { [weak self] in
+            self?.later { service in
+                // A later failure has a pause of its own.
+                guard service.hosted[id]?.failures == failures else { return }
+                service.hosted[id]?.isResting = false
+                service.goOn(in: id)
+            }
+        }
     }
 
     private func block(_ id: QueueID, for pause: Timestamp.Span) {
@@ -308,15 +316,25 @@ extension QueueService {
         clock.wake(at: clock.now() + pause) { [weak self] in self?.later { $0.goOn(in: id) } }
     }
 
+    /// Turns in which a lost commit found nothing new before the queue is given a longer pause.
+    private static let fruitlessLimit = 5
+
     /// Reads what the replica lacks while other queues go on.
     private func catchUpApart(_ id: QueueID, since base: LogPosition) {
         hosted[id]?.isCatchingUpAfterLoss = true
         backlog.block(id)
         Task {
             await catchUp(id)
-            hosted[id]?.isCatchingUpAfterLoss = false
-            // Nothing new although the log is elsewhere: the queue is gone, as the next heartbeat will say, or cannot be read.
-            if hosted[id]?.state.position == base { giveWay(in: id) } else { goOn(in: id) }
+            guard let queue = hosted[id] else { return }
+            hosted[id]!.isCatchingUpAfterLoss = false
+            guard queue.state.position == base else {
+                hosted[id]!.fruitlessTurns = 0
+                return goOn(in: id)
+            }
+            // The log is elsewhere and nothing new was read: it cannot be read, or the queue is gone, as a heartbeat will say.
+            hosted[id]!.fruitlessTurns += 1
+            if queue.fruitlessTurns < QueueService.fruitlessLimit { return giveWay(in: id) }
+            backOff(id, .unavailable(retryAfterSeconds: 1))
         }
     }
 }

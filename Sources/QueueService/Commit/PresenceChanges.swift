@@ -4,11 +4,14 @@ import QueueEngine
 /// Changes of presence that one queue has yet to decide, merged per ticket.
 ///
 /// However often people come and go while the store is slow or away, this holds one entry for each of them, and
-/// becomes at most one event of each kind in a commit. Holders are counted, so the order of arrival does not matter.
+/// becomes at most one event of each kind in a commit.
 struct PresenceChanges {
     struct Change {
-        var opened = 0
-        var closed = 0
+        /// What openings and closings make of `h` holders, one after the other: `max(h + delta, floor)`. A closing that
+        /// finds nobody, because another instance has taken the ticket over, changes nothing.
+        private(set) var delta = 0
+        private(set) var floor = 0
+        private(set) var hasOpened = false
         var isPolled = false
         /// A connection that is still there lost the ticket to another instance, which lost it in turn.
         var isReclaimed = false
@@ -34,8 +37,8 @@ struct PresenceChanges {
         body(&changes[ticket, default: Change()])
     }
 
-    mutating func open(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.opened += 1 } } }
-    mutating func close(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.closed += 1 } } }
+    mutating func open(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.open() } } }
+    mutating func close(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.close() } } }
     mutating func poll(_ ticket: Ticket) { change(ticket) { $0.isPolled = true } }
     mutating func reclaim(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.isReclaimed = true } } }
     mutating func contradict(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.isContradicted = true } } }
@@ -64,7 +67,7 @@ struct PresenceChanges {
         for ticket in taken.order.reversed() {
             guard let change = taken.changes[ticket] else { continue }
             if changes[ticket] == nil { order.prepend(ticket) }
-            changes[ticket, default: Change()].add(change)
+            changes[ticket] = changes[ticket].map { $0.after(change) } ?? change
         }
     }
 
@@ -78,42 +81,64 @@ struct PresenceChanges {
         }
         try decision.markAbsent(order.filter { changes[$0]!.isDoubtful && !decision.presence.holds($0) }.map(\.self))
         let waiting = Array(order.filter { decision.state.isWaiting($0) })
-        try decideArrivals(waiting, &decision)
-        let gone = waiting.filter { ticket in
-            var wasLast = false
-            for _ in 0..<changes[ticket]!.closed where decision.presence.closed(ticket) { wasLast = true }
-            return wasLast
-        }
-        guard let drainedUntil else { return try decision.markAbsent(gone) }
-        try decision.markLost(gone, until: drainedUntil)
+        let gone = try decideHolders(waiting, &decision)
+        try decidePolls(waiting, &decision)
+        guard let drainedUntil else { return try decision.markAbsent(gone.filter { !decision.presence.holds($0) }) }
+        try decision.markLost(gone.filter { !decision.presence.holds($0) }, until: drainedUntil)
     }
 
-    private func decideArrivals(_ waiting: [Ticket], _ decision: inout Decision) throws(ServiceError) {
-        var anew: [Ticket] = []
+    /// Counts connections, and tells of those who came. Returns those whom no connection holds any more.
+    private func decideHolders(_ waiting: [Ticket], _ decision: inout Decision) throws(ServiceError) -> [Ticket] {
+        var (anew, gone): ([Ticket], [Ticket]) = ([], [])
+        for ticket in waiting {
+            let change = changes[ticket]!
+            let before = decision.presence.holders(of: ticket)
+            var after = change.holders(before)
+            // Its own opening may stand in the same batch: then it is held already.
+            if change.isReclaimed, after == 0 { after = 1 }
+            decision.presence.setHolders(of: ticket, to: after)
+            if before == 0, after > 0 || change.hasOpened { anew.append(ticket) }
+            if after == 0, before > 0 || change.hasOpened { gone.append(ticket) }
+        }
+        try decision.markPresent(anew, anew: true)
+        return gone
+    }
+
+    private func decidePolls(_ waiting: [Ticket], _ decision: inout Decision) throws(ServiceError) {
         var back: [Ticket] = []
         for ticket in waiting {
             let change = changes[ticket]!
-            for _ in 0..<change.opened where decision.presence.opened(ticket) { anew.append(ticket) }
-            // Its own opening may stand in the same batch: then it is held already.
-            if change.isReclaimed, !decision.presence.holds(ticket), decision.presence.opened(ticket) { anew.append(ticket) }
             if change.isPolled, decision.presence.polled(ticket, at: decision.now, lease: QueueService.pollLease) {
                 // A poller may come to another instance each time: one who is present there is not announced anew.
                 if decision.presence.opened(ticket) { back.append(ticket) }
             }
             if change.isContradicted, decision.presence.holds(ticket) { back.append(ticket) }
         }
-        try decision.markPresent(anew, anew: true)
         try decision.markPresent(back)
     }
 }
 
 extension PresenceChanges.Change {
-    fileprivate mutating func add(_ other: Self) {
-        opened += other.opened
-        closed += other.closed
-        isPolled = isPolled || other.isPolled
-        isReclaimed = isReclaimed || other.isReclaimed
-        isContradicted = isContradicted || other.isContradicted
-        isDoubtful = isDoubtful || other.isDoubtful
+    fileprivate mutating func open() {
+        (delta, floor, hasOpened) = (delta + 1, floor + 1, true)
+    }
+
+    fileprivate mutating func close() {
+        (delta, floor) = (delta - 1, max(0, floor - 1))
+    }
+
+    /// How many hold the ticket afterwards.
+    fileprivate func holders(_ before: Int) -> Int { max(before + delta, floor) }
+
+    /// This change behind an earlier one.
+    fileprivate func after(_ earlier: Self) -> Self {
+        var both = self
+        (both.delta, both.floor) = (earlier.delta + delta, max(earlier.floor + delta, floor))
+        both.hasOpened = hasOpened || earlier.hasOpened
+        both.isPolled = isPolled || earlier.isPolled
+        both.isReclaimed = isReclaimed || earlier.isReclaimed
+        both.isContradicted = isContradicted || earlier.isContradicted
+        both.isDoubtful = isDoubtful || earlier.isDoubtful
+        return both
     }
 }
