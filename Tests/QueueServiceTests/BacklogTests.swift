@@ -71,6 +71,44 @@ import TestSupport
         #expect(numbers(own) == [0, 1])
     }
 
+    /// What changes come to when another instance has taken the ticket over before they are decided.
+    @Test(arguments: [
+        // The old connection ends, a new one begins: it holds the ticket.
+        ("co", 0, true), ("co", 1, true),
+        // A new one begins and ends.
+        ("oc", 0, false), ("oc", 1, true),
+        // Taken back by a connection that is there, which ends afterwards, or before.
+        ("r", 0, true), ("rc", 0, false), ("cr", 0, true), ("rc", 1, false), ("or", 0, true), ("orc", 0, false),
+    ]) func changesOfOneTicketCountInTheirOrder(_ changes: String, holders: Int, isHeld: Bool) throws {
+        var state = QueueState(QueueConfiguration(releaseRatePerMinute: 0))
+        var log: [QueueEvent] = []
+        let now = Timestamp(seconds: 1_700_000_000)
+        state.configure(state.configuration, at: now, &log)
+        let ticket = try state.join(lane: 0, at: now, &log)
+        let record = QueueRecord(
+            id: id(1), tenant: TenantID(high: 0, low: 1), epoch: 1, slug: "q", name: "", configuration: state.configuration, createdAt: now)
+        // However the changes are divided over two batches of which the first is put back.
+        for cut in 0...changes.count {
+            var (hosted, first, rest) = (HostedQueue(record: record, state: state), PresenceChanges(), PresenceChanges())
+            hosted.presence.setHolders(of: ticket, to: holders)
+            for (index, change) in changes.enumerated() {
+                func add(_ to: inout PresenceChanges) {
+                    switch change {
+                    case "o": to.open([ticket])
+                    case "c": to.close([ticket])
+                    default: to.reclaim([ticket])
+                    }
+                }
+                if index < cut { add(&first) } else { add(&rest) }
+            }
+            rest.putBack(first)
+            var decision = Decision(hosted, now: now)
+            try rest.decide(&decision)
+            #expect(decision.presence.holds(ticket) == isHeld)
+            #expect(decision.state.isAbsent(ticket) == !isHeld)
+        }
+    }
+
     /// 200,000 changes of 1,000 people hold a thousand entries, and decide to what the last ones say.
     @Test func presenceIsMergedPerTicket() throws {
         var random = SeededRandom(seed: TestSeed.value)

@@ -13,8 +13,6 @@ struct PresenceChanges {
         private(set) var floor = 0
         private(set) var hasOpened = false
         var isPolled = false
-        /// A connection that is still there lost the ticket to another instance, which lost it in turn.
-        var isReclaimed = false
         /// Another instance marked the ticket absent while it was held here.
         var isContradicted = false
         /// A join whose answer was lost: absent, unless somebody holds it.
@@ -40,7 +38,7 @@ struct PresenceChanges {
     mutating func open(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.open() } } }
     mutating func close(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.close() } } }
     mutating func poll(_ ticket: Ticket) { change(ticket) { $0.isPolled = true } }
-    mutating func reclaim(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.isReclaimed = true } } }
+    mutating func reclaim(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.reclaim() } } }
     mutating func contradict(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.isContradicted = true } } }
     mutating func doubt(_ ticket: Ticket) { change(ticket) { $0.isDoubtful = true } }
 
@@ -93,9 +91,7 @@ struct PresenceChanges {
         for ticket in waiting {
             let change = changes[ticket]!
             let before = decision.presence.holders(of: ticket)
-            var after = change.holders(before)
-            // Its own opening may stand in the same batch: then it is held already.
-            if change.isReclaimed, after == 0 { after = 1 }
+            let after = change.holders(before)
             decision.presence.setHolders(of: ticket, to: after)
             if before == 0, after > 0 || change.hasOpened { anew.append(ticket) }
             if after == 0, before > 0 || change.hasOpened { gone.append(ticket) }
@@ -127,6 +123,9 @@ extension PresenceChanges.Change {
         (delta, floor) = (delta - 1, max(0, floor - 1))
     }
 
+    /// A connection that is still there takes the ticket back from another instance: held by one at least.
+    fileprivate mutating func reclaim() { (floor, hasOpened) = (max(floor, 1), true) }
+
     /// How many hold the ticket afterwards.
     fileprivate func holders(_ before: Int) -> Int { max(before + delta, floor) }
 
@@ -136,7 +135,6 @@ extension PresenceChanges.Change {
         (both.delta, both.floor) = (earlier.delta + delta, max(earlier.floor + delta, floor))
         both.hasOpened = hasOpened || earlier.hasOpened
         both.isPolled = isPolled || earlier.isPolled
-        both.isReclaimed = isReclaimed || earlier.isReclaimed
         both.isContradicted = isContradicted || earlier.isContradicted
         both.isDoubtful = isDoubtful || earlier.isDoubtful
         return both
