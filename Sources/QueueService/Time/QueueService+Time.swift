@@ -68,7 +68,7 @@ extension QueueService {
     /// A tick decided nothing. That should not happen; where it does all the same it must not happen again and again.
     func noteIdleTick(_ id: QueueID) {
         let now = clock.now()
-        guard let queue = hosted[id], let next = queue.nextWake(after: now, turn: 0), next <= now else { return }
+        guard let queue = hosted[id], let next = nextWake(of: id, after: now), next <= now else { return }
         let count = min((queue.idleTicks?.count ?? 0) + 1, 6)
         hosted[id]?.idleTicks = (count, now + .seconds(1 << (count - 1)))
         if count == 1 { log.warning("a queue was due and nothing happened in it", metadata: ["queue": "\(id)"]) }
@@ -97,8 +97,10 @@ extension HostedQueue {
         guard let due = state.nextWake(after: now) else { return nil }
         let turn = turn()
         guard turn > 0 else { return due }
+        let delay = Timestamp.Span(microseconds: Int64(turn) * QueueService.turnDelay.microseconds)
+        // What came due before has brought nothing, as when the line stops waiting and the pace does not allow a release yet.
+        if due > now + .milliseconds(1) { return due + delay }
         // Counted from the last thing that happened: seen from now, a release that is long due is always about to be.
-        let firsts = state.nextWake(after: state.lastEventAt) ?? due
-        return firsts + Timestamp.Span(microseconds: Int64(turn) * QueueService.turnDelay.microseconds)
+        return (state.nextWake(after: state.lastEventAt) ?? due) + delay
     }
 }
