@@ -8,7 +8,7 @@ import TestSupport
 
 @Suite struct LeaseTests {
     /// Longer than a beat takes on a busy disk: who cannot keep its own lease for as long as that takes nobody for dead.
-    private static let lease = Timestamp.Span.seconds(2)
+    private static let lease = Timestamp.Span.seconds(5)
 
     /// Who was told what of who moved away.
     final class Moves: QueueObserver {
