@@ -5,7 +5,7 @@ import TestSupport
 /// Random histories against the naive model: after every step both say the same, and every event is one that the
 /// invariants of the design allow.
 @Suite struct HistoryTests {
-    static let histories = 10_000
+    static let histories = 5_000
 
     @Test(arguments: 0..<8) func randomHistoriesMatchTheNaiveModel(part: Int) {
         for number in 0..<HistoryTests.histories / 8 {

@@ -316,7 +316,8 @@ import TestSupport
         #expect(await eventually { await service.beatsUnderWay == 1 })
         let end = Task { await service.stop() }
         #expect(await eventually { await service.life != .serving })
-        #expect(await service.life == .ending)
+        // On a busy machine the heartbeat may have been given up by now.
+        #expect(await !service.hasEndedBeforeItsBeat)
         try FileManager.default.removeItem(atPath: folder.file("locked"))
         await end.value
         await beat.value
@@ -356,6 +357,7 @@ extension QueueService {
 }
 
 extension QueueService {
+    fileprivate var hasEndedBeforeItsBeat: Bool { life == .ended && beatsUnderWay > 0 }
     fileprivate func leave(queueToAnother queue: QueueID) { backlog.block(queue) }
     fileprivate var pendingCount: Int { backlog.commandCount }
 }

@@ -10,7 +10,7 @@ import TestSupport
         WriteOnce(tenant: instances.tenant, key: key, requestHash: Array(key.utf8))
     }
 
-    @Test(.timeLimit(.minutes(1)), arguments: StoreKind.allCases)
+    @Test(.timeLimit(.minutes(5)), arguments: StoreKind.allCases)
     func announcementRepeatedAfterHundredOthersIsTheFirstOne(_ kind: StoreKind) async throws {
         let instances = try await Instances(kind, count: 1)
         let service = instances.services[0]
@@ -23,7 +23,7 @@ import TestSupport
         #expect(try await announce("first", once("k", instances)) == first)
     }
 
-    @Test(.timeLimit(.minutes(1))) func announcementThatIsGoneFromTheLogIsRefused() async throws {
+    @Test(.timeLimit(.minutes(5))) func announcementThatIsGoneFromTheLogIsRefused() async throws {
         let instances = try await Instances(count: 1)
         let service = instances.services[0]
         let queue = try await instances.makeQueue(QueueConfiguration())

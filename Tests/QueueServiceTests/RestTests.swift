@@ -10,7 +10,7 @@ import TestSupport
 
     /// Lets time pass until the service has put the queue to rest.
     private func comesToRest(_ queue: QueueID, at service: QueueService, _ instances: Instances) async -> Bool {
-        await eventually {
+        await eventually(within: 300) {
             instances.clock.advance(.seconds(5))
             return await !isServed(queue, by: service)
         }

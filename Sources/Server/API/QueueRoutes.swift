@@ -84,6 +84,7 @@ extension ServerCore {
         let text = try fields.requiredString("text", max: 2_000)
         let severity = try fields.choice("severity", Severity.self) ?? .info
         let expiresAt = try fields.time("expiresAt")
+        if let expiresAt, expiresAt <= clock.now() { throw fields.wrong("expiresAt", "must lie in the future") }
         try fields.finish(known: "text, severity, expiresAt")
         let announcement = try await service.announce(
             text, severity: severity, expiresAt: expiresAt, to: id, tenant: key.tenant, once: try request.once(key))

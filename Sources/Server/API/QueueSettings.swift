@@ -49,6 +49,8 @@ struct QueueSettings: Sendable {
         if let slug, slug.wholeMatch(of: /[a-z0-9]([a-z0-9-]*[a-z0-9])?/) == nil {
             throw fields.wrong("slug", "must be lower case letters, digits and hyphens")
         }
+        // It would lead to the queue that has this id.
+        if let slug, QueueID(slug) != nil { throw fields.wrong("slug", "must not have the form of an id") }
         set(slug, \.slug)
         let isNull = fields.takeNull("redirectURL")
         let address = try fields.string("redirectURL", max: 1_000)

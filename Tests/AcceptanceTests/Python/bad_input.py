@@ -60,7 +60,7 @@ def bodies(server):
     problem(server, "POST", "/v1/queues", "[]", status=400, code="not_an_object")
     problem(server, "POST", "/v1/queues", {}, status=422, code="missing_field", field="name")
     for field, value in [
-        ("name", 5), ("name", ""), ("name", "a" * 300), ("slug", "Not A Slug"), ("maxConcurrentUsers", 0), ("maxConcurrentUsers", 1.5),
+        ("name", 5), ("name", ""), ("name", "a" * 300), ("slug", "Not A Slug"), ("slug", "00000000-0000-7000-8000-000000000000"), ("settleSeconds", 601), ("maxConcurrentUsers", 0), ("maxConcurrentUsers", 1.5),
         ("maxConcurrentUsers", "7"), ("releaseRatePerMinute", -1), ("releaseRatePerMinute", True), ("graceSeconds", 1),
         ("opensAt", "tomorrow"), ("redirectURL", "javascript:alert(1)"), ("redirectURL", "https://a/#b"), ("priorityLanes", {}), ("colour", "red"),
     ]:
@@ -125,6 +125,9 @@ def times(server):
     problem(server, "PATCH", path, {"opensAt": "2099-01-02T00:00:00Z"}, status=422, code="invalid_field", field="closesAt")
     now = server.good("PATCH", path, {"closesAt": None})
     assert now["status"] == "scheduled" and now["closesAt"] is None, now
+    assert server.good("PATCH", path, {"opensAt": None})["status"] == "open"
+    problem(server, "POST", f"{path}/announcements", {"text": "x", "expiresAt": "2001-01-01T00:00:00Z"}, status=422, code="invalid_field",
+            field="expiresAt")
 
 
 def keys(server):
