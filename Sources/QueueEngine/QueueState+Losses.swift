@@ -1,7 +1,7 @@
 /// People who were lost from sight together, through no doing of theirs: an instance died, was restarted or was drained.
 ///
-/// Until `until` the line waits for them: nobody is admitted ahead of one of them. Who of those absent it is follows
-/// from since when they are absent.
+/// Until `until` the line waits for them: nobody is admitted ahead of one of them. A ticket belongs to a loss when its
+/// absence began at `since`.
 public struct Loss: Sendable, Hashable, Codable {
     /// When they were lost: the time of the first event that says so, which is no other event's before it.
     public let since: Timestamp

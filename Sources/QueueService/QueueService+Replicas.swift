@@ -29,7 +29,7 @@ extension QueueService {
     /// The log here is not the one of the store: it was restored from an older copy. It gets a new epoch, so that whoever
     /// has followed the old one is told, and the replica is built anew. Nobody is held any more: all must show who they are.
     ///
-    /// - Parameter epoch: the history that is contradicted. What is said of one that has been given up is not news.
+    /// - Parameter epoch: the history that is contradicted. Reports about an epoch that was already replaced are ignored.
     func rebuild(_ id: QueueID, insteadOf epoch: UInt64) async {
         guard let old = hosted[id]?.record, old.epoch == epoch else { return }
         log.error("the store tells another history of a queue: it was restored from an older copy", metadata: ["queue": "\(id)"])

@@ -340,7 +340,7 @@ extension QueueService {
 }
 
 extension StoreError {
-    /// Whether nothing can be written by anybody just now.
+    /// Whether the error affects all writes, and not only the request that met it.
     var isOutage: Bool {
         switch self {
         case .full, .unavailable, .inDoubt, .corrupt: true
