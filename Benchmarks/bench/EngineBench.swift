@@ -26,7 +26,7 @@ enum EngineBench {
         var state = QueueState()
         var log: [QueueEvent] = []
         var now = Timestamp(seconds: 1_700_000_000)
-        state.configure(
+        try! state.configure(
             QueueConfiguration(maxConcurrentUsers: 5_000, releaseRatePerMinute: 600_000, admissionTTLSeconds: 3_600), at: now, &log)
         for step in 0..<4_000 {
             now = now + .milliseconds(20)

@@ -10,7 +10,7 @@ public struct QueueConfiguration: Sendable, Hashable, Codable {
     public var admissionTTLSeconds: Int
     /// How many may wait at once; nil: any number.
     public var maxWaiting: Int?
-    /// When a scheduled queue opens; nil: at once.
+    /// When a scheduled queue opens; nil: at once. Means nothing once the queue has opened, and cannot be set from then on.
     public var opensAt: Timestamp?
     /// When the queue closes by itself.
     public var closesAt: Timestamp?

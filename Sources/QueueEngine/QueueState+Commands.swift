@@ -14,6 +14,12 @@ public enum QueueRefusal: Error, Sendable, Hashable {
     case wrongStatus(QueueStatus)
     /// `closesAt` lies in the past and must be set anew first.
     case closesAtHasPassed
+    /// A `closesAt` that is set must lie in the future.
+    case closesAtIsPast
+    /// A queue that is scheduled must open before it closes.
+    case closesBeforeOpening
+    /// `opensAt` can be set only until the queue has opened.
+    case notScheduled
 }
 
 /// Commands. Each appends the events that it brings to `log`, already applied, or throws and changes nothing.
@@ -25,10 +31,22 @@ extension QueueState {
     }
 
     /// Makes the queue, or sets it anew. A new queue without `opensAt` is open at once.
-    public mutating func configure(_ new: QueueConfiguration, at now: Timestamp, _ log: inout [QueueEvent]) {
+    ///
+    /// Times that stay as they are, are not judged: a queue that has opened keeps its `opensAt`, which means nothing any more.
+    public mutating func configure(_ new: QueueConfiguration, at now: Timestamp, _ log: inout [QueueEvent]) throws(QueueRefusal) {
         let isNew = head == 0
+        try checkTimes(of: new, now)
         emit(.configured(new), at: now, &log)
         if isNew, new.opensAt.map({ $0 <= now }) ?? true { emit(.opened, at: now, &log) }
+    }
+
+    private func checkTimes(of new: QueueConfiguration, _ now: Timestamp) throws(QueueRefusal) {
+        // A queue before its first event has been given its configuration, but it has not been decided.
+        let (opens, closes) = head == 0 ? (true, true) : (new.opensAt != configuration.opensAt, new.closesAt != configuration.closesAt)
+        if opens, new.opensAt != nil, status != .scheduled { throw .notScheduled }
+        if closes, let closesAt = new.closesAt, closesAt <= now { throw .closesAtIsPast }
+        guard opens || closes, status == .scheduled, let opensAt = new.opensAt, let closesAt = new.closesAt else { return }
+        if closesAt <= opensAt { throw .closesBeforeOpening }
     }
 
     public mutating func open(at now: Timestamp, _ log: inout [QueueEvent]) throws(QueueRefusal) {

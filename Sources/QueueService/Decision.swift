@@ -43,8 +43,8 @@ struct Decision {
 
     /// Sets the queue anew, with what is shown of it.
     mutating func configure(_ new: QueueRecord) throws(ServiceError) {
+        try run { state, now, log throws(QueueRefusal) in try state.configure(new.configuration, at: now, &log) }
         record = new
-        try run { state, now, log throws(QueueRefusal) in state.configure(new.configuration, at: now, &log) }
     }
 
     /// They are seen here, and were not.

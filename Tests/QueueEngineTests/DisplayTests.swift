@@ -97,7 +97,7 @@ private struct Line {
 
     init(waiting: Int, perSecond: Int, _ random: inout SeededRandom) {
         var log: [QueueEvent] = []
-        state.configure(
+        try! state.configure(
             QueueConfiguration(maxConcurrentUsers: 1_000_000, releaseRatePerMinute: perSecond * 60, admissionTTLSeconds: 100_000), at: now,
             &log)
         for _ in 0..<waiting { _ = try? state.join(lane: 0, at: now, &log) }

@@ -26,7 +26,7 @@ import TestSupport
         var state = QueueState()
         var log: [QueueEvent] = []
         var now = Timestamp(seconds: 1_000)
-        state.configure(QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 90), at: now, &log)
+        try! state.configure(QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 90), at: now, &log)
         for _ in 0..<200 { _ = try? state.join(lane: 0, at: now, &log) }
         var wakes = 0
         while state.waitingCount > 0, let wake = state.nextWake(after: now), wakes < 1_000 {
@@ -45,7 +45,7 @@ import TestSupport
         var state = QueueState()
         var log: [QueueEvent] = []
         let start = Timestamp(seconds: 1_000)
-        state.configure(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 10, settleSeconds: 0), at: start, &log)
+        try state.configure(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 10, settleSeconds: 0), at: start, &log)
         let part = QueueState.expiriesAtOnce
         for _ in 0..<3 * part { _ = try state.join(lane: 0, at: start, &log) }
         // Holes, so that what is left over begins within a range and others follow it.
@@ -95,7 +95,7 @@ private struct History {
         weights[0] = max(weights[0], 5)
         self.random = random
         var events: [QueueEvent] = []
-        state.configure(configuration(), at: now, &events)
+        try! state.configure(configuration(), at: now, &events)
         take(events)
     }
 
@@ -116,7 +116,7 @@ private struct History {
                 new.priorityLanes[index].sharePercent = random.chance(30) ? 100 : Int.random(in: 1...30, using: &random)
             }
         }
-        new.opensAt = state.head == 0 && random.chance(10) ? now + .seconds(5) : nil
+        new.opensAt = random.chance(10) ? now + .seconds(5) : nil
         new.closesAt = random.chance(5) ? now + .seconds(20) : nil
         return new
     }
@@ -155,7 +155,7 @@ private struct History {
             case 5: try state.complete(someone(), at: now, &events)
             case 6: try state.remove(someone(), at: now, &events)
             case 7: if random.chance(50) { try state.pause(at: now, &events) } else { try state.resume(at: now, &events) }
-            case 8: state.configure(configuration(), at: now, &events)
+            case 8: try state.configure(configuration(), at: now, &events)
             case 9: state.announce(at: now, &events)
             default: if random.chance(15) { state.close(at: now, &events) } else { try state.open(at: now, &events) }
             }

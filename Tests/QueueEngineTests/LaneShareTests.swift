@@ -10,7 +10,7 @@ import TestSupport
         var now = Timestamp(seconds: 1_700_000_000)
 
         init(_ lanes: [PriorityLane]) {
-            state.configure(
+            try! state.configure(
                 QueueConfiguration(maxConcurrentUsers: 1_000_000, releaseRatePerMinute: 60, graceSeconds: 86_400, priorityLanes: lanes),
                 at: now, &log)
         }
@@ -72,7 +72,7 @@ import TestSupport
         _ = line.admit(100)
         var changed = line.state.configuration
         changed.priorityLanes[0].sharePercent = after
-        line.state.configure(changed, at: line.now, &line.log)
+        try! line.state.configure(changed, at: line.now, &line.log)
         let lanes = line.admit(100)
         #expect(abs(lanes.count { $0 == 1 } - after) <= 2)
     }

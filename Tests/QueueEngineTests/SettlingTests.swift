@@ -12,7 +12,7 @@ import TestSupport
         var log: [QueueEvent] = []
         let configuration = QueueConfiguration(
             maxConcurrentUsers: 1, releaseRatePerMinute: 600, graceSeconds: 300, settleSeconds: settleSeconds)
-        state.configure(configuration, at: start, &log)
+        try state.configure(configuration, at: start, &log)
         let tickets = try (0..<20).map { _ in try state.join(lane: 0, at: start, &log) }
         return (state, tickets, log)
     }
@@ -89,7 +89,7 @@ import TestSupport
     @Test func lineWaitsForEverybodyOfALongDrain() throws {
         var state = QueueState()
         var log: [QueueEvent] = []
-        state.configure(QueueConfiguration(maxConcurrentUsers: 1, releaseRatePerMinute: 600), at: start, &log)
+        try state.configure(QueueConfiguration(maxConcurrentUsers: 1, releaseRatePerMinute: 600), at: start, &log)
         let tickets = try (0..<500).map { _ in try state.join(lane: 0, at: start, &log) }
         for (index, ticket) in tickets.enumerated() {
             state.lose([ticket], until: start + .seconds(60), at: start + .milliseconds(20 * index), &log)
@@ -104,7 +104,7 @@ import TestSupport
     @Test func graceDoesNotEndWhileTheLineWaits() throws {
         var state = QueueState()
         var log: [QueueEvent] = []
-        state.configure(QueueConfiguration(maxConcurrentUsers: 1, releaseRatePerMinute: 0, graceSeconds: 5), at: start, &log)
+        try state.configure(QueueConfiguration(maxConcurrentUsers: 1, releaseRatePerMinute: 0, graceSeconds: 5), at: start, &log)
         let ticket = try state.join(lane: 0, at: start, &log)
         state.lose([ticket], until: start + .seconds(30), at: start, &log)
         state.advance(to: start + .seconds(29), &log)

@@ -83,7 +83,7 @@ import TestSupport
         var state = QueueState(QueueConfiguration(releaseRatePerMinute: 0))
         var log: [QueueEvent] = []
         let now = Timestamp(seconds: 1_700_000_000)
-        state.configure(state.configuration, at: now, &log)
+        try state.configure(state.configuration, at: now, &log)
         let ticket = try state.join(lane: 0, at: now, &log)
         let record = QueueRecord(
             id: id(1), tenant: TenantID(high: 0, low: 1), epoch: 1, slug: "q", name: "", configuration: state.configuration, createdAt: now)
@@ -115,7 +115,7 @@ import TestSupport
         var state = QueueState(QueueConfiguration(releaseRatePerMinute: 0))
         var log: [QueueEvent] = []
         let now = Timestamp(seconds: 1_700_000_000)
-        state.configure(state.configuration, at: now, &log)
+        try state.configure(state.configuration, at: now, &log)
         let tickets = try (0..<1_000).map { _ in try state.join(lane: 0, at: now, &log) }
         let record = QueueRecord(
             id: id(1), tenant: TenantID(high: 0, low: 1), epoch: 1, slug: "q", name: "", configuration: state.configuration, createdAt: now)

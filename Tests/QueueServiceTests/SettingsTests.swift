@@ -18,7 +18,7 @@ import TestSupport
         let changes: [@Sendable (inout QueueRecord) -> Void] = [
             { $0.name = "n" }, { $0.description = "n" }, { $0.slug = "other" }, { $0.redirectURL = "http://a/" },
             { $0.configuration.graceSeconds = 7 }, { $0.configuration.maxWaiting = 5 },
-            { $0.configuration.opensAt = Timestamp(seconds: 2e9) },
+            { $0.configuration.closesAt = Timestamp(seconds: 2e9) },
             { $0.configuration.priorityLanes = [PriorityLane(name: "a")] }, { $0.configuration.priorityLanes[0].sharePercent = 10 },
         ]
         for change in changes {

@@ -33,7 +33,7 @@ import Testing
     static func line(_ rate: Int) -> LiveFrames.Line {
         var state = QueueState()
         var log: [QueueEvent] = []
-        state.configure(QueueConfiguration(releaseRatePerMinute: rate), at: at, &log)
+        try! state.configure(QueueConfiguration(releaseRatePerMinute: rate), at: at, &log)
         return LiveFrames.Line(waiting: 60, drain: state.drain(at: at), at: at)
     }
 
@@ -41,7 +41,7 @@ import Testing
     @Test func aLineIsWrittenForEachPlace() throws {
         var state = QueueState()
         var log: [QueueEvent] = []
-        state.configure(QueueConfiguration(releaseRatePerMinute: 30), at: Self.at, &log)
+        try! state.configure(QueueConfiguration(releaseRatePerMinute: 30), at: Self.at, &log)
         try state.open(at: Self.at, &log)
         let tickets = try (0..<20).map { _ in try state.join(lane: 0, at: Self.at, &log) }
         try state.leave(tickets[3], at: Self.at, &log)

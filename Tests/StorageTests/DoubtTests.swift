@@ -19,7 +19,7 @@ import TestSupport
         try await store.insert(Tenant(id: tenant, name: "t"))
         try await store.takeLease()
         var queue = Written(tenant)
-        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }])
         return (store, queue)
     }
 

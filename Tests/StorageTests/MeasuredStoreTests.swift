@@ -14,7 +14,7 @@ import TestSupport
         try await store.insert(Tenant(id: tenant, name: "t"))
         try await store.takeLease()
         var queue = Written(tenant)
-        #expect(try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.committed])
+        #expect(try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.committed])
         let join = try queue.append { _ = try $0.join(lane: 0, at: $1, &$2) }
         #expect(try await store.append([join]) == [.committed])
         #expect(try await store.append([join]) == [.behind])

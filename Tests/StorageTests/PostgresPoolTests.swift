@@ -54,7 +54,7 @@ import TestSupport
         #expect(await eventually { store.takeLoad().waiting == 19 + 19 })
         try await store.takeLease()
         var queue = Written(tenant)
-        #expect(try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.committed])
+        #expect(try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.committed])
         #expect(store.takeLoad().waiting == 19 + 19)
         try await PostgresPoolTests.end(lists + lookups, store, home)
     }

@@ -57,7 +57,7 @@ import TestSupport
         try await store.insert(Tenant(id: tenant, name: "t"))
         try await store.takeLease()
         var queue = Written(tenant)
-        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }])
         var join = try queue.append { _ = try $0.join(lane: 0, at: $1, &$2) }
         var random = SeededRandom(seed: 1)
         let user = String((0..<20_000).map { _ in Character(Unicode.Scalar(UInt8.random(in: 33...126, using: &random))) })
@@ -76,7 +76,7 @@ import TestSupport
         try await store.insert(Tenant(id: tenant, name: "t"))
         try await store.takeLease()
         var queue = Written(tenant)
-        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }])
         try await withThrowingTaskGroup { group in
             let uri = home.uri
             group.addTask {
@@ -108,7 +108,7 @@ import TestSupport
         for other in [slow, third] { _ = try await store.beat(other, lease: .seconds(3_600), capacity: nil, isFirst: true, known: []) }
         var queue = Written(tenant)
         func join() throws -> LogAppend { try queue.append { _ = try $0.join(lane: 0, at: $1, &$2) } }
-        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }])
         let late = queue.append { _, _, _ in }
         #expect(try await store.append([join()]) == [.committed])
 
@@ -207,7 +207,7 @@ import TestSupport
         func commit(_ command: (inout QueueState, Timestamp, inout [QueueEvent]) throws -> Void) async throws {
             #expect(try await store.append([queue.append(command)]) == [.committed])
         }
-        try await commit { $0.configure(QueueConfiguration(graceSeconds: 3_600), at: $1, &$2) }
+        try await commit { try $0.configure(QueueConfiguration(graceSeconds: 3_600), at: $1, &$2) }
         func readAll() async throws -> Int {
             var count = 0
             while case let page = try await store.entries(of: queue.record.id, after: UInt64(count), limit: 500), !page.isEmpty {
@@ -245,7 +245,7 @@ import TestSupport
         try await store.insert(Tenant(id: tenant, name: "t"))
         try await store.takeLease()
         var queue = Written(tenant, QueueConfiguration(maxConcurrentUsers: 100))
-        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(maxConcurrentUsers: 100), at: $1, &$2) }])
+        _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(maxConcurrentUsers: 100), at: $1, &$2) }])
         try TestStore.psql(
             """
             INSERT INTO user_sessions (queue_id, ticket, id, tenant_id, status, created_at, admitted_at)

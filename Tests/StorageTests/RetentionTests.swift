@@ -23,7 +23,7 @@ import TestSupport
         defer { store.close() }
         var queue = Written(tenant.id)
         let start = queue.now
-        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(releaseRatePerMinute: 0), at: $1, &$2) }])
+        _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(releaseRatePerMinute: 0), at: $1, &$2) }])
         _ = try await store.append([try queue.append { for _ in 0..<6 { _ = try $0.join(lane: 0, at: $1, &$2) } }])
         for number in 1...4 as ClosedRange<UInt64> {
             queue.now = queue.now + .seconds(10)
@@ -51,7 +51,7 @@ import TestSupport
         let store = try await open(home)
         defer { store.close() }
         var queue = Written(tenant.id)
-        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }])
         var append = queue.append { state, now, log in for _ in 0..<3 { state.announce(at: now, &log) } }
         append.receipts = [Receipt(tenant: tenant.id, key: "k", requestHash: [1], result: "r")]
         for (index, end) in [queue.now, queue.now + .seconds(60), nil].enumerated() {
@@ -92,7 +92,7 @@ import TestSupport
         defer { store.close() }
         var queue = Written(tenant.id)
         let start = queue.now
-        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }])
         for _ in 0..<10 {
             queue.now = queue.now + .seconds(1)
             _ = try await store.append([queue.append { $0.announce(at: $1, &$2) }])
@@ -138,7 +138,7 @@ import TestSupport
         let store = try await open(home)
         defer { store.close() }
         var queue = Written(tenant.id)
-        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }])
         _ = try await store.append([queue.append { state, now, log in for _ in 0..<150 { state.announce(at: now, &log) } }])
         let age = ExpiredRows.LogAge(before: future, unseenSince: future, now: future)
         while try await store.deleteExpired(.log(age), limit: 1_000).hasMore {}
@@ -151,8 +151,8 @@ import TestSupport
         defer { store.close() }
         var (gone, stays) = (Written(tenant.id), Written(tenant.id, slug: "b", id: 8))
         _ = try await store.append([
-            gone.append { $0.configure(QueueConfiguration(), at: $1, &$2) },
-            stays.append { $0.configure(QueueConfiguration(), at: $1, &$2) },
+            gone.append { try $0.configure(QueueConfiguration(), at: $1, &$2) },
+            stays.append { try $0.configure(QueueConfiguration(), at: $1, &$2) },
         ])
         for _ in 0..<2 {
             _ = try await store.append([

@@ -25,7 +25,7 @@ import TestSupport
             Written(tenant, slug: "a", id: 7, configuration), Written(tenant, slug: "b", id: 8, configuration),
             Written(stranger, slug: "c", id: 9, configuration),
         ]
-        _ = try await store.append(queues.indices.map { queues[$0].append { $0.configure(configuration, at: $1, &$2) } })
+        _ = try await store.append(queues.indices.map { try queues[$0].append { try $0.configure(configuration, at: $1, &$2) } })
         var random = SeededRandom(seed: TestSeed.value)
         for round in 0..<40 {
             for index in queues.indices {
@@ -93,8 +93,8 @@ import TestSupport
         try await old.takeLease()
         var (queue, closing) = (Written(tenant), Written(tenant, slug: "b", id: 8))
         _ = try await old.append([
-            queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) },
-            closing.append { $0.configure(QueueConfiguration(), at: $1, &$2) },
+            queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) },
+            closing.append { try $0.configure(QueueConfiguration(), at: $1, &$2) },
         ])
         _ = try await old.append([try closing.append { for _ in 0..<300 { _ = try $0.join(lane: 0, at: $1, &$2) } }])
         _ = try await old.append([closing.append { $0.close(at: $1, &$2) }])
@@ -158,7 +158,7 @@ import TestSupport
         for owner in [tenant, stranger] { try await store.insert(Tenant(id: owner, name: "t")) }
         try await store.takeLease()
         var queue = Written(tenant)
-        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }])
         let arguments: StatementArguments = [queue.record.id.data, tenant.data]
         _ = try await store.writing { db in
             try db.execute(

@@ -24,7 +24,7 @@ import TestSupport
         let configuration = QueueConfiguration(
             maxConcurrentUsers: 5, graceSeconds: 10, priorityLanes: [PriorityLane(name: "p", sharePercent: 30)])
         var queue = Written(tenant.id, configuration)
-        #expect(try await store.append([queue.append { $0.configure(configuration, at: $1, &$2) }]) == [.committed])
+        #expect(try await store.append([queue.append { try $0.configure(configuration, at: $1, &$2) }]) == [.committed])
         for _ in 0..<150 {
             queue.now = queue.now + .milliseconds(Int.random(in: 0...4_000, using: &random))
             let append = queue.append { state, now, log in
@@ -68,7 +68,7 @@ import TestSupport
         let store = try await open(home)
         var (a, b) = (Written(tenant.id), Written(tenant.id, slug: "b", id: 8))
         _ = try await store.append([
-            a.append { $0.configure(QueueConfiguration(), at: $1, &$2) }, b.append { $0.configure(QueueConfiguration(), at: $1, &$2) },
+            a.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }, b.append { try $0.configure(QueueConfiguration(), at: $1, &$2) },
         ])
         var late = a
         let won = try a.append { _ = try $0.join(lane: 0, at: $1, &$2) }
@@ -82,7 +82,7 @@ import TestSupport
         let home = try await TestStore(kind)
         let store = try await open(home)
         var queue = Written(tenant.id)
-        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }])
         var second = try queue.append { for _ in 0..<2 { _ = try $0.join(lane: 0, at: $1, &$2) } }
         second.events[1].detail = .session(SessionID(high: 5, low: 5), Visitor(user: "u1"))
         #expect(try await store.append([second]) == [.userConflict(eventIndex: 1)])
@@ -96,7 +96,7 @@ import TestSupport
         third.receipts = [receipt]
         #expect(try await store.append([third]) == [.receiptConflict(index: 0)])
         var other = Written(tenant.id, id: 9)
-        #expect(try await store.append([other.append { $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.slugTaken])
+        #expect(try await store.append([other.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.slugTaken])
     }
 
     /// Whoever asks finds everyone sent away as soon as it is committed, however long it takes to write their rows.
@@ -105,7 +105,7 @@ import TestSupport
         let store = try await open(home)
         let configuration = QueueConfiguration(releaseRatePerMinute: 60)
         var queue = Written(tenant.id, configuration)
-        _ = try await store.append([queue.append { $0.configure(configuration, at: $1, &$2) }])
+        _ = try await store.append([queue.append { try $0.configure(configuration, at: $1, &$2) }])
         _ = try await store.append([try queue.append { for _ in 0..<6 { _ = try $0.join(lane: 0, at: $1, &$2) } }])
         queue.now = queue.now + .seconds(2)
         _ = try await store.append([
@@ -206,7 +206,7 @@ import TestSupport
         let store = try await open(home)
         let stranger = InstanceID(high: 2, low: 2)
         var queue = Written(tenant.id)
-        let first = queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }
+        let first = try queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }
         #expect(try await store.append([first], by: stranger) == [.lapsed])
         #expect(try await store.loadQueue(queue.record.id) == nil)
         #expect(try await store.append([first]) == [.committed])
@@ -271,7 +271,7 @@ import TestSupport
         let home = try await TestStore(kind)
         let store = try await open(home)
         var queues = (1...9).map { Written(tenant.id, slug: "q\($0)", id: $0) }
-        _ = try await store.append(queues.indices.map { queues[$0].append { $0.configure(QueueConfiguration(), at: $1, &$2) } })
+        _ = try await store.append(queues.indices.map { try queues[$0].append { try $0.configure(QueueConfiguration(), at: $1, &$2) } })
         var batch = try queues.indices.map { try queues[$0].append { _ = try $0.join(lane: 0, at: $1, &$2) } }
         batch[4].events[0].detail = .session(SessionID(high: 1, low: 1), Visitor(displayName: "a\0b"))
         let outcomes = try await store.append(batch)
@@ -291,7 +291,7 @@ import TestSupport
         let home = try await TestStore(kind)
         let store = try await open(home)
         var queue = Written(tenant.id)
-        _ = try await store.append([queue.append { $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }])
         let batch = try queue.append { state, now, log in
             for _ in 0..<2_000 { _ = try state.join(lane: 0, at: now, &log) }
             for number in 1...1_500 as ClosedRange<UInt64> { state.disconnect([Ticket(lane: 0, number: number)], at: now, &log) }

@@ -15,7 +15,7 @@ extension ServerCore {
         router.on(.patch, "v1/queues/{id}") { [self] request, path in
             let key = try await keys.authenticate(request, atLeast: .operator)
             let id = try await path.queue(of: key, in: self)
-            let settings = try QueueSettings(request.json(), isNew: false, at: clock.now())
+            let settings = try QueueSettings(request.json(), isNew: false)
             let snapshot = try await service.update(id, tenant: key.tenant, if: try request.condition()) { record throws(ServiceError) in
                 try settings.apply(to: &record)
             }
@@ -56,7 +56,7 @@ extension ServerCore {
 
     private func createQueue(_ request: Request) async throws -> Response {
         let key = try await keys.authenticate(request, atLeast: .operator)
-        let settings = try QueueSettings(request.json(), isNew: true, at: clock.now())
+        let settings = try QueueSettings(request.json(), isNew: true)
         let snapshot = try await service.create(tenant: key.tenant, once: try request.once(key)) { record throws(ServiceError) in
             try settings.apply(to: &record)
         }

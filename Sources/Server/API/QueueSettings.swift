@@ -8,7 +8,6 @@ struct QueueSettings: Sendable {
     private typealias Change = @Sendable (inout QueueRecord) -> Void
     private var changes: [Change] = []
     private var lanes: [PriorityLane]?
-    private var namesTimes = false
 
     private static let known = """
         name, slug, description, maxConcurrentUsers, releaseRatePerMinute, graceSeconds, admissionTTLSeconds, \
@@ -16,11 +15,11 @@ struct QueueSettings: Sendable {
         """
 
     /// - Parameter isNew: of a queue that is made, which must have a name.
-    init(_ body: Fields, isNew: Bool, at now: Timestamp) throws(Problem) {
+    init(_ body: Fields, isNew: Bool) throws(Problem) {
         var fields = body
         try takeDescription(&fields, isNew: isNew)
         try takePace(&fields)
-        try takeTimes(&fields, now)
+        try takeTimes(&fields)
         try takeLanes(&fields)
         try fields.finish(known: QueueSettings.known)
     }
@@ -28,7 +27,6 @@ struct QueueSettings: Sendable {
     /// - Throws: `invalidSetting` where a value cannot be beside the record's others.
     func apply(to record: inout QueueRecord) throws(ServiceError) {
         for change in changes { change(&record) }
-        if namesTimes { try QueueSettings.checkTimes(of: record.configuration) }
         if let lanes { try QueueSettings.set(lanes, in: &record) }
     }
 
@@ -69,18 +67,9 @@ struct QueueSettings: Sendable {
         set(fields.takeNull("maxWaiting"), try fields.integer("maxWaiting", in: 0...100_000_000), \.configuration.maxWaiting)
     }
 
-    private mutating func takeTimes(_ fields: inout Fields, _ now: Timestamp) throws(Problem) {
-        namesTimes = fields.contains("opensAt") || fields.contains("closesAt")
+    private mutating func takeTimes(_ fields: inout Fields) throws(Problem) {
         set(fields.takeNull("opensAt"), try fields.time("opensAt"), \.configuration.opensAt)
-        let isNull = fields.takeNull("closesAt")
-        let closesAt = try fields.time("closesAt")
-        if let closesAt, closesAt <= now { throw fields.wrong("closesAt", "must lie in the future") }
-        set(isNull, closesAt, \.configuration.closesAt)
-    }
-
-    private static func checkTimes(of configuration: QueueConfiguration) throws(ServiceError) {
-        guard let opensAt = configuration.opensAt, let closesAt = configuration.closesAt, opensAt >= closesAt else { return }
-        throw .invalidSetting(field: "closesAt", reason: "must be after opensAt")
+        set(fields.takeNull("closesAt"), try fields.time("closesAt"), \.configuration.closesAt)
     }
 
     private mutating func takeLanes(_ fields: inout Fields) throws(Problem) {

@@ -85,6 +85,12 @@ struct Problem: Error, Equatable {
         case .ended: self.init(.conflict, "session_ended", "the session has ended")
         case .wrongStatus(let status): self.init(.conflict, "wrong_status", "a queue that is \(status.rawValue) cannot do that")
         case .closesAtHasPassed: self.init(.conflict, "closes_at_has_passed", "closesAt has passed: set it anew first", field: "closesAt")
+        case .closesAtIsPast:
+            self.init(.unprocessableContent, "invalid_field", "closesAt must lie in the future", field: "closesAt")
+        case .closesBeforeOpening:
+            self.init(.unprocessableContent, "invalid_field", "closesAt must be after opensAt", field: "closesAt")
+        case .notScheduled:
+            self.init(.conflict, "not_scheduled", "the queue has opened: opensAt cannot be set any more", field: "opensAt")
         }
     }
 

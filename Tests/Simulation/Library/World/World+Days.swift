@@ -38,6 +38,8 @@ extension World {
                 }
                 queues.append(SimulatedQueue(made.record))
             } catch {
+                // Times that contradict each other.
+                if case .refused = error { return makeQueue(number) }
                 report(.state, "a queue could not be made: \(error)")
             }
         }
