@@ -55,6 +55,15 @@ struct DueList<Element: Comparable & Sendable>: Sendable {
     /// The first in other words, and as due as before.
     mutating func replaceFirst(_ element: Element) { chunks[0][taken] = element }
 
+    /// Looks at each of them.
+    mutating func removeAll(where isRemoved: (Element) -> Bool) {
+        var rest = DueList()
+        for (index, chunk) in chunks.enumerated() {
+            for element in chunk.dropFirst(index == 0 ? taken : 0) where !isRemoved(element) { rest.insert(element) }
+        }
+        self = rest
+    }
+
     mutating func removeFirst() {
         taken += 1
         guard taken == chunks[0].count else { return }

@@ -27,8 +27,8 @@ public struct QueueEvent: Sendable, Hashable {
         /// Went out of sight with the instance that saw them, which died or is drained: absent since `since`, which all who
         /// were lost together share. The line waits for them until `until`.
         case lost([TicketRange], since: Timestamp, until: Timestamp)
-        /// All who wait are out of sight, those among them who were so before: grace counts anew from here, and the line
-        /// waits for them for `settleSeconds`.
+        /// Nobody is in sight any more. Grace counts anew from here for all who wait, and the line waits for `settleSeconds`
+        /// for those who were in sight, or whom it waited for already.
         case everyoneDisconnected
         case admitted(Ticket, until: Timestamp)
         /// The admission has served its purpose.

@@ -10,7 +10,8 @@ public struct QueueImage: Sendable {
     public var counters: QueueCounters
     /// When everyone who waited was out of sight last.
     public var unseenSince: Timestamp?
-    /// Who waits, in any order, and since when they are out of sight.
+    /// Who waits, in any order, and since when they are out of sight: since `unseenSince` for those who were in sight until
+    /// then, or had been out of sight since an earlier such moment.
     public var waiting: [(ticket: Ticket, absentSince: Timestamp?)] = []
     /// Who is admitted, and until when.
     public var admitted: [(ticket: Ticket, until: Timestamp)] = []

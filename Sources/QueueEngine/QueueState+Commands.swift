@@ -106,7 +106,7 @@ extension QueueState {
         guard !gone.isEmpty else { return }
         // Not at the moment of a loss: whoever is absent since then counts as lost.
         let moment = max(now, lastEventAt)
-        let isLoss = losses.contains { $0.since == moment }
+        let isLoss = moment == unseenSince || losses.contains { $0.since == moment }
         emit(.disconnected(gone), at: isLoss ? moment + Timestamp.Span(microseconds: 1) : moment, &log)
     }
 
@@ -174,7 +174,7 @@ extension QueueState {
 
     private mutating func release(_ now: Timestamp, _ log: inout [QueueEvent]) {
         guard canRelease(at: now) else { return }
-        var places = min(pacing.due(rate: configuration.releaseRatePerMinute, at: now), room, QueueState.admissionsAtOnce)
+        var places = min(pacing(at: now).due(rate: configuration.releaseRatePerMinute, at: now), room, QueueState.admissionsAtOnce)
         let until = now + .seconds(configuration.admissionTTLSeconds)
         while places > 0, let ticket = next(at: now), !isAbsent(ticket) {
             emit(.admitted(ticket, until: until), at: now, &log)

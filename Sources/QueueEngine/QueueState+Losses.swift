@@ -58,14 +58,31 @@ extension QueueState {
 
     /// The loss that somebody who is lost at `moment`, to be waited for until `until`, belongs to.
     func loss(at moment: Timestamp, until: Timestamp) -> Loss {
-        losses.last { $0.until == until && $0.since <= moment && moment - $0.since < Loss.together } ?? Loss(since: moment, until: until)
+        losses.last { $0.until == until && $0.since != unseenSince && $0.since <= moment && moment - $0.since < Loss.together }
+            ?? Loss(since: moment, until: until)
     }
 
     /// When those who are absent since `since` lose their places: after the grace period, and not while the line waits for
     /// them.
     func expiry(ofAbsenceSince since: Timestamp) -> Timestamp {
-        let grace = since + .seconds(configuration.graceSeconds)
+        // While no instance was there nobody could come back.
+        let grace = max(since, unseenSince ?? since) + .seconds(configuration.graceSeconds)
         return losses.first { $0.since == since }.map { max(grace, $0.until) } ?? grace
+    }
+
+    /// When the line stopped waiting for somebody ahead of those who are there, if that has happened since the last event
+    /// and not later than `now`.
+    func settled(by now: Timestamp) -> Timestamp? {
+        guard !losses.isEmpty, !canRelease else { return nil }
+        return losses.map(\.until).filter { $0 > lastEventAt && $0 <= now }.sorted().first { canRelease(at: $0) }
+    }
+
+    /// The pace as of `now`: the time during which the line waited for somebody is not caught up on.
+    func pacing(at now: Timestamp) -> Pacing {
+        guard let since = settled(by: now) else { return pacing }
+        var pacing = pacing
+        pacing.becamePossible(rate: configuration.releaseRatePerMinute, at: since)
+        return pacing
     }
 
     /// Until when the line waits for this one.

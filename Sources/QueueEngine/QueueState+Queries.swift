@@ -95,7 +95,7 @@ extension QueueState {
     /// When somebody will be released, or the line stops waiting for whom it waits for.
     private func nextMove(after now: Timestamp) -> Timestamp? {
         guard mayRelease, let ticket = next(at: now) else { return nil }
-        return isAbsent(ticket) ? settles(ticket) : pacing.nextDue(rate: configuration.releaseRatePerMinute, after: now)
+        return isAbsent(ticket) ? settles(ticket) : pacing(at: now).nextDue(rate: configuration.releaseRatePerMinute, after: now)
     }
 }
 

@@ -24,7 +24,7 @@ public struct QueueState: Sendable {
     var watchedSince = Timestamp.distantPast
     /// When everyone who waited was out of sight last.
     var unseenSince: Timestamp?
-    /// Since when somebody who waits is out of sight, where that is not since then.
+    /// Since when somebody who waits is out of sight, where that is not since then: they went before, or have been back.
     var absentSince = TreeDictionary<Ticket, Timestamp>()
 
     // Indexes over the above, by due time. An entry whose subject has moved on is skipped when its time comes.
@@ -78,6 +78,7 @@ public struct QueueState: Sendable {
     public mutating func apply(_ event: QueueEvent) {
         precondition(event.seq == head + 1, "event \(event.seq) does not follow \(head)")
         precondition(event.at >= lastEventAt, "time runs backwards in the log")
+        if let since = settled(by: event.at) { pacing.becamePossible(rate: configuration.releaseRatePerMinute, at: since) }
         forgetLosses(at: event.at)
         let couldRelease = canRelease
         if head == 0 { watchedSince = event.at }
@@ -182,18 +183,24 @@ public struct QueueState: Sendable {
         if losses.contains(where: { $0.since == moment }) { lanes[ticket.lane].settling.insert(ticket.number) }
     }
 
-    /// Costs nothing for each of them: they may be a million.
+    /// Costs nothing for each of those who were there: they may be a million.
     private mutating func disconnectEveryone(at moment: Timestamp) {
         for index in lanes.indices {
             lanes[index].absent = lanes[index].waiting
             lanes[index].settling = lanes[index].waiting
         }
-        (unseenSince, absentSince) = (moment, [:])
+        // Whoever had gone before, and was not waited for, holds nobody up.
+        for (ticket, since) in absentSince where !losses.contains(where: { $0.since == since }) {
+            lanes[ticket.lane].settling.remove(ticket.number)
+        }
+        absences.removeAll { $0.since == unseenSince }
+        absences.insert(Absence(since: moment, ranges: lanes.indices.compactMap { lanes[$0].span(lane: $0) }))
         // Where reconnect moments were dealt before, the line waits for as long as those last.
         let dealt = losses.map(\.until).max() ?? moment
-        losses = [Loss(since: moment, until: max(dealt, moment + .seconds(configuration.settleSeconds)))]
-        absences = DueList()
-        absences.insert(Absence(since: moment, ranges: lanes.indices.compactMap { lanes[$0].span(lane: $0) }))
+        let until = max(dealt, moment + .seconds(configuration.settleSeconds))
+        losses = losses.filter { $0.since != unseenSince }.map { Loss(since: $0.since, until: until) }
+        unseenSince = moment
+        remember(Loss(since: moment, until: until))
     }
 
     private mutating func admit(_ ticket: Ticket, until: Timestamp, at moment: Timestamp) {

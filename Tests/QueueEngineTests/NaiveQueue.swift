@@ -112,16 +112,22 @@ struct NaiveQueue {
             }
             setAbsence(ranges, since)
         case .everyoneDisconnected:
-            unseenSince = event.at
             let until = max(losses.map(\.until).max() ?? event.at, event.at + .seconds(configuration.settleSeconds))
-            losses = [(event.at, until)]
-            lanes = lanes.map { $0.map { Person(ticket: $0.ticket, absentSince: event.at) } }
+            losses = losses.filter { $0.since != unseenSince }.map { ($0.since, until) } + [(event.at, until)]
+            for lane in lanes.indices {
+                for index in lanes[lane].indices {
+                    let since = lanes[lane][index].absentSince
+                    if since == nil || since == unseenSince { lanes[lane][index].absentSince = event.at }
+                }
+            }
+            unseenSince = event.at
         case .admitted(let ticket, let until): wrong += admit(ticket, until, event.at)
         case .completed(let ticket):
             if admitted.removeValue(forKey: ticket) == nil { wrong.append("completed without an admission") }
         case .left(let ticket): if !end(ticket) { wrong.append("left twice") }
         case .expired(let ticket, let reason):
-            if reason == .grace, person(ticket)?.absentSince.map({ $0 + .seconds(configuration.graceSeconds) <= event.at }) != true {
+            let since = person(ticket)?.absentSince.map { max($0, unseenSince ?? $0) }
+            if reason == .grace, since.map({ $0 + .seconds(configuration.graceSeconds) <= event.at }) != true {
                 wrong.append("expired before grace was over")
             }
             if reason == .admission, admitted[ticket].map({ $0 <= event.at }) != true { wrong.append("an admission expired early") }

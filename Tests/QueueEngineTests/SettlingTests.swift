@@ -121,4 +121,53 @@ import TestSupport
         state.advance(to: start + .seconds(1), &log)
         #expect(admitted(log) == [tickets[1]])
     }
+
+    /// The time during which the line waited is not caught up on, whether a tick or something else finds its end.
+    @Test(arguments: [false, true]) func paceBeginsAnewWhenTheLineHasWaited(isFoundByAnother: Bool) throws {
+        var state = QueueState()
+        var log: [QueueEvent] = []
+        try state.configure(QueueConfiguration(releaseRatePerMinute: 6_000), at: start, &log)
+        let tickets = try (0..<500).map { _ in try state.join(lane: 0, at: start, &log) }
+        state.lose([tickets[0]], until: start + .seconds(15), at: start, &log)
+        state.advance(to: start + .seconds(14), &log)
+        #expect(admitted(log).isEmpty)
+        let end = start + .seconds(15)
+        #expect(state.nextWake(after: start + .seconds(14)) == end)
+        if isFoundByAnother { _ = try state.join(lane: 0, at: end + .milliseconds(200), &log) }
+        state.advance(to: end + .milliseconds(200), &log)
+        // One at the end itself, and one each 10 ms.
+        #expect(admitted(log).count == 21)
+        state.advance(to: end + .milliseconds(500), &log)
+        #expect(admitted(log).count == 51)
+        var replica = QueueState()
+        for event in log { replica.apply(event) }
+        #expect(replica == state)
+    }
+
+    /// The line waits for those who were there, and not for those who had gone before.
+    @Test func restartDoesNotWaitForThoseWhoHadGoneBefore() throws {
+        var (state, tickets, log) = try line()
+        state.disconnect([tickets[0]], at: start, &log)
+        state.disconnectEveryone(at: start + .seconds(1), &log)
+        state.connect([tickets[1]], at: start + .seconds(2), &log)
+        state.advance(to: start + .seconds(2), &log)
+        #expect(admitted(log) == [tickets[1]])
+        // Grace counts anew all the same: nobody could come back while no instance was there.
+        state.advance(to: start + .seconds(300), &log)
+        #expect(state.isWaiting(tickets[0]))
+        state.advance(to: start + .seconds(302), &log)
+        #expect(!state.isWaiting(tickets[0]))
+    }
+
+    /// Whom the line waited for already it waits for after a restart, too.
+    @Test func restartWaitsOnForThoseWhoAreWaitedFor() throws {
+        var (state, tickets, log) = try line()
+        state.lose([tickets[0]], until: start + .seconds(15), at: start, &log)
+        state.disconnectEveryone(at: start + .seconds(10), &log)
+        state.connect(tickets[1...], at: start + .seconds(11), &log)
+        state.advance(to: start + .seconds(24), &log)
+        #expect(admitted(log).isEmpty)
+        state.advance(to: start + .seconds(26), &log)
+        #expect(admitted(log) == [tickets[1]])
+    }
 }

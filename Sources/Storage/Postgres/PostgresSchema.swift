@@ -151,7 +151,7 @@ enum PostgresSchema {
     ]
 
     /// `presence_seq` is the last event that said of this visitor alone whether they are in sight. Where `unseen_seq` came
-    /// later they are out of sight since `unseen_at`, whatever the session's row says: when nobody is in sight any more,
+    /// later they are out of sight since `unseen_at`, unless the session's row has an earlier moment: when nobody is in sight,
     /// one row is written and not a million. Where `closed_seq` came later whoever waits was sent away at `closed_at`; their
     /// own rows are written afterwards. The view is of the sessions as they are.
     private static let ninth: [StaticString] = [

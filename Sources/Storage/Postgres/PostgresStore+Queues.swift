@@ -48,8 +48,7 @@ extension PostgresStore {
                 ).with(queue),
                 PostgresCall(
                     """
-                    SELECT s.ticket,
-                        CASE WHEN q.unseen_seq IS NULL OR s.presence_seq > q.unseen_seq THEN s.absent_since ELSE q.unseen_at END
+                    SELECT s.ticket, coalesce(s.absent_since, CASE WHEN s.presence_seq > q.unseen_seq THEN NULL ELSE q.unseen_at END)
                     FROM user_sessions s, queues q WHERE q.id = $1 AND s.queue_id = $1
                         AND (s.status, s.id) >= ('waiting', '00000000-0000-0000-0000-000000000000'::uuid)
                         AND (s.status, s.id) <= ('waiting', 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)

@@ -176,7 +176,7 @@ extension SQLiteStore {
         let waiting = try Row.fetchCursor(
             db,
             sql: """
-                SELECT s.ticket, CASE WHEN q.unseen_seq IS NULL OR s.presence_seq > q.unseen_seq THEN s.absent_since ELSE q.unseen_at END
+                SELECT s.ticket, coalesce(s.absent_since, CASE WHEN s.presence_seq > q.unseen_seq THEN NULL ELSE q.unseen_at END)
                 FROM user_sessions s JOIN queues q ON q.id = s.queue_id WHERE s.queue_id = ? AND s.status = 'waiting'
                     AND (q.closed_seq IS NULL OR s.presence_seq > q.closed_seq)
                 """, arguments: [id.data])

@@ -28,6 +28,8 @@ struct Line {
     private var seenAt: [Ticket: Timestamp] = [:]
     /// Until when the line waits for people whom a restart has disconnected.
     private var settling: [Ticket: Timestamp] = [:]
+    /// Who is absent since an event of their own, and not since nobody was in sight.
+    private var goneAlone: Set<Ticket> = []
     /// Who waits, and since when they are absent.
     private(set) var waiting: [Ticket: Timestamp?] = [:]
     private(set) var admitted: [Ticket: Timestamp] = [:]
@@ -73,11 +75,15 @@ struct Line {
         case .closed: close()
         case .joined(let ticket): join(ticket, moment)
         case .connected(let ranges): for range in ranges { range.tickets.forEach { markPresent($0, moment) } }
-        case .disconnected(let ranges): for range in ranges { range.tickets.forEach { markAbsent($0, moment) } }
-        case .lost(let ranges, let since, let until): for range in ranges { range.tickets.forEach { lose($0, until: until, since) } }
+        case .disconnected(let ranges): markGone(ranges) { $0.markAbsent($1, moment) }
+        case .lost(let ranges, let since, let until): markGone(ranges) { $0.lose($1, until: until, since) }
         case .everyoneDisconnected:
             let until = max(moment + .seconds(configuration.settleSeconds), settling.values.max() ?? moment)
-            for ticket in waiting.keys.sorted() { lose(ticket, until: until, moment) }
+            for ticket in waiting.keys.sorted() {
+                let isWaitedFor = settling[ticket].map { $0 > moment } ?? false
+                // Whoever had gone before has a whole grace period, and holds nobody up.
+                if goneAlone.contains(ticket), !isWaitedFor { markAbsent(ticket, moment) } else { lose(ticket, until: until, moment) }
+            }
         case .admitted(let ticket, let until): admit(ticket, until, moment)
         case .completed(let ticket):
             if admitted.removeValue(forKey: ticket) == nil { report(.state, "\(ticket) completed without an admission") }
@@ -100,6 +106,7 @@ struct Line {
         waiting = [:]
         seenAt = [:]
         settling = [:]
+        goneAlone = []
     }
 
     private mutating func join(_ ticket: Ticket, _ moment: Timestamp) {
@@ -118,10 +125,18 @@ struct Line {
         guard let since = waiting[ticket] else { return }
         seenAt[ticket] = moment
         settling[ticket] = nil
+        goneAlone.remove(ticket)
         guard since != nil else { return }
         waiting[ticket] = .some(nil)
         lanes[ticket.lane].presentCount += 1
         lanes[ticket.lane].present.insert(ticket.number)
+    }
+
+    private mutating func markGone(_ ranges: [TicketRange], _ mark: (inout Line, Ticket) -> Void) {
+        for ticket in ranges.flatMap({ Array($0.tickets) }) where waiting[ticket] != nil {
+            goneAlone.insert(ticket)
+            mark(&self, ticket)
+        }
     }
 
     private mutating func markAbsent(_ ticket: Ticket, _ moment: Timestamp) {
@@ -156,6 +171,7 @@ struct Line {
     private mutating func end(_ ticket: Ticket) -> Bool {
         seenAt[ticket] = nil
         settling[ticket] = nil
+        goneAlone.remove(ticket)
         guard let since = waiting.removeValue(forKey: ticket) else { return admitted.removeValue(forKey: ticket) != nil }
         if since == nil { lanes[ticket.lane].presentCount -= 1 }
         return true

@@ -120,8 +120,10 @@ extension ModelQueue {
         case .disconnected(let ranges): setAbsence(ranges, event.at, nil)
         case .lost(let ranges, let since, _): setAbsence(ranges, since, nil)
         case .everyoneDisconnected:
+            for (ticket, row) in rows where row.session.status == .waiting && (row.absentSince == nil || row.absentSince == unseenSince) {
+                rows[ticket]!.absentSince = event.at
+            }
             unseenSince = event.at
-            for (ticket, row) in rows where row.session.status == .waiting { rows[ticket]!.absentSince = event.at }
         case .admitted(let ticket, let until):
             rows[ticket]?.session.status = .admitted
             rows[ticket]?.session.admittedAt = event.at
