@@ -70,6 +70,23 @@ import TestSupport
         #expect(state.waitingCount == 2 + expired.count && state.absentCount == 0 && replica == state)
     }
 
+    /// However many are due at once, a decision admits no more than a store can take in a moment, and the rest comes next.
+    @Test func aMultitudeIsAdmittedInParts() throws {
+        var state = QueueState()
+        var log: [QueueEvent] = []
+        let start = Timestamp(seconds: 1_000)
+        try state.configure(QueueConfiguration(maxConcurrentUsers: 1_000_000, releaseRatePerMinute: 1_000_000), at: start, &log)
+        for _ in 0..<10_000 { _ = try state.join(lane: 0, at: start, &log) }
+        var parts: [Int] = []
+        for _ in 0..<3 {
+            log = []
+            state.advance(to: start + .seconds(1), &log)
+            parts.append(log.count)
+        }
+        // A second of the pace, which is all that is caught up on, in parts.
+        #expect(parts == [2_000, 2_000, 2_000])
+    }
+
     private func joined(_ state: inout QueueState, at now: Timestamp) throws -> [QueueEvent] {
         var log: [QueueEvent] = []
         _ = try state.join(lane: 0, at: now, &log)

@@ -68,7 +68,8 @@ import TestSupport
         let store = try await open(home)
         var (a, b) = (Written(tenant.id), Written(tenant.id, slug: "b", id: 8))
         _ = try await store.append([
-            a.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }, b.append { try $0.configure(QueueConfiguration(), at: $1, &$2) },
+            a.append { try $0.configure(QueueConfiguration(), at: $1, &$2) },
+            b.append { try $0.configure(QueueConfiguration(), at: $1, &$2) },
         ])
         var late = a
         let won = try a.append { _ = try $0.join(lane: 0, at: $1, &$2) }
@@ -97,6 +98,27 @@ import TestSupport
         #expect(try await store.append([third]) == [.receiptConflict(index: 0)])
         var other = Written(tenant.id, id: 9)
         #expect(try await store.append([other.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.slugTaken])
+    }
+
+    /// When nobody is in sight any more one row says so; whoever had gone before keeps the moment at which that was.
+    @Test(arguments: StoreKind.allCases) func rebuiltLineKnowsWhoHadGoneBeforeARestart(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let store = try await open(home)
+        let configuration = QueueConfiguration(releaseRatePerMinute: 0)
+        var queue = Written(tenant.id, configuration)
+        _ = try await store.append([queue.append { try $0.configure(configuration, at: $1, &$2) }])
+        _ = try await store.append([try queue.append { for _ in 0..<6 { _ = try $0.join(lane: 0, at: $1, &$2) } }])
+        let tickets = (1...6).map { Ticket(lane: 0, number: $0) }
+        _ = try await store.append([queue.append { $0.disconnect(tickets[..<2], at: $1, &$2) }])
+        for _ in 0..<2 {
+            queue.now = queue.now + .seconds(20)
+            _ = try await store.append([queue.append { $0.lose([tickets[2]], until: $1 + .seconds(30), at: $1, &$2) }])
+            _ = try await store.append([queue.append { $0.disconnectEveryone(at: $1, &$2) }])
+            _ = try await store.append([queue.append { $0.connect([tickets[0], tickets[3]], at: $1, &$2) }])
+            #expect(try await store.loadQueue(queue.record.id).map { QueueState($0.image) } == queue.state)
+            _ = try await store.append([queue.append { $0.disconnect([tickets[3]], at: $1, &$2) }])
+            #expect(try await store.loadQueue(queue.record.id).map { QueueState($0.image) } == queue.state)
+        }
     }
 
     /// Whoever asks finds everyone sent away as soon as it is committed, however long it takes to write their rows.
