@@ -28,10 +28,10 @@ import TestSupport
 
 /// Those that wait more than they work, beside the others.
 @Suite(.serialized) struct PatientAcceptanceTests {
-    @Test(arguments: ["postgres", "bus", "bad_input"])
+    @Test(arguments: ["postgres", "bus", "bad_input", "restart_order"])
     func script(_ name: String) async throws { try await check(name) }
 
-    @Test(arguments: ["bad_input", "system"])
+    @Test(arguments: ["bad_input", "system", "restart_order"])
     func scriptOnPostgres(_ name: String) async throws { try await check(name, store: "postgres") }
 }
 
