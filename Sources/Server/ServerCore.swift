@@ -23,6 +23,7 @@ final class ServerCore: Sendable {
     let log: Logger
     let secrets: SecretRing
     let ended: EndedSessions
+    let served = ServedQueues()
     /// What TLS connections begin with from here on; nil: plain.
     private let certificates: Lock<TLSContext?>
     private let tickets: TLSTicketKeys

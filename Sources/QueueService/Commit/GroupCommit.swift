@@ -45,10 +45,18 @@ extension QueueService {
             defer { arrivals = [] }
             return arrivals
         }
+        // A crowd arrives for one queue: it is looked at once.
+        var last: (queue: QueueID, refusal: ServiceError?)?
         for command in arrived {
-            if let refusal = refusal(of: command.queue) { command.fail(refusal) } else { backlog.add(command) }
+            if last?.queue != command.queue { last = (command.queue, refusal(of: command.queue)) }
+            if let refusal = last?.refusal ?? refusalForWantOfRoom { command.fail(refusal) } else { backlog.add(command) }
         }
         beginCommitting()
+    }
+
+    /// A store that hangs must not gather callers without end.
+    private var refusalForWantOfRoom: ServiceError? {
+        backlog.commandCount < QueueService.pendingLimit ? nil : .unavailable(retryAfterSeconds: 5)
     }
 
     private func refusal(of queue: QueueID) -> ServiceError? {
@@ -56,9 +64,7 @@ extension QueueService {
         guard hosted.index(forKey: queue) != nil else { return .noSuchQueue }
         // Callers are answered at once during an outage, not after a time limit; the heartbeat finds out when it ends.
         if let outage { return outage.error }
-        if hosted[queue]?.isResting == true { return .unavailable(retryAfterSeconds: 1) }
-        // A store that hangs must not gather callers without end.
-        return backlog.commandCount < QueueService.pendingLimit ? nil : .unavailable(retryAfterSeconds: 5)
+        return hosted[queue]?.isResting == true ? .unavailable(retryAfterSeconds: 1) : nil
     }
 
     /// Leaves a change of presence for the next batch. Nobody waits for it, and an outage does not lose it.

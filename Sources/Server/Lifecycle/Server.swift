@@ -82,6 +82,7 @@ public final class Server: Sendable {
         listeners = ListenerRegistry()
         let router = core.makeRouter()
         handles = group.loops.map { core.attach($0, router) }
+        await core.service.observe(core.served)
         for handle in handles { await core.service.observe(LoopObserver(handle: handle)) }
         let load = LoadMeter(loops: group.loops.count)
         await core.service.report { core.capacity(load) }

@@ -13,7 +13,6 @@ final class LiveLoop {
     let server: ServerCore
     let router: Router
     private(set) var queues: [QueueID: LiveQueue] = [:]
-    private var slugs: [String: QueueID] = [:]
     /// Readers of events, of all queues.
     var feeds: [ObjectIdentifier: EventFeed] = [:]
     var watchesKeys = false
@@ -115,16 +114,9 @@ final class LiveLoop {
 
     // MARK: Queues
 
-    /// A queue that this loop has, by id or slug.
-    func queue(named text: String) -> QueueID? {
-        let id = QueueID(text) ?? slugs[text]
-        return id.flatMap { queues[$0]?.isAtRest == false ? $0 : nil }
-    }
-
     func apply(_ update: QueueUpdate) {
         let record = update.snapshot.record
         if let queue = queues[record.id] {
-            let old = queue.snapshot.record.slug
             if queue.snapshot.record.epoch == record.epoch {
                 queue.apply(update)
             } else {
@@ -132,25 +124,12 @@ final class LiveLoop {
                 queues[record.id] = other
                 queue.restart(as: other)
             }
-            if old != record.slug { forget(slug: old, of: record.id) }
         } else {
             queues[record.id] = LiveQueue(live: self, update)
         }
-        slugs[record.slug] = record.id
     }
 
-    /// Another queue may have the slug by now.
-    private func forget(slug: String, of queue: QueueID) {
-        if slugs[slug] == queue { slugs[slug] = nil }
-    }
-
-    private func drop(_ id: QueueID) -> LiveQueue? {
-        guard let queue = queues.removeValue(forKey: id) else { return nil }
-        forget(slug: queue.snapshot.record.slug, of: id)
-        return queue
-    }
-
-    func remove(_ queue: QueueID) { drop(queue)?.close() }
+    func remove(_ queue: QueueID) { queues.removeValue(forKey: queue)?.close() }
 
     /// Nobody is in the queue. Connections that are still closing keep it a little longer.
     func rest(_ queue: QueueID) {
@@ -160,7 +139,7 @@ final class LiveLoop {
 
     /// Forgets a queue at rest that no connection needs any more.
     func dropIfUnused(_ queue: QueueID) {
-        if let known = queues[queue], known.isAtRest, known.isUnused { _ = drop(queue) }
+        if let known = queues[queue], known.isAtRest, known.isUnused { queues[queue] = nil }
     }
 
     func becomeStale(since: Timestamp?) {

@@ -77,11 +77,11 @@ extension LiveVisitor {
         try fields.finish(known: "type, queue, updates, \(JoinRequest.known)")
         try enter()
         // The loop need not have the queue yet: it is told of it before the answer to the join comes.
-        let (server, group, known) = (live.server, AddressGroup(rawValue: connection.tag), live.queue(named: request.queue))
+        let (server, group) = (live.server, AddressGroup(rawValue: connection.tag))
         let bound = LoopBound(self, to: live.loop)
         Task(executorPreference: live.loop) {
             do throws(Problem) {
-                let joined = try await server.join(request, from: group, holder: .connection, known: known)
+                let joined = try await server.join(request, from: group, holder: .connection)
                 bound.onLoop.entered(joined.session.id, joined.session.ticket, user: nil, joined.snapshot, isNew: true)
             } catch {
                 bound.onLoop.turnedAway(error)

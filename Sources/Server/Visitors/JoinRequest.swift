@@ -37,27 +37,33 @@ extension ServerCore {
     /// Finds the queue, asks the limits and takes the place.
     ///
     /// The limits are asked once the queue is known: what a stranger invents is counted nowhere.
-    ///
-    /// - Parameter known: the queue, where the caller has it at hand.
-    func join(
-        _ request: JoinRequest, from group: AddressGroup, holder: QueueService.Holder, known: QueueID? = nil
-    ) async throws(Problem) -> QueueService.Joined {
+    func join(_ request: JoinRequest, from group: AddressGroup, holder: QueueService.Holder) async throws(Problem) -> QueueService.Joined {
+        let tenant = request.key?.tenant
+        let served = served.queue(named: request.queue, tenant: tenant)
         let id: QueueID
-        if let known { id = known } else { id = try await resolve(request.queue, tenant: request.key?.tenant) }
+        if let served { id = served } else { id = try await resolve(request.queue, tenant: tenant) }
         if request.key == nil, case .refused(let seconds) = limits.join(group, id) {
             measurements.refused(.joins)
             throw .tooManyJoins(seconds)
         }
         do throws(ServiceError) {
-            let joined = try await service.join(
-                id, lane: request.lane, visitor: request.visitor, holder: holder, once: request.once)
+            let joined: QueueService.Joined
+            do throws(ServiceError) { joined = try await take(id, request, holder) } catch {
+                // It has been put to rest meanwhile.
+                guard error == .noSuchQueue, served != nil else { throw error }
+                joined = try await take(try await service.resolve(request.queue, tenant: tenant), request, holder)
+            }
             measurements.joins.increment()
             return joined
         } catch {
-            // It has been put to rest meanwhile.
-            if error == .noSuchQueue, known != nil { return try await join(request, from: group, holder: holder) }
             throw Problem(error)
         }
+    }
+
+    private func take(_ queue: QueueID, _ request: JoinRequest, _ holder: QueueService.Holder) async throws(ServiceError)
+        -> QueueService.Joined
+    {
+        try await service.join(queue, lane: request.lane, visitor: request.visitor, holder: holder, once: request.once)
     }
 
     /// The queue that `name` means, by id or slug; `no_such_queue` also where it is another tenant's.
