@@ -90,7 +90,7 @@ extension QueueService {
     private func readOn(_ id: QueueID) async throws(StoreError) -> Bool {
         while let known = hosted[id]?.state.position {
             // With the last one that is known: it says that the log is still the same.
-            let entries = try await store.entries(of: id, after: max(known.seq, 1) - 1, limit: 1_000)
+            let entries = try await store.missedEntries(of: id, after: max(known.seq, 1) - 1, limit: 1_000)
             // What is being committed from here may be among them, and is not somebody else's.
             await wait(for: id) { $0.isCommitting }
             guard let queue = hosted[id], queue.state.position == known else { continue }

@@ -138,6 +138,8 @@ public protocol QueueStore: Sendable {
     func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue?
     /// Entries after `seq`, in order, at most `limit`.
     func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry]
+    /// The same for a replica that lacks them: no reader's requests delay it.
+    func missedEntries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry]
     /// The smallest and the largest `seq` in the log; nil for an empty one.
     func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>?
     /// A reader by this name has everything up to `seq`: it begins after that, which may also be further back than before.
@@ -255,6 +257,10 @@ public struct DiskUse: Sendable, Hashable {
 extension QueueStore {
     /// One that does not know.
     public func diskUse() async throws(StoreError) -> DiskUse? { nil }
+    /// One in which no request waits for another's connection.
+    public func missedEntries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
+        try await entries(of: queue, after: seq, limit: limit)
+    }
     /// One that is asked without connections.
     public func takeLoad() -> StoreLoad { StoreLoad() }
     /// The same of one queue; nil where nobody was admitted.

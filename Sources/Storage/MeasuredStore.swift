@@ -69,6 +69,10 @@ public struct MeasuredStore: QueueStore {
         try await measure(.entries) { () throws(StoreError) in try await store.entries(of: queue, after: seq, limit: limit) }
     }
 
+    public func missedEntries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
+        try await measure(.entries) { () throws(StoreError) in try await store.missedEntries(of: queue, after: seq, limit: limit) }
+    }
+
     public func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>? {
         try await measure(.logBounds) { () throws(StoreError) in try await store.logBounds(of: queue) }
     }

@@ -59,6 +59,26 @@ import TestSupport
         try await PostgresPoolTests.end(lists + lookups, store, home)
     }
 
+    /// Whatever is looked up meanwhile, an instance reads what it must know to decide.
+    @Test func lookUpsDelayNoReadingThatDecisionsWaitFor() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await PostgresPoolTests.open(home.uri) { ($0.connections, $0.waitSeconds) = (4, 2) }
+        defer { store.close() }
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        try await store.takeLease()
+        var queue = Written(tenant)
+        _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }])
+        _ = try await store.append([queue.append { _ = try $0.join(lane: 0, at: $1, &$2) }])
+        let slow = PostgresPoolTests.occupy(store, .lookups, 2)
+        #expect(await eventually { store.takeLoad().busy == 2 })
+        await #expect(throws: StoreError.self) { try await store.tenants() }
+        let id = queue.record.id
+        #expect(try await store.missedEntries(of: id, after: 0, limit: 10).map(\.event.seq) == [1, 2, 3])
+        #expect(try await store.held(by: store.writer, in: id) == [Ticket(lane: 0, number: 1)])
+        #expect(try await store.wakingQueues(after: .first, through: queue.now + .seconds(1), limit: 10).map(\.queue) == [id])
+        try await PostgresPoolTests.end(slow, store, home)
+    }
+
     @Test func fullPoolIsBusyAndNotUnavailable() async throws {
         let home = try await TestStore(.postgres)
         let store = try await PostgresPoolTests.open(home.uri) { ($0.connections, $0.maximumWaiting, $0.waitSeconds) = (2, 1, 1) }

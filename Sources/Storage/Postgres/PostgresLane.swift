@@ -3,7 +3,8 @@
 /// Of a pool's connections a half, at most two, is reserved for commits. Requests of the other lanes share the rest, and
 /// lists, which may take long, have a smaller share of that: look-ups go past them.
 enum PostgresLane: Int, CaseIterable {
-    /// Appends, beats and leases. Others wait for them, so they go first and may use every connection.
+    /// Appends, beats and leases, and what an instance must read to decide: what others have committed, which queues wake,
+    /// whom a dead instance held. Others wait for them, so they go first and may use every connection.
     case commits
     /// What one request asks for: a session, a page of a log, a queue, a key.
     case lookups

@@ -99,6 +99,6 @@ extension PostgresStore {
                         AND (q.closed_seq IS NULL OR s.presence_seq > q.closed_seq)
                     """
                 ).with(queue).with(instance)
-            ], seconds: settings.statementSeconds)[0].rows.map { row throws(StoreError) in try row.ticket(0) }
+            ], seconds: settings.statementSeconds, lane: .commits)[0].rows.map { row throws(StoreError) in try row.ticket(0) }
     }
 }

@@ -9,7 +9,7 @@ extension PostgresStore {
                 SELECT wake_at, id FROM queues WHERE is_active AND wake_at IS NOT NULL AND wake_at <= $1
                     AND (wake_at, id) > ($2::timestamptz, $3::uuid) ORDER BY wake_at, id LIMIT $4
                 """
-            ).with(end).with(point.at).with(point.queue).with(Int64(limit))
+            ).with(end).with(point.at).with(point.queue).with(Int64(limit)), lane: .commits
         ).map { row throws(StoreError) in WakePoint(at: try row.get(0), queue: try row.get(1)) }
     }
 
@@ -138,6 +138,10 @@ extension PostgresStore {
 
     public func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
         try await rows(PostgresStore.entriesCall(of: queue, after: seq, limit: limit)).map(PostgresStore.entry)
+    }
+
+    public func missedEntries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
+        try await rows(PostgresStore.entriesCall(of: queue, after: seq, limit: limit), lane: .commits).map(PostgresStore.entry)
     }
 
     static func entriesCall(of queue: QueueID, after seq: UInt64, limit: Int) -> PostgresCall {

@@ -109,7 +109,9 @@ public final class PostgresStore: QueueStore {
     }
 
     func row(_ call: PostgresCall) async throws(StoreError) -> PostgresRow? { try await reading([call])[0].first }
-    func rows(_ call: PostgresCall) async throws(StoreError) -> [PostgresRow] { try await reading([call])[0].rows }
+    func rows(_ call: PostgresCall, lane: PostgresLane = .lookups) async throws(StoreError) -> [PostgresRow] {
+        try await reading([call], lane: lane)[0].rows
+    }
 
     /// A list, which may be a little old: from a replica where there is one that answers.
     func list(_ call: PostgresCall) async throws(StoreError) -> [PostgresRow] {
