@@ -11,9 +11,9 @@ import TestSupport
     let tenant = TenantID(high: 1, low: 1)
 
     /// Opens a store, and gives it a queue, through a proxy that can lose answers.
-    private func open(_ home: TestStore, _ proxy: DroppingProxy) async throws -> (PostgresStore, Written) {
+    private func open(_ home: TestStore, _ proxy: DroppingProxy, answerSeconds: Int = 60) async throws -> (PostgresStore, Written) {
         var settings = PostgresSettings()
-        (settings.connections, settings.reconnectSeconds, settings.answerSeconds, settings.waitSeconds) = (2, 60, 60, 60)
+        (settings.connections, settings.reconnectSeconds, settings.answerSeconds, settings.waitSeconds) = (2, 60, answerSeconds, 60)
         let store = try await PostgresStore.open(
             uri: home.uri(port: proxy.port), loop: EventLoopGroup(count: 1).loops[0], settings: settings)
         try await store.insert(Tenant(id: tenant, name: "t"))
@@ -47,6 +47,27 @@ import TestSupport
         #expect(try await store.entries(of: queue.record.id, after: join.expected.seq, limit: 9).map(\.event) == join.events.map(\.event))
         // What was not committed stays lapsed.
         #expect(try await store.append([queue.append { $0.announce(at: $1, &$2) }]) == [.lapsed])
+    }
+
+    /// A server that refuses to say what has become of a commit is left alone for longer each time.
+    @Test func refusedQuestionIsRepeatedWithPauses() async throws {
+        let home = try await TestStore(.postgres)
+        let proxy = DroppingProxy(to: try home.serverPort)
+        defer { proxy.stop() }
+        var (store, queue) = try await open(home, proxy, answerSeconds: 3)
+        defer { store.close() }
+        let join = try queue.append { _ = try $0.join(lane: 0, at: $1, &$2) }
+        let before = proxy.answers
+        do {
+            let outcomes = try await append(join, to: store, proxy) {
+                try TestStore.psql("ALTER TABLE user_sessions RENAME TO gone", in: home.uri)
+            }
+            Issue.record("it came to \(outcomes)")
+        } catch {
+            if case .inDoubt = error as? StoreError {} else { Issue.record("\(error)") }
+        }
+        // Three seconds of turns that wait for 50 ms, 100 ms and so on, and what a new connection says.
+        #expect(proxy.answers - before < 100)
     }
 
     @Test func receiptsWithoutEventsAreTheirOwnProof() async throws {

@@ -61,7 +61,8 @@ extension PostgresStore {
                     last.isInDoubt = wasInDoubt
                     throw last
                 }
-                if error.state == nil { try? await Task.sleep(for: .milliseconds(50)) }
+                // Whoever only stood in the way is gone; a server in trouble is left alone for longer each time.
+                if !error.isGivingWay && !error.isUniqueViolation || turns > 5 { await PostgresStore.pause(before: turns) }
             }
         }
     }
