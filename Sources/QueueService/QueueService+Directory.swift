@@ -49,20 +49,18 @@ extension QueueService {
 
     /// Looks for a queue in the store and serves it. Callers that ask for the same one at once share one look-up: a crowd
     /// may be faster than word of its queue.
-    private func lookUp(_ id: QueueID, isSigned: Bool = true) async throws(ServiceError) {
+    private func lookUp(_ id: QueueID, isSigned: Bool) async throws(ServiceError) {
         if let outage { throw outage.error }
         // Ids that strangers make up must not become the store's load.
         guard isSigned || lookUps[id] != nil || lookUps.count < QueueService.lookUpLimit else { throw .unavailable(retryAfterSeconds: 1) }
-        try await (lookUps[id] ?? beginLookUp(id)).value.get()
+        do throws(StoreError) { try await (lookUps[id] ?? beginLookUp(id)).value.get() } catch { throw ServiceError(error) }
     }
 
     private func beginLookUp(_ id: QueueID) -> LookUp {
         let lookUp = Operation.apart {
             Task {
                 defer { lookUps[id] = nil }
-                do throws(StoreError) { return Result<Void, ServiceError>.success(try await load(id)) } catch {
-                    return .failure(ServiceError(error))
-                }
+                do throws(StoreError) { return Result<Void, StoreError>.success(try await load(id)) } catch { return .failure(error) }
             }
         }
         lookUps[id] = lookUp
@@ -75,12 +73,21 @@ extension QueueService {
         var snapshots: [QueueSnapshot] = []
         for stored in page {
             // Word of the people in it may not have come here yet.
-            if stored.isOccupied, hosted[stored.record.id] == nil { try await lookUp(stored.record.id) }
+            if stored.isOccupied, hosted[stored.record.id] == nil { try await lookUpReadable(stored.record.id) }
             snapshots.append(
                 hosted[stored.record.id]?.snapshot
                     ?? QueueSnapshot(record: stored.record, state: QueueState(stored.image), at: clock.now()))
         }
         return snapshots
+    }
+
+    /// Serves the queue, unless what is stored of its line makes no sense: then its row is all that can be shown of it.
+    private func lookUpReadable(_ id: QueueID) async throws(ServiceError) {
+        if let outage { throw outage.error }
+        do throws(StoreError) { try await (lookUps[id] ?? beginLookUp(id)).value.get() } catch {
+            if case .corrupt = error { return }
+            throw ServiceError(error)
+        }
     }
 
     // MARK: Serving a queue

@@ -32,7 +32,7 @@ public actor QueueService {
     var beatsUnderWay = 0
     var isBurying = false
     var isLearning = false
-    typealias LookUp = Task<Result<Void, ServiceError>, Never>
+    typealias LookUp = Task<Result<Void, StoreError>, Never>
     /// Ids that are being looked for in the store; callers that ask for the same one share one look-up.
     var lookUps: [QueueID: LookUp] = [:]
     typealias SlugLookUp = Task<Result<QueueID?, ServiceError>, Never>
