@@ -46,8 +46,8 @@ struct HostedQueue {
     var failures = 0
     /// How often in a row a commit was lost and nothing new could be read.
     var fruitlessTurns = 0
-    /// How many commands one batch may hold while a rejected one is looked for; nil: as many as there are.
-    var commandLimit: Int?
+    /// The store refuses something that is being looked for; nil: nothing.
+    var search: RejectionSearch?
     /// No tick before this moment, because the last ones brought nothing; how many.
     var idleTicks: (count: Int, until: Timestamp)?
     /// Messages received during a commit.
@@ -100,7 +100,7 @@ struct HostedQueue {
         releaseLag.look(at: state)
         holdsReservation = false
         (failures, idleTicks) = (0, nil)
-        commandLimit = commandLimit.flatMap { $0 < 1_000 ? 2 * $0 : nil }
+        search = search.flatMap(\.wider)
         for (event, _) in decision.events { note(event) }
         return (record, lags)
     }

@@ -160,14 +160,12 @@ extension QueueService {
             return nil
         }
         hosted[part.queue]!.isTicking = false
+        let part = limitPart(part)
         var item = Undecided(decision: Decision(queue, now: now), presence: part.presence)
         do throws(ServiceError) { try part.presence.decide(&item.decision, drainedUntil: drainedUntil) } catch {
             log.error("a change of presence was refused", metadata: ["queue": "\(part.queue)", "error": "\(error)"])
         }
-        let allowed = queue.commandLimit.map { part.commands.prefix($0) } ?? part.commands[...]
-        backlog.putBack(
-            Backlog.Part(queue: part.queue, commands: Array(part.commands[allowed.endIndex...]), presence: PresenceChanges()))
-        for command in allowed {
+        for command in part.commands {
             let (events, receipts) = (item.decision.events.count, item.decision.receipts.count)
             do throws(ServiceError) {
                 try command.decide(&item.decision)
@@ -181,6 +179,13 @@ extension QueueService {
         }
         item.decision.advance()
         return item
+    }
+
+    /// What may be decided of it now, where a part that the store refuses is being looked for. The rest waits.
+    private func limitPart(_ part: Backlog.Part) -> Backlog.Part {
+        guard let (taken, left) = hosted[part.queue]!.search?.divide(part) else { return part }
+        backlog.putBack(left)
+        return taken
     }
 
     // MARK: Settling
@@ -226,11 +231,17 @@ extension QueueService {
     /// The store did not take this queue's part; the other queues go on.
     private func settleFailure(of item: Undecided, _ error: StoreError) {
         switch error {
-        case .rejected where item.entries.count > 1:
-            // One command's own data is at fault: halve the batches until it stands alone.
-            hosted[item.id]?.commandLimit = item.entries.count / 2
+        case .rejected where item.entries.count + item.presence.count > 1:
+            // One command's or one change's own data is at fault: presence is tried apart from commands, and each in halves,
+            // until what is at fault stands alone.
+            var search = hosted[item.id]?.search ?? RejectionSearch()
+            search.narrow(commands: item.entries.count, presence: item.presence.count)
+            hosted[item.id]?.search = search
             retry(item)
         case .rejected where item.entries.count == 1: fail(item, error)
+        case .rejected where item.presence.count == 1:
+            // Repeating it cannot help, and the next change of the same ticket says how it is.
+            backlog.putBack(Backlog.Part(queue: item.id, commands: [], presence: item.presence.withoutTickets))
         case .full:
             fail(item, error)
             beginOutage(ServiceError(error))

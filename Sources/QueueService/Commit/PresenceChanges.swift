@@ -58,6 +58,13 @@ struct PresenceChanges {
         return taken
     }
 
+    /// What is left of it where the tickets' changes are given up.
+    var withoutTickets: PresenceChanges {
+        var rest = PresenceChanges()
+        (rest.isEveryoneAbsent, rest.isTickDue) = (isEveryoneAbsent, isTickDue)
+        return rest
+    }
+
     /// Puts back changes that were not committed, ahead of those that came meanwhile.
     mutating func putBack(_ taken: PresenceChanges) {
         isEveryoneAbsent = isEveryoneAbsent || taken.isEveryoneAbsent
