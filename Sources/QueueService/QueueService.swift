@@ -55,6 +55,8 @@ public actor QueueService {
     nonisolated let arrivals = Lock<[any PendingCommand]>([])
     var backlog = Backlog()
     var isCommitting = false
+    /// Commits in a row that found this instance without a lease.
+    var lapses = 0
     var wakes = WakePlan()
     /// What the clock was asked for last, of what has not come yet.
     var armedWake: Timestamp?

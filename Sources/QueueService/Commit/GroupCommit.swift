@@ -121,10 +121,9 @@ extension QueueService {
             let outcomes = try await store.append(toCommit.map(\.decision.append), by: instance)
             endOutage()
             settle(zip(toCommit, outcomes))
-            guard outcomes.contains(.lapsed) else { return }
-            // This process was frozen, or the store was. The commands are decided anew once there is a lease again.
+            guard outcomes.contains(.lapsed) else { return lapses = 0 }
             for item in toCommit { endCommit(of: item.id) }
-            await beat()
+            await takeLeaseAgain(toCommit.map(\.id))
         } catch {
             log.error("a commit failed", metadata: ["error": "\(error)"])
             if error.isOutage {
@@ -134,6 +133,18 @@ extension QueueService {
                 for item in toCommit { settle(item, .failed(error)) }
             }
         }
+    }
+
+    /// This process was frozen, or the store was. What was decided is decided anew once there is a lease again; what others
+    /// have done meanwhile is learned beside that.
+    private func takeLeaseAgain(_ queues: [QueueID]) async {
+        lapses += 1
+        if let heartbeat = await renewLease() {
+            Task { await learnOnce(heartbeat) }
+            if lapses == 1 { return }
+        }
+        let pause = Timestamp.Span.milliseconds(min(1_000, 25 << min(lapses, 6)))
+        for id in queues { block(id, for: pause) }
     }
 
     // MARK: Deciding
