@@ -51,9 +51,8 @@ extension QueueService {
                 decision.receipt(once, result: id.description)
             }
         } catch {
-            hosted[id] = nil
-            // A queue that won the slug meanwhile keeps it.
-            if slugs[record.slug] == id { slugs[record.slug] = nil }
+            // It may have been committed all the same; then its first visit finds it.
+            _ = forget(id)
             throw error
         }
         return try queue(id)

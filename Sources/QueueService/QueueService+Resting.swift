@@ -48,11 +48,15 @@ extension QueueService {
 
     /// Puts the queue to rest after a while, where nobody is in it, nobody follows it and no deadline is near.
     func considerRest(_ id: QueueID) {
-        guard hosted[id]?.isRestPlanned == false, mayRest(id) else { return }
-        hosted[id]!.isRestPlanned = true
+        guard hosted[id]?.isRestPlanned == false, isQuiet(id) else { return }
         let isFirst = resting.isEmpty
-        resting.append((id, clock.now()))
+        planRest(id, since: clock.now())
         if isFirst { scheduleRest() }
+    }
+
+    private func planRest(_ id: QueueID, since now: Timestamp) {
+        hosted[id]!.isRestPlanned = true
+        resting.append((id, now))
     }
 
     private func scheduleRest() {
@@ -66,10 +70,9 @@ extension QueueService {
             resting.removeFirst()
             guard let queue = hosted[id], queue.isRestPlanned else { continue }
             hosted[id]!.isRestPlanned = false
-            guard mayRest(id) else { continue }
-            if queue.visitedAt + restAfter > now {
-                hosted[id]!.isRestPlanned = true
-                resting.append((id, now))
+            guard isQuiet(id) else { continue }
+            if queue.isBusy || backlog.concerns(id) || queue.visitedAt + restAfter > now {
+                planRest(id, since: now)
             } else if forget(id) {
                 for observer in observers { observer.queueRested(id) }
             }
@@ -77,9 +80,10 @@ extension QueueService {
         scheduleRest()
     }
 
-    private func mayRest(_ id: QueueID) -> Bool {
-        guard let queue = hosted[id], queue.snapshot != nil, !queue.isBusy, queue.followers == 0, !queue.state.isOccupied,
-            !backlog.concerns(id), queue.presence.nextLapse == nil
+    /// Whether the queue can be put to rest once nothing is under way in it any more.
+    private func isQuiet(_ id: QueueID) -> Bool {
+        guard let queue = hosted[id], queue.snapshot != nil, queue.followers == 0, !queue.state.isOccupied,
+            queue.presence.nextLapse == nil
         else { return false }
         let now = clock.now()
         let soon = now + restAfter + QueueService.wakeAhead + lease.beat + lease.beat
