@@ -83,15 +83,17 @@ final class Instances: Sendable {
         return line.flatMap { Double($0.dropFirst(series.count + 1)) } ?? 0
     }
 
-    /// - Parameter lease: by the store's clock, which no test moves.
+    /// - Parameters:
+    ///   - lease: by the store's clock, which no test moves.
+    ///   - wrap: what a store is asked through.
     init(
         _ kind: StoreKind = .sqlite, count: Int, lease: Timestamp.Span = .seconds(60), retention: RetentionSettings = RetentionSettings(),
-        restAfter: Timestamp.Span = .seconds(120)
+        restAfter: Timestamp.Span = .seconds(120), store wrap: (any QueueStore) -> any QueueStore = { $0 }
     ) async throws {
         group = try EventLoopGroup(count: count)
         home = try await TestStore(kind)
         var stores: [any QueueStore] = []
-        for loop in group.loops { stores.append(try await kind == .sqlite && !stores.isEmpty ? stores[0] : home.open(on: loop)) }
+        for loop in group.loops { stores.append(try await kind == .sqlite && !stores.isEmpty ? stores[0] : wrap(home.open(on: loop))) }
         try await stores[0].insert(Tenant(id: tenant, name: "test"))
         services = zip(group.loops, stores).map { [clock, bus, registry] loop, store in
             Instances.service(

@@ -1,0 +1,276 @@
+import Locks
+import QueueEngine
+import Testing
+import TestSupport
+
+@testable import QueueService
+
+/// What the store refuses, holds up or cannot read concerns nobody else.
+@Suite struct FaultTests {
+    private func faulty(_ kind: StoreKind = .sqlite, count: Int = 1) async throws -> (Instances, [FaultyStore]) {
+        let made = Lock<[FaultyStore]>([])
+        let instances = try await Instances(kind, count: count) { store in
+            let faulty = FaultyStore(store)
+            made.withLock { $0.append(faulty) }
+            return faulty
+        }
+        return (instances, made.withLock { $0 })
+    }
+
+    /// Holds calls up until it is opened.
+    private final class Gate: Sendable {
+        private let state = Lock<(isOpen: Bool, waiting: [CheckedContinuation<Void, Never>])>((false, []))
+        var waiting: Int { state.withLock { $0.waiting.count } }
+
+        func pass() async {
+            await withCheckedContinuation { continuation in
+                let isOpen = state.withLock { state in
+                    if !state.isOpen { state.waiting.append(continuation) }
+                    return state.isOpen
+                }
+                if isOpen { continuation.resume() }
+            }
+        }
+
+        func open() {
+            let waiting = state.withLock { state in
+                defer { state = (true, []) }
+                return state.waiting
+            }
+            for one in waiting { one.resume() }
+        }
+    }
+
+    // MARK: Rejected data
+
+    /// The store takes nothing that says of one of three who go that they have gone; ten join in the same batch.
+    @Test func rejectedPresenceRefusesNobodysCommand() async throws {
+        let (instances, stores) = try await faulty()
+        let (service, store) = (instances.services[0], stores[0])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        var tickets: [Ticket] = []
+        for _ in 0..<3 { tickets.append(try await service.join(queue, visitor: Visitor(), holder: .connection).session.ticket) }
+        let bad = tickets[1]
+        store.answer { batch in
+            let isRejected = batch.contains { append in
+                append.events.contains { event, _ in
+                    guard case .disconnected(let ranges) = event.change else { return false }
+                    return ranges.contains { $0.tickets.contains(bad) }
+                }
+            }
+            return isRejected ? batch.map { _ in .failed(.rejected("no such place")) } : nil
+        }
+        // All of it comes while a commit is under way, and becomes one batch.
+        let gate = Gate()
+        store.before { call in if call == .append { await gate.pass() } }
+        let first = Task { try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        #expect(await eventually { gate.waiting == 1 })
+        await service.closed(queue, tickets)
+        let joins = (0..<10).map { _ in Task { try await service.join(queue, visitor: Visitor(), holder: .connection) } }
+        #expect(await eventually { await service.backlog.commandCount == 10 })
+        gate.open()
+        _ = try await first.value
+        for join in joins { _ = try await join.value }
+        // Whoever else has gone is absent.
+        #expect(try await eventually { try await service.queue(queue).state.absentCount == 2 })
+        #expect(try await !service.queue(queue).state.isAbsent(bad))
+        #expect(await eventually { await service.hasDone(queue) })
+    }
+
+    @Test func rejectedCommandIsFoundBesidePresence() async throws {
+        let (instances, stores) = try await faulty()
+        let (service, store) = (instances.services[0], stores[0])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let ticket = try await service.join(queue, visitor: Visitor(), holder: .connection).session.ticket
+        store.answer { batch in
+            let isRejected = batch.contains { append in
+                append.events.contains { if case .session(_, let visitor) = $0.detail { visitor.displayName == "bad" } else { false } }
+            }
+            return isRejected ? batch.map { _ in .failed(.rejected("a character that the encoding lacks")) } : nil
+        }
+        let gate = Gate()
+        store.before { call in if call == .append { await gate.pass() } }
+        let first = Task { try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        #expect(await eventually { gate.waiting == 1 })
+        await service.closed(queue, [ticket])
+        let joins = (0..<10).map { number in
+            Task { () async -> ServiceError? in
+                let visitor = Visitor(displayName: number == 4 ? "bad" : nil)
+                do throws(ServiceError) { _ = try await service.join(queue, visitor: visitor, holder: .connection) } catch { return error }
+                return nil
+            }
+        }
+        #expect(await eventually { await service.backlog.commandCount == 10 })
+        gate.open()
+        _ = try await first.value
+        for (number, join) in joins.enumerated() { #expect(await join.value == (number == 4 ? .rejected : nil)) }
+        #expect(try await eventually { try await service.queue(queue).state.isAbsent(ticket) })
+    }
+
+    // MARK: A lapsed lease
+
+    /// Commits go on as soon as there is a lease again, however long it takes to learn what others have done.
+    @Test func commitsGoOnWhileWhatOthersDidIsRead() async throws {
+        let (instances, stores) = try await faulty()
+        let (service, store) = (instances.services[0], stores[0])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let gate = Gate()
+        let hasLapsed = Lock(false)
+        store.before { call in if call == .wakingQueues { await gate.pass() } }
+        store.answer { batch in
+            hasLapsed.withLock { hasLapsed in
+                defer { hasLapsed = true }
+                return hasLapsed ? nil : batch.map { _ in .lapsed }
+            }
+        }
+        let isDone = Lock(false)
+        let join = Task {
+            _ = try await service.join(queue, visitor: Visitor(), holder: .connection)
+            isDone.withLock { $0 = true }
+        }
+        #expect(await eventually(within: 20) { isDone.withLock { $0 } })
+        gate.open()
+        try await join.value
+    }
+
+    /// An instance whose leases lapse again and again asks the store less and less often.
+    @Test func lapsesInARowArePaused() async throws {
+        let (instances, stores) = try await faulty()
+        let (service, store) = (instances.services[0], stores[0])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let before = store.count(.append)
+        store.answer { batch in batch.map { _ in .lapsed } }
+        let join = Task { try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        #expect(await eventually { store.count(.append) == before + 2 })
+        // Time stands still, and so does the service.
+        #expect(await eventually(within: 20) { await !service.isCommitting })
+        #expect(store.count(.append) == before + 2)
+        store.answer { _ in nil }
+        instances.clock.advance(.seconds(1))
+        _ = try await join.value
+    }
+
+    // MARK: A queue that cannot be read
+
+    @Test func unreadableQueueIsListedByItsRow() async throws {
+        let (instances, stores) = try await faulty(.postgres, count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        instances.bus.lose(percent: 100)
+        var queues: [QueueID] = []
+        for name in ["a", "b"] {
+            queues.append(try await one.create(tenant: instances.tenant) { $0.name = name }.record.id)
+            _ = try await one.join(queues.last!, visitor: Visitor(), holder: .connection)
+        }
+        let unreadable = queues[0]
+        stores[1].before { call throws(StoreError) in if call == .loadQueue(unreadable) { throw .corrupt("nonsense") } }
+        let listed = try await other.queues(of: instances.tenant, after: nil, limit: 10)
+        #expect(Set(listed.map(\.record.name)) == ["a", "b"])
+        #expect(listed.map(\.state.status) == [.open, .open])
+        // It is not pretended that anybody can be served in it.
+        await #expect(throws: ServiceError.self) { try await other.visit(unreadable) }
+        // While a store that is away says nothing about a queue.
+        stores[1].before { call throws(StoreError) in if call == .loadQueue(unreadable) { throw .unavailable("away") } }
+        await #expect(throws: ServiceError.unavailable(retryAfterSeconds: 5)) {
+            try await other.queues(of: instances.tenant, after: nil, limit: 10)
+        }
+    }
+
+    // MARK: Nothing is left behind
+
+    @Test func failedCreationLeavesNothingBehind() async throws {
+        let (instances, stores) = try await faulty()
+        let service = instances.services[0]
+        stores[0].answer { batch in batch.map { _ in .failed(.unavailable("no")) } }
+        await #expect(throws: ServiceError.self) { try await service.create(tenant: instances.tenant) { $0.slug = "sale" } }
+        #expect(await service.hosted.isEmpty)
+        #expect(await service.slugs.isEmpty)
+        #expect(await service.backlog.blocked.isEmpty)
+        #expect(await service.wakes.count == 0)
+        stores[0].answer { _ in nil }
+        #expect(try await service.create(tenant: instances.tenant) { $0.slug = "sale" }.record.slug == "sale")
+    }
+
+    /// A queue that is being brought up to date at its moment of rest rests later.
+    @Test func queueThatIsBusyAtItsMomentOfRestRestsLater() async throws {
+        let (instances, stores) = try await faulty()
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration())
+        let gate = Gate()
+        stores[0].before { call in if call == .missedEntries(queue) { await gate.pass() } }
+        let catchingUp = Task { await service.catchUp(queue) }
+        #expect(await eventually { gate.waiting == 1 })
+        // Its moment passes.
+        instances.clock.advance(.seconds(121))
+        #expect(await eventually { await service.resting.first.map { $0.since > Timestamp(seconds: 1_700_000_100) } ?? true })
+        #expect(await service.hosted[queue] != nil)
+        gate.open()
+        await catchingUp.value
+        #expect(
+            await eventually(within: 300) {
+                instances.clock.advance(.seconds(5))
+                return await service.hosted[queue] == nil
+            })
+    }
+
+    // MARK: Retention
+
+    /// One of the live instances deletes what has expired, and nobody does while the store cannot be written.
+    @Test func retentionIsOneInstancesAndPausesDuringAnOutage() async throws {
+        let made = Lock<[FaultyStore]>([])
+        var retention = RetentionSettings()
+        retention.receipts = .seconds(3_600)
+        let instances = try await Instances(.postgres, count: 2, retention: retention) { store in
+            let faulty = FaultyStore(store)
+            made.withLock { $0.append(faulty) }
+            return faulty
+        }
+        let stores = made.withLock { $0 }
+        func deletions() -> [Int] { stores.map { $0.count(.deleteExpired) } }
+        // Both know of each other.
+        #expect(
+            await eventually {
+                for service in instances.services { await service.beat() }
+                for service in instances.services where await service.instanceCount != 2 { return false }
+                return true
+            })
+        let first = instances.services[0].instance < instances.services[1].instance ? 0 : 1
+        #expect(
+            await eventually {
+                instances.clock.advance(.seconds(20))
+                return deletions()[first] >= 3
+            })
+        #expect(deletions()[1 - first] == 0)
+        let isAway = Lock(true)
+        for store in stores {
+            store.before { call throws(StoreError) in if call == .beat, isAway.withLock({ $0 }) { throw .unavailable("away") } }
+        }
+        // Heartbeats that were under way have ended, and no other one succeeds.
+        #expect(
+            await eventually {
+                for service in instances.services { await service.beat() }
+                for service in instances.services where await !service.isAway { return false }
+                return true
+            })
+        let paused = deletions()
+        for _ in 0..<20 {
+            instances.clock.advance(.seconds(20))
+            // A loop does one thing after the other: by then what the clock began has been done.
+            for _ in 0..<10 { for service in instances.services { #expect(await service.outage != nil) } }
+        }
+        #expect(deletions() == paused)
+        isAway.withLock { $0 = false }
+        #expect(
+            await eventually {
+                instances.clock.advance(.seconds(20))
+                return deletions()[first] > paused[first]
+            })
+        #expect(deletions()[1 - first] == 0)
+    }
+}
+
+extension QueueService {
+    /// The store is away, and no question to it is under way.
+    fileprivate var isAway: Bool { outage != nil && beatsUnderWay == 0 }
+    /// Nothing is left to be committed in the queue.
+    fileprivate func hasDone(_ queue: QueueID) -> Bool { !isCommitting && !backlog.concerns(queue) }
+}
