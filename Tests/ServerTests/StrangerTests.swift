@@ -51,6 +51,26 @@ import Testing
         #expect(asked.withLock { $0 } == 2)
     }
 
+    /// A token outlives the row of its session, which retention deletes.
+    @Test func pollsOfADeletedSessionAskTheStoreOnce() async throws {
+        let asked = Lock(0)
+        let ended = EndedSessions(capacity: 2) { _ throws(ServiceError) in
+            throw asked.withLock { asked in
+                asked += 1
+                return asked == 1 ? .unavailable(retryAfterSeconds: 1) : .noSuchSession
+            }
+        }
+        func poll(_ number: UInt64) async -> ServiceError? {
+            do throws(ServiceError) { _ = try await ended.session(SessionID(high: number, low: 0), epoch: 1) } catch { return error }
+            return nil
+        }
+        #expect(await poll(1) == .unavailable(retryAfterSeconds: 1))
+        for _ in 0..<100 { #expect(await poll(1) == .noSuchSession) }
+        #expect(asked.withLock { $0 } == 2)
+        for number in 2..<10 as Range<UInt64> { #expect(await poll(number) == .noSuchSession) }
+        #expect(ended.count == 2)
+    }
+
     @Test func endedSessionsAreRememberedInBoundedNumberAndLiveOnesNotAtAll() async throws {
         let ended = EndedSessions(capacity: 10) { id throws(ServiceError) in
             SessionRecord(

@@ -11,7 +11,8 @@ final class EndedSessions: Sendable {
     }
 
     private struct State {
-        var records: [Key: SessionRecord] = [:]
+        /// Nil: the store has no such session (any more).
+        var records: [Key: SessionRecord?] = [:]
         /// A ring, once there are as many as may be: the next one takes the place of the oldest.
         var order: [Key] = []
         var oldest = 0
@@ -37,10 +38,13 @@ final class EndedSessions: Sendable {
 
     /// The session, which its queue does not know any more.
     ///
-    /// - Throws: `unavailable` where it cannot be found out now.
+    /// - Throws: `noSuchSession`; `unavailable` where it cannot be found out now.
     func session(_ id: SessionID, epoch: UInt64) async throws(ServiceError) -> SessionRecord {
         let key = Key(session: id, epoch: epoch)
-        if let known = state.withLock({ $0.records[key] }) { return known }
+        if let known = state.withLock({ $0.records[key] }) {
+            guard let known else { throw .noSuchSession }
+            return known
+        }
         let lookUp = state.withLock { state -> Task<Result<SessionRecord, ServiceError>, Never>? in
             if let lookUp = state.lookUps[key] { return lookUp }
             guard state.lookUps.count < EndedSessions.lookUpLimit else { return nil }
@@ -58,10 +62,15 @@ final class EndedSessions: Sendable {
         state.withLock { state in
             state.lookUps[key] = nil
             // One whose row has not been written yet is asked for again.
-            guard case .success(let record) = result, !record.isUnderWay else { return }
+            let record: SessionRecord?
+            switch result {
+            case .success(let found) where !found.isUnderWay: record = found
+            case .failure(.noSuchSession): record = nil
+            default: return
+            }
             guard state.records.updateValue(record, forKey: key) == nil else { return }
             if state.order.count < capacity { return state.order.append(key) }
-            state.records[state.order[state.oldest]] = nil
+            state.records.removeValue(forKey: state.order[state.oldest])
             state.order[state.oldest] = key
             state.oldest = (state.oldest + 1) % capacity
         }
