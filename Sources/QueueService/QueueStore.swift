@@ -195,6 +195,8 @@ public protocol QueueStore: Sendable {
     /// Inserts it where there is no tenant yet; false: there was. Of several instances that try at once one succeeds.
     func insertFirst(_ tenant: Tenant) async throws(StoreError) -> Bool
     func keys() async throws(StoreError) -> [APIKey]
+    /// Which of these keys there are: costs no more than they do, however many others there are.
+    func known(_ keys: [KeyID]) async throws(StoreError) -> Set<KeyID>
     func insert(_ key: APIKey) async throws(StoreError)
     /// Inserts it where there is no key of its role yet.
     func insertFirst(_ key: APIKey) async throws(StoreError) -> Bool
@@ -260,6 +262,10 @@ extension QueueStore {
     /// One in which no request waits for another's connection.
     public func missedEntries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
         try await entries(of: queue, after: seq, limit: limit)
+    }
+    /// One with few keys.
+    public func known(_ keys: [KeyID]) async throws(StoreError) -> Set<KeyID> {
+        try await Set(self.keys().map(\.id)).intersection(keys)
     }
     /// One that is asked without connections.
     public func takeLoad() -> StoreLoad { StoreLoad() }

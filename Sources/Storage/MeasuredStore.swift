@@ -159,6 +159,10 @@ public struct MeasuredStore: QueueStore {
         try await measure(.registry) { () throws(StoreError) in try await store.keys() }
     }
 
+    public func known(_ keys: [KeyID]) async throws(StoreError) -> Set<KeyID> {
+        try await measure(.registry) { () throws(StoreError) in try await store.known(keys) }
+    }
+
     public func insert(_ key: APIKey) async throws(StoreError) {
         try await measure(.registry) { () throws(StoreError) in try await store.insert(key) }
     }

@@ -7,23 +7,23 @@ import Telemetry
 extension LiveLoop {
     func add(_ feed: EventFeed) {
         feeds[ObjectIdentifier(feed)] = feed
-        guard !watchesKeys else { return }
-        watchesKeys = true
-        watchKeys()
+        if !watchesKeys { watchKeys() }
+        server.keys.watch.hold(feed.key)
     }
 
-    func remove(_ feed: EventFeed) { feeds[ObjectIdentifier(feed)] = nil }
+    func remove(_ feed: EventFeed) {
+        if feeds.removeValue(forKey: ObjectIdentifier(feed)) != nil { server.keys.watch.release(feed.key) }
+    }
 
-    /// Sends readers away whose key is revoked, as long as there are readers.
+    /// Sends readers away whose key is revoked.
     private func watchKeys() {
-        guard !feeds.isEmpty else { return watchesKeys = false }
-        let (ring, keys) = (server.keys, Set(feeds.values.map(\.key)))
-        let bound = LoopBound(self, to: loop)
-        Task(executorPreference: loop) {
-            let revoked = await ring.revoked(of: keys)
-            let live = bound.onLoop
-            if !revoked.isEmpty { for feed in live.feeds.values where revoked.contains(feed.key) { feed.end(.unauthorized) } }
-            live.loop.schedule(after: KeyRing.readersNanoseconds) { [weak live] in live?.watchKeys() }
+        watchesKeys = true
+        let (loop, bound) = (loop, LoopBound(WeakLiveLoop(self), to: loop))
+        server.keys.watch.add { revoked in
+            loop.execute {
+                guard let live = bound.onLoop.live else { return }
+                for feed in live.feeds.values where revoked.contains(feed.key) { feed.end(.unauthorized) }
+            }
         }
     }
 
@@ -32,4 +32,10 @@ extension LiveLoop {
         server.measurements.slowConsumersClosed.increment()
         server.measurements.slow(.reading)
     }
+}
+
+/// The keys' watch outlives no loop.
+private final class WeakLiveLoop {
+    weak var live: LiveLoop?
+    init(_ live: LiveLoop) { self.live = live }
 }

@@ -9,7 +9,6 @@ import Locks
 final class KeyRing: Sendable {
     private struct State {
         var keys: [[UInt8]: APIKey] = [:]
-        var ids: Set<KeyID> = []
     }
 
     /// What the ring and its reading share.
@@ -19,22 +18,18 @@ final class KeyRing: Sendable {
 
     private let known = Known()
     private let read: SpacedRead
+    /// Whether the keys of those who stay are still good.
+    let watch: KeyWatch
 
     /// How old what is known of the keys may be where one is shown: that long a revoked key still opens a door, and that
     /// long a new one may not.
     private static let longestAge = Duration.milliseconds(800)
-    /// The same where somebody stays who once showed a key.
-    private static let longestAgeOfReaders = Duration.milliseconds(300)
-    /// How often a loop looks whether its readers' keys are still good, in nanoseconds.
-    static let readersNanoseconds: UInt64 = 400_000_000
 
     init(store: any QueueStore) {
+        watch = KeyWatch { keys in try await store.known(keys) }
         read = SpacedRead(spacing: .milliseconds(100)) { [known] in
             let keys = try await store.keys()
-            known.state.withLock { state in
-                state.keys = Dictionary(keys.map { ($0.hash, $0) }, uniquingKeysWith: { first, _ in first })
-                state.ids = Set(keys.map(\.id))
-            }
+            known.state.withLock { $0.keys = Dictionary(keys.map { ($0.hash, $0) }, uniquingKeysWith: { first, _ in first }) }
         }
     }
 
@@ -57,11 +52,5 @@ final class KeyRing: Sendable {
         let digest = KeyRing.digest(text)
         _ = await read.fresh(within: KeyRing.longestAge)
         return known.state.withLock { $0.keys[digest] }
-    }
-
-    /// Which of these keys have been revoked, as far as can be known now.
-    func revoked(of keys: Set<KeyID>) async -> Set<KeyID> {
-        guard await read.fresh(within: KeyRing.longestAgeOfReaders) else { return [] }
-        return known.state.withLock { keys.subtracting($0.ids) }
     }
 }

@@ -21,6 +21,13 @@ extension PostgresStore {
         }
     }
 
+    public func known(_ keys: [KeyID]) async throws(StoreError) -> Set<KeyID> {
+        var ids = PostgresColumn<KeyID>()
+        for key in keys { ids.append(key) }
+        let rows = try await rows(PostgresCall("SELECT id FROM keys WHERE id = ANY($1::uuid[])").with(ids))
+        return Set(try rows.map { row throws(StoreError) in try row.get(0) })
+    }
+
     public func insert(_ key: APIKey) async throws(StoreError) {
         try await writing(
             PostgresCall("INSERT INTO keys (id, tenant_id, role, hash, label) VALUES ($1, $2, $3, $4, $5)")

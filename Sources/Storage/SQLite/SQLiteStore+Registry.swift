@@ -30,6 +30,13 @@ extension SQLiteStore {
         }
     }
 
+    public func known(_ keys: [KeyID]) async throws(StoreError) -> Set<KeyID> {
+        try await reading { db in
+            let statement = try db.cachedStatement(sql: "SELECT 1 FROM keys WHERE id = ?")
+            return Set(try keys.filter { try Int.fetchOne(statement, arguments: [$0.data]) != nil })
+        }
+    }
+
     public func insert(_ key: APIKey) async throws(StoreError) {
         try await writing { db in
             try db.execute(
