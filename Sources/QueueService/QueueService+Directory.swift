@@ -29,7 +29,7 @@ extension QueueService {
         if let id = slugs[slug], hosted[id] != nil { return id }
         guard slug.utf8.count <= QueueService.longestSlug else { throw .noSuchQueue }
         if let outage { throw outage.error }
-        guard slugLookUps[slug] != nil || slugLookUps.count < QueueService.lookUpLimit else { throw .unavailable(retryAfterSeconds: 1) }
+        guard slugLookUps[slug] != nil || slugLookUps.count < limits.lookUps else { throw .unavailable(retryAfterSeconds: 1) }
         guard let id = try await (slugLookUps[slug] ?? beginLookUp(slug: slug)).value.get() else { throw .noSuchQueue }
         return id
     }
@@ -52,7 +52,7 @@ extension QueueService {
     private func lookUp(_ id: QueueID, isSigned: Bool) async throws(ServiceError) {
         if let outage { throw outage.error }
         // Ids that strangers make up must not become the store's load.
-        guard isSigned || lookUps[id] != nil || lookUps.count < QueueService.lookUpLimit else { throw .unavailable(retryAfterSeconds: 1) }
+        guard isSigned || lookUps[id] != nil || lookUps.count < limits.lookUps else { throw .unavailable(retryAfterSeconds: 1) }
         do throws(StoreError) { try await (lookUps[id] ?? beginLookUp(id)).value.get() } catch { throw ServiceError(error) }
     }
 

@@ -45,6 +45,7 @@ public actor QueueService {
     /// How long a queue in which nobody is stays in memory after its last visit.
     let restAfter: Timestamp.Span
     let retention: RetentionSettings
+    let limits: WorkLimits
     var memory: MemoryCache
     let shared: (any SharedCache)?
     /// What is being looked for, each by one.
@@ -79,12 +80,6 @@ public actor QueueService {
         case ended
     }
 
-    /// Commands that may wait for the store at once.
-    static let pendingLimit = 100_000
-    /// What one commit may hold.
-    static let batchLimits = Backlog.Limits()
-    /// Ids that are looked for in the store at once.
-    static let lookUpLimit = 64
     /// Bytes of a slug.
     static let longestSlug = 64
     /// Queues that wake, read at once.
@@ -100,11 +95,13 @@ public actor QueueService {
     ///   - shared: what instances keep for each other beside the store.
     ///   - retention: how long what is over is kept.
     ///   - restAfter: how long a queue in which nobody is stays in memory after its last visit.
+    ///   - limits: how much is taken on at once.
     ///   - cacheCapacity: entries of logs that are kept in memory for those who read them.
     public init(
         instance: InstanceID? = nil, executor: any ServiceExecutor, store: any QueueStore, bus: any EventBus, clock: any ServiceClock,
         random: any RandomSource, lease: LeaseSettings = LeaseSettings(), shared: (any SharedCache)? = nil,
-        retention: RetentionSettings = RetentionSettings(), restAfter: Timestamp.Span = .seconds(120), cacheCapacity: Int = 100_000,
+        retention: RetentionSettings = RetentionSettings(), restAfter: Timestamp.Span = .seconds(120), limits: WorkLimits = WorkLimits(),
+        cacheCapacity: Int = 100_000,
         measurements: QueueMeasurements = QueueMeasurements(),
         slow: SlowOperations? = nil, log: Logger
     ) {
@@ -113,6 +110,7 @@ public actor QueueService {
         self.shared = shared
         self.retention = retention
         self.restAfter = restAfter
+        self.limits = limits
         memory = MemoryCache(capacity: cacheCapacity)
         self.measurements = measurements
         self.slow = slow

@@ -2,7 +2,7 @@ public import EventLoop
 public import Fanout
 public import HTTPProtocol
 import QueueEngine
-import QueueService
+public import QueueService
 public import WebSocketProtocol
 
 /// What a server can be told. Every limit is here, with a default that is safe.
@@ -33,6 +33,8 @@ public struct ServerSettings: Sendable {
     public var deletedQueueDays = 30
     /// How long a queue in which nobody is stays in memory after its last visit, in seconds.
     public var restSeconds = 120
+    /// How much the service takes on at once.
+    public var work = WorkLimits()
     /// Entries of logs that are kept in memory for those who read them.
     public var cacheEntries = 100_000
     /// What takes longer than this is told in the log, in milliseconds; 0: nothing is.

@@ -68,6 +68,7 @@ struct SettingFlags: ParsableArguments {
     @OptionGroup(title: "Time limits") var times: TimeFlags
     @OptionGroup(title: "Retention") var retention: RetentionFlags
     @OptionGroup(title: "Sizes") var sizes: SizeFlags
+    @OptionGroup(title: "Work at once") var work: WorkFlags
 
     @Option(help: "How the log is written: text or json. Default text. [STANCHION_LOG_FORMAT]")
     var logFormat: String?
@@ -124,6 +125,7 @@ struct SettingFlags: ParsableArguments {
         try times.read(sources, into: &settings.server)
         try retention.read(sources, into: &settings.server)
         try sizes.read(sources, into: &settings.server)
+        try work.read(sources, into: &settings.server.work)
         let format = sources.text("log-format", flag: logFormat) ?? "text"
         guard let known = LogFormat(rawValue: format) else { throw Failure.setting("log-format is \(format), and must be text or json") }
         settings.logFormat = known

@@ -26,6 +26,8 @@ struct SettingSources {
         ("statement-seconds", "STATEMENT_SECONDS"), ("database-seconds", "DATABASE_SECONDS"),
         ("lease-seconds", "LEASE_SECONDS"), ("database-read", "DATABASE_READ_URL"),
         ("arrivals-per-second", "ARRIVALS_PER_SECOND"), ("cache-entries", "CACHE_ENTRIES"),
+        ("pending-commands", "PENDING_COMMANDS"), ("look-ups", "LOOK_UPS"), ("batch-commands", "BATCH_COMMANDS"),
+        ("batch-tickets", "BATCH_TICKETS"), ("batch-events", "BATCH_EVENTS"), ("batch-queues", "BATCH_QUEUES"),
         ("rest-seconds", "REST_SECONDS"), ("metrics-queues", "METRICS_QUEUES"),
         ("metrics", "METRICS"), ("network-megabits", "NETWORK_MEGABITS"), ("database-gigabytes", "DATABASE_GIGABYTES"),
         ("session-days", "SESSION_DAYS"), ("receipt-hours", "RECEIPT_HOURS"), ("announcement-days", "ANNOUNCEMENT_DAYS"),

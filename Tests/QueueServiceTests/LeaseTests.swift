@@ -184,7 +184,7 @@ import TestSupport
             }
             return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
         }
-        #expect(refused > 0 && refused <= 1_000 - QueueService.lookUpLimit)
+        #expect(refused > 0 && refused <= 1_000 - WorkLimits().lookUps)
         #expect(await service.lookUps.isEmpty)
         #expect(await service.hosted.isEmpty)
     }

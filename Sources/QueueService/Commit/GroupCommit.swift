@@ -56,7 +56,7 @@ extension QueueService {
 
     /// A store that hangs must not gather callers without end.
     private var refusalForWantOfRoom: ServiceError? {
-        backlog.commandCount < QueueService.pendingLimit ? nil : .unavailable(retryAfterSeconds: 5)
+        backlog.commandCount < limits.pending ? nil : .unavailable(retryAfterSeconds: 5)
     }
 
     private func refusal(of queue: QueueID) -> ServiceError? {
@@ -85,7 +85,7 @@ extension QueueService {
     /// Commits batch after batch until nothing waits. While the store has one the next one gathers.
     private func commitAll() async {
         while outage == nil {
-            let batch = backlog.take(QueueService.batchLimits)
+            let batch = backlog.take(limits.batch)
             guard !batch.isEmpty else { break }
             await commit(batch)
             scheduleWake(for: batch.map(\.queue))
@@ -154,7 +154,7 @@ extension QueueService {
         var events = 0
         var decided: [Undecided] = []
         for part in batch {
-            guard events < QueueService.batchLimits.events else {
+            guard events < limits.batchEvents else {
                 backlog.putBack(part)
                 continue
             }

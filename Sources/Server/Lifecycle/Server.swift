@@ -47,7 +47,8 @@ public final class Server: Sendable {
         let service = QueueService(
             instance: instance, executor: LoopSerialExecutor(serviceLoop), store: store, bus: redis ?? InProcessBus(), clock: clock,
             random: random, lease: lease, shared: redis,
-            retention: settings.retention, restAfter: .seconds(settings.restSeconds), cacheCapacity: settings.cacheEntries,
+            retention: settings.retention, restAfter: .seconds(settings.restSeconds), limits: settings.work,
+            cacheCapacity: settings.cacheEntries,
             measurements: measurements.queues, slow: slow, log: log)
         try await redis?.start()
         let load = { @Sendable () async throws -> SecretRing.Secrets in
