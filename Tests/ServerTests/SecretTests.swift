@@ -119,6 +119,33 @@ import TestSupport
         #expect(known == [KeyRing.digest("second"), other.hash])
     }
 
+    @Test func keyMadeElsewhereIsKnownAtOnceAndMadeUpOnesAreRarelyLookedFor() async throws {
+        let tenant = TenantID(high: 1, low: 1)
+        let (key, text) = NewKey.make(tenant: tenant, role: .integrator, label: "", at: SecretTests.clock, random: SystemRandom())
+        let keys = Lock<[APIKey]>([])
+        let reads = Lock(0)
+        let ring = KeyRing(watch: KeyWatch { Set($0) }) {
+            reads.withLock { $0 += 1 }
+            return keys.withLock { $0 }
+        }
+        #expect(await ring.find("nobody's") == nil)
+        keys.withLock { $0 = [key] }
+        #expect(await ring.find(text) == key)
+        let (before, began) = (reads.withLock { $0 }, ContinuousClock.now)
+        for _ in 0..<20 {
+            await withTaskGroup { group in
+                for number in 0..<50 { group.addTask { #expect(await ring.find("made up \(number)") == nil) } }
+            }
+            guard ContinuousClock.now - began < .seconds(3) else { break }
+        }
+        // One a second for made-up keys, and one whenever what is known is 0.8 s old.
+        let seconds = Double((ContinuousClock.now - began).components.seconds + 1)
+        #expect(reads.withLock { $0 } - before <= 2 + Int(seconds * 2.25))
+        let asked = reads.withLock { $0 }
+        #expect(await ring.find("") == nil)
+        #expect(reads.withLock { $0 } <= asked + 1)
+    }
+
     @Test func revokedKeyIsKnownToBeRevokedSoon() async throws {
         let home = try await TestStore(.sqlite)
         let store = try await home.open()

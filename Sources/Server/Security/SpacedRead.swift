@@ -25,6 +25,17 @@ final class SpacedRead: Sendable {
     /// Reads once more, beginning after this call. False: the store could not be read.
     func again() async -> Bool { await planned().value }
 
+    /// The same, waited for no longer than `limit`, and not at all while the store cannot be read.
+    func again(within limit: Duration) async {
+        let read = planned()
+        if !state.withLock({ $0.hasFailed }) { _ = await SpacedRead.value(of: read, within: limit) }
+    }
+
+    /// Whether the last read that succeeded began no earlier than `moment`.
+    func hasSucceeded(since moment: ContinuousClock.Instant) -> Bool {
+        state.withLock { $0.succeededAt.map { $0 >= moment } ?? false }
+    }
+
     /// Makes sure that the last read began no longer than `age` ago.
     ///
     /// While the store cannot be read, or hangs, callers are not kept waiting for it. False: what is known may be older.
