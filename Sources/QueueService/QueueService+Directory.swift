@@ -6,11 +6,15 @@ import Telemetry
 extension QueueService {
     /// The queue that `name` means, by id or slug, served here from now on.
     ///
-    /// - Parameter tenant: whose queue it must be; nil: any tenant's.
-    /// - Throws: `noSuchQueue`, also for another tenant's; `unavailable` or `storeFull` where it cannot be found out now.
-    public func resolve(_ name: String, tenant: TenantID? = nil) async throws(ServiceError) -> QueueID {
-        let id = if let id = QueueID(name) { id } else { try await queue(slug: name) }
-        try await visit(id)
+    /// - Parameters:
+    ///   - tenant: whose queue it must be; nil: any tenant's.
+    ///   - address: where an anonymous caller stands; nil: at nobody's address.
+    /// - Throws: `noSuchQueue`, also for another tenant's; `unavailable` or `storeFull` where it cannot be found out now;
+    ///   `tooManyLookUps` where too many others are being looked for on the caller's behalf.
+    public func resolve(_ name: String, tenant: TenantID? = nil, address: UInt64? = nil) async throws(ServiceError) -> QueueID {
+        let caller = tenant.map { LookUpCaller.tenant($0) } ?? address.map { .address($0) }
+        let id = if let id = QueueID(name) { id } else { try await queue(slug: name, caller) }
+        try await visit(id, for: caller)
         guard tenant == nil || hosted[id]?.record.tenant == tenant else { throw .noSuchQueue }
         return id
     }
@@ -20,24 +24,32 @@ extension QueueService {
     /// - Parameter isSigned: the id comes from a token that was signed here, so no stranger has made it up.
     /// - Throws: as `resolve`.
     public func visit(_ id: QueueID, isSigned: Bool = false) async throws(ServiceError) {
-        if hosted[id] == nil { try await lookUp(id, isSigned: isSigned) }
+        try await visit(id, isSigned: isSigned, for: nil)
+    }
+
+    private func visit(_ id: QueueID, isSigned: Bool = false, for caller: LookUpCaller?) async throws(ServiceError) {
+        if hosted[id] == nil { try await lookUp(id, isSigned: isSigned, for: caller) }
         guard hosted[id]?.snapshot != nil else { throw .noSuchQueue }
         hosted[id]!.visitedAt = clock.now()
     }
 
-    private func queue(slug: String) async throws(ServiceError) -> QueueID {
+    private func queue(slug: String, _ caller: LookUpCaller?) async throws(ServiceError) -> QueueID {
         if let id = slugs[slug], hosted[id] != nil { return id }
         guard slug.utf8.count <= QueueService.longestSlug else { throw .noSuchQueue }
         if let outage { throw outage.error }
-        guard slugLookUps[slug] != nil || slugLookUps.count < limits.lookUps else { throw .unavailable(retryAfterSeconds: 1) }
-        guard let id = try await (slugLookUps[slug] ?? beginLookUp(slug: slug)).value.get() else { throw .noSuchQueue }
+        if slugLookUps[slug] == nil { try checkRoom(besides: slugLookUps.count, for: caller) }
+        guard let id = try await (slugLookUps[slug] ?? beginLookUp(slug: slug, caller)).value.get() else { throw .noSuchQueue }
         return id
     }
 
-    private func beginLookUp(slug: String) -> SlugLookUp {
+    private func beginLookUp(slug: String, _ caller: LookUpCaller?) -> SlugLookUp {
+        lookUpShares.begin(caller)
         let lookUp = Operation.apart {
             Task {
-                defer { slugLookUps[slug] = nil }
+                defer {
+                    slugLookUps[slug] = nil
+                    lookUpShares.end(caller)
+                }
                 do throws(StoreError) { return Result<QueueID?, ServiceError>.success(try await store.queue(slug: slug)) } catch {
                     return .failure(ServiceError(error))
                 }
@@ -49,17 +61,26 @@ extension QueueService {
 
     /// Looks for a queue in the store and serves it. Callers that ask for the same one at once share one look-up: a crowd
     /// may be faster than word of its queue.
-    private func lookUp(_ id: QueueID, isSigned: Bool) async throws(ServiceError) {
+    private func lookUp(_ id: QueueID, isSigned: Bool, for caller: LookUpCaller?) async throws(ServiceError) {
         if let outage { throw outage.error }
-        // Ids that strangers make up must not become the store's load.
-        guard isSigned || lookUps[id] != nil || lookUps.count < limits.lookUps else { throw .unavailable(retryAfterSeconds: 1) }
-        do throws(StoreError) { try await (lookUps[id] ?? beginLookUp(id)).value.get() } catch { throw ServiceError(error) }
+        if !isSigned, lookUps[id] == nil { try checkRoom(besides: lookUps.count, for: caller) }
+        do throws(StoreError) { try await (lookUps[id] ?? beginLookUp(id, caller)).value.get() } catch { throw ServiceError(error) }
     }
 
-    private func beginLookUp(_ id: QueueID) -> LookUp {
+    /// Names that strangers make up must not become the store's load, nor one caller's the others' refusal.
+    private func checkRoom(besides count: Int, for caller: LookUpCaller?) throws(ServiceError) {
+        guard lookUpShares.hasRoom(for: caller) else { throw .tooManyLookUps(retryAfterSeconds: 1) }
+        guard count < limits.lookUps else { throw .unavailable(retryAfterSeconds: 1) }
+    }
+
+    private func beginLookUp(_ id: QueueID, _ caller: LookUpCaller?) -> LookUp {
+        lookUpShares.begin(caller)
         let lookUp = Operation.apart {
             Task {
-                defer { lookUps[id] = nil }
+                defer {
+                    lookUps[id] = nil
+                    lookUpShares.end(caller)
+                }
                 do throws(StoreError) { return Result<Void, StoreError>.success(try await load(id)) } catch { return .failure(error) }
             }
         }
@@ -84,7 +105,7 @@ extension QueueService {
     /// Serves the queue, unless what is stored of its line makes no sense: then its row is all that can be shown of it.
     private func lookUpReadable(_ id: QueueID) async throws(ServiceError) {
         if let outage { throw outage.error }
-        do throws(StoreError) { try await (lookUps[id] ?? beginLookUp(id)).value.get() } catch {
+        do throws(StoreError) { try await (lookUps[id] ?? beginLookUp(id, nil)).value.get() } catch {
             if case .corrupt = error { return }
             throw ServiceError(error)
         }

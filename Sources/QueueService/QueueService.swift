@@ -38,6 +38,8 @@ public actor QueueService {
     typealias SlugLookUp = Task<Result<QueueID?, ServiceError>, Never>
     /// The same of slugs.
     var slugLookUps: [String: SlugLookUp] = [:]
+    /// On whose behalf both are.
+    var lookUpShares = LookUpShares()
     /// Up to which moment queues that wake are known here; nil: none are.
     var wakeSearchedThrough: Timestamp?
     /// Queues that will be at rest unless somebody visits them, and since when.

@@ -18,6 +18,8 @@ public enum ServiceError: Error, Sendable, Hashable {
     case alreadyDone
     /// The reader's position is not one of this log: where it begins, and where it is.
     case logRestarted(epoch: UInt64, first: UInt64, head: UInt64)
+    /// Too many queues are being looked for on behalf of one caller; come back after that many seconds.
+    case tooManyLookUps(retryAfterSeconds: Int)
     /// The store is out of reach; come back after that many seconds.
     case unavailable(retryAfterSeconds: Int)
     /// The store has no room.

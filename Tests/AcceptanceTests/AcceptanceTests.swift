@@ -7,7 +7,7 @@ import TestSupport
 @Suite(.serialized) struct AcceptanceTests {
     /// Those that measure memory, or need more of the machine than a sanitizer leaves them, run in the plain build.
     static let plainOnly = [
-        "exhaustion", "kill9", "power_cut", "descriptors", "disk_full", "slow_reader", "slow_events", "pages", "tour", "line",
+        "exhaustion", "kill9", "power_cut", "descriptors", "disk_full", "slow_reader", "slow_events", "strangers", "pages", "tour", "line",
         "to_everyone",
     ]
     /// What looks for anything wrong comes last: it must not take other tests' load for that.

@@ -54,7 +54,7 @@ extension ServerCore {
     private func whose(_ request: Request, _ name: String, in names: [String: String]) async throws -> Who {
         if let token = request.bearer, token.hasPrefix(SessionTokens.prefix) {
             let claims = try await secrets.claims(token, at: clock.now())
-            let id = if let id = QueueID(name) { id } else { try await resolve(name) }
+            let id = if let id = QueueID(name) { id } else { try await resolve(name, from: limits.group(request.peer)) }
             guard claims.queue == id else { throw Problem.unauthorized }
             return Who(queue: id, session: claims.session, ticket: claims.ticket, user: claims.user)
         }

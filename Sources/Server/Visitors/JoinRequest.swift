@@ -41,7 +41,7 @@ extension ServerCore {
         let tenant = request.key?.tenant
         let served = served.queue(named: request.queue, tenant: tenant)
         let id: QueueID
-        if let served { id = served } else { id = try await resolve(request.queue, tenant: tenant) }
+        if let served { id = served } else { id = try await resolve(request.queue, tenant: tenant, from: group) }
         if request.key == nil, case .refused(let seconds) = limits.join(group, id) {
             measurements.refused(.joins)
             throw .tooManyJoins(seconds)
@@ -67,7 +67,10 @@ extension ServerCore {
     }
 
     /// The queue that `name` means, by id or slug; `no_such_queue` also where it is another tenant's.
-    func resolve(_ name: String, tenant: TenantID? = nil) async throws(Problem) -> QueueID {
-        do throws(ServiceError) { return try await service.resolve(name, tenant: tenant) } catch { throw Problem(error) }
+    ///
+    /// - Parameter group: where a caller without a key stands.
+    func resolve(_ name: String, tenant: TenantID? = nil, from group: AddressGroup = .none) async throws(Problem) -> QueueID {
+        let address = group == .none ? nil : group.rawValue
+        do throws(ServiceError) { return try await service.resolve(name, tenant: tenant, address: address) } catch { throw Problem(error) }
     }
 }
