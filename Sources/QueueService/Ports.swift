@@ -47,6 +47,13 @@ public struct BusMessage: Sendable, Hashable {
 }
 
 extension BusMessage {
+    /// Says that the queue has been deleted: its head lies behind every event, so whoever receives it asks the store.
+    public static func deletion(of queue: QueueID, epoch: UInt64) -> BusMessage {
+        BusMessage(queue: queue, epoch: epoch, head: .max, previous: nil, events: [])
+    }
+
+    var isDeletion: Bool { head == .max }
+
     /// Its events that come after `position`; nil where it does not continue that log, or does not say so.
     func events(after position: LogPosition) -> ArraySlice<QueueEvent>? {
         guard let first = events.first?.seq, position.seq + 1 >= first, position.seq <= head else { return nil }

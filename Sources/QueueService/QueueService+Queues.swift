@@ -120,7 +120,7 @@ extension QueueService {
     /// Sessions end some at a time, so that no commit is held up by a crowd. A deletion that breaks off leaves a closed
     /// queue, and is finished by asking again.
     public func delete(_ id: QueueID, tenant: TenantID, if condition: QueueCondition? = nil) async throws(ServiceError) {
-        _ = try queue(id, tenant: tenant)
+        let epoch = try queue(id, tenant: tenant).record.epoch
         var mustMatch = condition
         while true {
             let expected = mustMatch
@@ -138,6 +138,7 @@ extension QueueService {
         }
         try await asking { () throws(StoreError) in try await store.deleteQueue(id, tenant: tenant) }
         unhost(id)
+        publish([.deletion(of: id, epoch: epoch)])
     }
 
     /// Sessions of a deleted queue that end in one commit.

@@ -17,7 +17,17 @@ extension QueueService {
         guard queue.snapshot != nil, queue.record.epoch == message.epoch else { return }
         guard message.head > queue.state.head else { return }
         guard !queue.isCommitting else { return hosted[message.queue]!.deferUntilCommitted(message) }
+        if message.isDeletion { return await unhostIfDeleted(message.queue) }
         if let new = message.events(after: queue.state.position) { apply(new, to: message.queue) } else { await catchUp(message.queue) }
+    }
+
+    /// The queue may have been deleted: the store knows.
+    func unhostIfDeleted(_ id: QueueID) async {
+        // What ended its sessions is told first.
+        await catchUp(id)
+        do throws(StoreError) { if try await store.loadQueue(id) == nil { unhost(id) } } catch {
+            log.warning("a queue could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
+        }
     }
 
     /// Somebody has joined a queue that is at rest here. What cannot be read now the next heartbeat finds.

@@ -353,6 +353,8 @@ extension QueueService {
         backlog.block(id)
         Task {
             await catchUp(id)
+            // Deleted elsewhere: callers are told so, and not that it is closed.
+            if hosted[id]?.state.status == .closed { await unhostIfDeleted(id) }
             guard let queue = hosted[id] else { return }
             hosted[id]!.isCatchingUpAfterLoss = false
             guard queue.state.position == base else {

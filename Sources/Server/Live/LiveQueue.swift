@@ -120,9 +120,10 @@ final class LiveQueue {
         Task(executorPreference: live.loop) { await service.reclaim(id, tickets) }
     }
 
-    /// The queue is gone: everyone is told, and readers of events.
+    /// The queue is gone: everyone is told, and readers of events. Its deletion has ended every admission, whether or not
+    /// word of that has come here.
     func close() {
-        retire { visitor, _, _ in visitor.finish("closed") }
+        retire { visitor, _, _ in visitor.finish(visitor.phase == .admitted ? "expired" : "closed") }
         for feed in feeds { feed.end(.noSuchQueue) }
     }
 

@@ -95,7 +95,7 @@ extension LiveVisitor {
         try fields.finish(known: "type, token, updates")
         try enter()
         guard live.server.tokens.reading(token, at: live.server.clock.now()) != .invalid else { return end(.unauthorized) }
-        let (service, secrets, now) = (live.server.service, live.server.secrets, live.server.clock.now())
+        let (service, secrets, ended, now) = (live.server.service, live.server.secrets, live.server.ended, live.server.clock.now())
         let bound = LoopBound(self, to: live.loop)
         Task(executorPreference: live.loop) {
             let claims: SessionClaims
@@ -107,7 +107,10 @@ extension LiveVisitor {
                 bound.onLoop.entered(claims.session, claims.ticket, user: claims.user, snapshot)
             } catch {
                 switch error {
-                case .noSuchQueue: bound.onLoop.finish("closed")
+                case .noSuchQueue:
+                    // Deleting a queue has ended its sessions, each in its own way.
+                    let record = try? await ended.session(claims.session, epoch: 0)
+                    bound.onLoop.finish(record?.endedReason ?? "closed")
                 case .noSuchSession: bound.onLoop.finish("expired")
                 default: bound.onLoop.turnedAway(Problem(error))
                 }

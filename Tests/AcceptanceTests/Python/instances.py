@@ -146,6 +146,8 @@ async def story(servers):
     twice.start(b)
     await until(lambda: not absent(b, queue), 10, "nobody is missed")
 
+    await deletion(a, b, c)
+
     # All wait still, and now they are let in: whoever does it, in order, and not faster than was said.
     a.good("PATCH", f"/v1/queues/{queue}", {"releaseRatePerMinute": 300, "maxConcurrentUsers": 1000})
     for victim in (a, b, c):
@@ -168,6 +170,43 @@ async def story(servers):
     assert sorted(order) == list(range(1, 37)) and len(order) == 36
     for visitor in visitors + late:
         await visitor.task
+
+
+async def deletion(a, b, c):
+    """A queue is deleted at one instance: people hear the same at every instance, and nobody can write to it any more."""
+    queue = a.queue(maxConcurrentUsers=2, releaseRatePerMinute=60_000)["id"]
+    people = []
+    for server in (a, b, a, b):
+        people.append(await joined(Visitor(queue, [server]), server))
+    await until(lambda: people[0].ended and people[1].ended, 10, "two are let in")
+    # They are connected while it is deleted.
+    sockets = []
+    for visitor, server in zip(people[:2], (a, b)):
+        sockets.append(await websockets.connect(server.live))
+        await sockets[-1].send(json.dumps({"type": "resume", "token": visitor.token}))
+        await frame(sockets[-1], "admitted")
+    await until(lambda: c.call("GET", f"/v1/queues/{queue}")[0] == 200, 5, "the third has the queue, too")
+    await asyncio.to_thread(a.good, "DELETE", f"/v1/queues/{queue}")
+    status, _, body = await asyncio.to_thread(c.call, "POST", f"/v1/queues/{queue}/join", {})
+    assert (status, body["code"]) == (404, "no_such_queue"), (status, body)
+    assert c.call("PATCH", f"/v1/queues/{queue}", {"name": "x"})[0] == 404
+    reasons = [(await frame(socket, "ended"))["reason"] for socket in sockets]
+    assert reasons == ["expired", "expired"], reasons
+    await until(lambda: all(visitor.ended for visitor in people), 10, "those who wait are told")
+    assert [visitor.ended for visitor in people[2:]] == ["closed", "closed"]
+    # The same to those who ask later, wherever they do.
+    for visitor, reason in zip(people, ["expired", "expired", "closed", "closed"]):
+        async with websockets.connect(c.live) as socket:
+            await socket.send(json.dumps({"type": "resume", "token": visitor.token}))
+            assert (await frame(socket, "ended"))["reason"] == reason
+    await until(lambda: all(server.call("GET", f"/v1/queues/{queue}")[0] == 404 for server in (a, b, c)), 5, "it is gone everywhere")
+
+
+async def frame(socket, kind):
+    async with asyncio.timeout(10):
+        while (frame := json.loads(await socket.recv()))["type"] != kind:
+            pass
+    return frame
 
 
 async def joined(visitor, server):
