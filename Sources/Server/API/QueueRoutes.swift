@@ -36,6 +36,7 @@ extension ServerCore {
         router.on(.post, "v1/queues/{id}/announcements") { [self] request, path in try await announce(request, path) }
         router.on(.get, "v1/queues/{id}/announcements") { [self] request, path in
             let key = try await keys.authenticate(request, atLeast: .integrator)
+            try request.takesNoCursor()
             let id = try await path.queue(of: key, in: self)
             let announcements = try await service.announcements(of: id)
             return .json { bytes in
@@ -66,7 +67,7 @@ extension ServerCore {
     private func listQueues(_ request: Request) async throws -> Response {
         let key = try await keys.authenticate(request, atLeast: .integrator)
         let limit = try request.integer("limit", in: 1...200, default: 50)
-        let cursor = request.query["cursor"].flatMap { QueueID($0) }
+        let cursor = try request.cursor { QueueID($0) }
         let queues = try await service.queues(of: key.tenant, after: cursor, limit: limit + 1)
         let page = Array(queues.prefix(limit))
         let waits = try await service.averageWaits(of: page)

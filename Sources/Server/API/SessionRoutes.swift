@@ -39,8 +39,9 @@ extension ServerCore {
         if let text = request.query["queue"] {
             queue = try await resolve(text, tenant: key.tenant)
         }
+        let cursor = try request.cursor { SessionID($0) }
         let page = try await service.sessions(
-            tenant: key.tenant, queue: queue, status: status, after: request.query["cursor"], limit: limit)
+            tenant: key.tenant, queue: queue, status: status, after: cursor?.description, limit: limit)
         return .json { bytes in
             bytes.key("items")
             bytes.array(page.items) { bytes, session in bytes.object { session.writeMembers(to: &$0) } }

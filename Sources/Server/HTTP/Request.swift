@@ -93,6 +93,18 @@ struct Request: Sendable {
         return number
     }
 
+    /// Where a list goes on: the `cursor` that its last page gave; nil: at its beginning.
+    func cursor<Cursor>(_ parse: (String) -> Cursor?) throws(Problem) -> Cursor? {
+        guard let text = query["cursor"] else { return nil }
+        guard let cursor = parse(text) else {
+            throw Problem(.badRequest, "invalid_parameter", "cursor must be one that a page of this list gave", field: "cursor")
+        }
+        return cursor
+    }
+
+    /// A list that is given whole has no cursors.
+    func takesNoCursor() throws(Problem) { _ = try cursor { _ in nil as Never? } }
+
     var wantsUpgrade: Bool { fields.tokens(.upgrade).contains("websocket") }
 }
 

@@ -130,6 +130,23 @@ def times(server):
             field="expiresAt")
 
 
+def cursors(server, queue):
+    """A cursor that no page gave is no beginning of the list, and one that a page gave goes on where that ended."""
+    for path in ("/v1/queues?", "/v1/sessions?", f"/v1/sessions?queue={queue}&", f"/v1/queues/{queue}/announcements?", "/v1/keys?"):
+        for cursor in ("", "1", "nonsense", "01a20ee4-4170-7fdd-9aa9-da5bb2f7a91", queue + "x", "-1"):
+            problem(server, "GET", f"{path}cursor={cursor}", status=400, code="invalid_parameter", field="cursor")
+    for parameter, value in (("after", "x"), ("after", "-1"), ("epoch", "xyz"), ("consumer", "")):
+        problem(server, "GET", f"/v1/events?queue={queue}&{parameter}={value}", status=400, code="invalid_parameter", field=parameter)
+    for _ in range(3):
+        server.good("POST", f"/v1/queues/{queue}/join", {})
+    for path, whole in (("/v1/queues?", len(server.good("GET", "/v1/queues?limit=200")["items"])), (f"/v1/sessions?queue={queue}&", 3)):
+        seen, cursor = [], None
+        while not seen or cursor:
+            page = server.good("GET", f"{path}limit=1" + (f"&cursor={cursor}" if cursor else ""))
+            seen, cursor = seen + [item["id"] for item in page["items"]], page["cursor"]
+        assert len(seen) == len(set(seen)) == whole, (path, seen)
+
+
 def keys(server):
     for key in (None, "sk_wrong"):
         headers, data = problem(server, "GET", "/v1/queues", key=key, status=401, code="unauthorized")
@@ -137,6 +154,7 @@ def keys(server):
     problem(server, "GET", "/v1/queues/00000000-0000-7000-8000-000000000000", status=404, code="no_such_queue")
     problem(server, "GET", "/v1/queues/xyz", status=404, code="no_such_queue")
     queue = server.queue()["id"]
+    cursors(server, queue)
     problem(server, "GET", f"/v1/queues/{queue}/position", key="st1.AAAA", status=401, code="unauthorized")
     problem(server, "GET", f"/v1/queues/{queue}/position?session=xyz", status=404, code="no_such_session")
     integrator = server.good("POST", "/v1/keys", {"role": "integrator"})
