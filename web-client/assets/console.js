@@ -13,6 +13,7 @@ let shown = null;
 async function attempt(work, done = "") {
   try {
     problem("");
+    $("done").textContent = "";
     await work();
     $("done").textContent = done;
   } catch (error) {
@@ -52,18 +53,23 @@ async function choose() {
   follow(queue.id, Math.max(0, queue.seq - 20), queue.epoch, following.signal);
 }
 
+/** The settings in the form, and where each stands. */
+const paceFields = { releaseRatePerMinute: "rate", maxConcurrentUsers: "cap", settleSeconds: "settle" };
+
 /** Fills the form; `edited` names what the operator has changed in it, which stays. */
 async function showSettings(edited = {}) {
   const { result, version } = await askWhole(key, "GET", `/v1/queues/${$("queue").value}`);
-  shown = { releaseRatePerMinute: result.releaseRatePerMinute, maxConcurrentUsers: result.maxConcurrentUsers, version };
-  if (!("releaseRatePerMinute" in edited)) $("rate").value = result.releaseRatePerMinute;
-  if (!("maxConcurrentUsers" in edited)) $("cap").value = result.maxConcurrentUsers;
+  shown = { version };
+  for (const [name, field] of Object.entries(paceFields)) {
+    shown[name] = result[name];
+    if (!(name in edited)) $(field).value = result[name];
+  }
   return result;
 }
 
 /** Sends what the operator has changed, meant for the settings that the form showed. */
 async function setPace() {
-  const wanted = { releaseRatePerMinute: +$("rate").value, maxConcurrentUsers: +$("cap").value };
+  const wanted = Object.fromEntries(Object.entries(paceFields).map(([name, field]) => [name, +$(field).value]));
   const edited = Object.fromEntries(Object.entries(wanted).filter(([name, value]) => value !== shown[name]));
   if (!Object.keys(edited).length) return;
   try {

@@ -21,6 +21,9 @@ const endings = {
   replaced: "Your place is open in another window.",
 };
 
+/** After a restart the line waits so many seconds for those who were in it; 0 or unknown: nothing is said of it. */
+let settleSeconds = 0;
+
 const connections = {
   connecting: "Connecting…",
   open: "",
@@ -49,10 +52,12 @@ function start() {
   let isLost = false;
   on("connection", (state) => {
     if (state !== "connecting") isLost = state === "waiting" || state === "offline";
-    text("connection", connections[state === "connecting" && isLost ? "waiting" : state]);
+    const shown = state === "connecting" && isLost ? "waiting" : state;
+    text("connection", connections[shown] + (shown === "waiting" ? restartCost() : ""));
   });
   on("joined", (frame) => {
     text("name", frame.queue.name);
+    settleSeconds = frame.queue.settleSeconds ?? 0;
     notice({ queue: statusWords[frame.queue.status] ?? "", state: "", error: "" });
     show("position");
     show("leave");
@@ -64,6 +69,10 @@ function start() {
   on("ended", (frame) => over(endings[frame.reason] ?? "Your place has ended."));
   on("error", (frame) => notice({ error: frame.message + (frame.retryAfterSeconds ? ": trying again soon." : ".") }));
   client.start();
+}
+
+function restartCost() {
+  return settleSeconds ? ` If the server has restarted, the line waits up to ${settleSeconds} seconds for everyone who was in it.` : "";
 }
 
 const statusWords = {

@@ -3,7 +3,7 @@ import type { Wait } from "./display";
 export interface Place { position: number; waiting: number; rate: number; wait: Wait | null; at: string }
 export interface Joined extends Place {
   type: "joined"; session: string; token: string;
-  queue: { id: string; name: string; status: Status };
+  queue: { id: string; name: string; status: Status; settleSeconds: number };
 }
 export interface Position extends Place { type: "position"; reason?: string }
 export interface Admitted { type: "admitted"; admission: string; redirect: string | null; expiresAt: string }

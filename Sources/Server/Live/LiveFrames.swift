@@ -77,6 +77,7 @@ enum LiveFrames {
                 bytes.member("id", queue.id)
                 bytes.member("name", queue.name)
                 bytes.member("status", status.rawValue)
+                bytes.member("settleSeconds", queue.configuration.settleSeconds)
             }
             line.write(position: position, to: &bytes)
             bytes.member("reason", ifPresent: reason)

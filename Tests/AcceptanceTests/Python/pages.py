@@ -67,6 +67,7 @@ def visitor(server, browser):
     wait_for(lambda: number(page) == 4, what="the place as before")
     server.kill()
     expect(page.locator("#connection")).to_contain_text("place is safe")
+    expect(page.locator("#connection")).to_contain_text("the line waits up to 15 seconds for everyone who was in it")
     if PICTURES:
         page.screenshot(path=f"{PICTURES}/lost.png")
     server.start()
@@ -173,6 +174,16 @@ def console(server, browser):
     expect(page.locator("#done")).to_have_text("Set.")
     now = server.good("GET", f"/v1/queues/{queue}")
     assert (now["releaseRatePerMinute"], now["maxConcurrentUsers"]) == (9, 41), now
+    # What a restart costs the line is a setting, with its bounds.
+    expect(page.locator("#settle")).to_have_value("15")
+    expect(page.locator("#settle")).to_have_accessible_description(re.compile("ahead of those who were in line before"))
+    page.locator("#settle").fill("601")
+    page.locator("#pace button").click()
+    assert not page.evaluate("document.getElementById('settle').checkValidity()")
+    for seconds in (600, 0):
+        page.locator("#settle").fill(str(seconds))
+        page.locator("#pace button").click()
+        wait_for(lambda: server.good("GET", f"/v1/queues/{queue}")["settleSeconds"] == seconds, what="the setting")
     page.locator("#text").fill("Hello, line")
     page.locator("#speak button").click()
     expect(watcher.locator("#words")).to_contain_text("Hello, line")
