@@ -61,8 +61,6 @@ public actor QueueService {
     /// Commits in a row that found this instance without a lease.
     var lapses = 0
     var wakes = WakePlan()
-    /// What the clock was asked for last, of what has not come yet.
-    var armedWake: Timestamp?
     private var plannedBeat = 0
     /// Until when the visitors of this instance, which is drained, come back elsewhere.
     private(set) var drainedUntil: Timestamp?

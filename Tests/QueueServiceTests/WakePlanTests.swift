@@ -28,4 +28,39 @@ import TestSupport
             #expect(plan.count == table.count)
         }
     }
+
+    /// However much comes before a far deadline, the clock holds one request for it.
+    @Test func farDeadlineIsAskedForOnce() {
+        var plan = WakePlan()
+        let (far, near) = (QueueID(high: 0, low: 1), QueueID(high: 0, low: 2))
+        let deadline = Timestamp(seconds: 1_000_000)
+        plan.plan(far, at: deadline)
+        var asked: [Timestamp] = []
+        for second in 1...1_000 {
+            let (now, moment) = (Timestamp(seconds: Double(second)), Timestamp(seconds: Double(second) + 0.5))
+            plan.plan(near, at: moment)
+            if let next = plan.ask(at: now) { asked.append(next) }
+            plan.came(moment)
+            #expect(plan.takeDue(at: moment) == [near])
+            if let next = plan.ask(at: moment) { asked.append(next) }
+        }
+        #expect(asked.count { $0 == deadline } == 1)
+        #expect(asked.count == 1_001)
+    }
+
+    @Test func clockIsAskedForWhatIsEarlierThanAllItWasAskedFor() {
+        var plan = WakePlan()
+        let start = Timestamp(seconds: 0)
+        for (number, seconds) in [50, 40, 45, 30].enumerated() {
+            plan.plan(QueueID(high: 0, low: UInt64(number)), at: Timestamp(seconds: Double(seconds)))
+            #expect(plan.ask(at: start) == (seconds == 45 ? nil : Timestamp(seconds: Double(seconds))))
+        }
+        plan.came(Timestamp(seconds: 30))
+        #expect(plan.takeDue(at: Timestamp(seconds: 30)).count == 1)
+        // 40 was asked for; 45 is asked for once that has come.
+        #expect(plan.ask(at: Timestamp(seconds: 30)) == nil)
+        plan.came(Timestamp(seconds: 40))
+        #expect(plan.takeDue(at: Timestamp(seconds: 40)).count == 1)
+        #expect(plan.ask(at: Timestamp(seconds: 40)) == Timestamp(seconds: 45))
+    }
 }

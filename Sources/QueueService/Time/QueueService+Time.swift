@@ -33,13 +33,12 @@ extension QueueService {
     }
 
     private func armWake(_ now: Timestamp) {
-        guard let moment = wakes.next(), armedWake.map({ moment < $0 || $0 < now }) ?? true else { return }
-        armedWake = moment
+        guard let moment = wakes.ask(at: now) else { return }
         wake(at: moment) { $0.wake(moment) }
     }
 
     private func wake(_ moment: Timestamp) {
-        if armedWake == moment { armedWake = nil }
+        wakes.came(moment)
         guard outage == nil else { return }
         let now = clock.now()
         for id in wakes.takeDue(at: now) { tick(id) }

@@ -13,6 +13,10 @@ struct WakePlan {
     /// Entries that are not as planned any more are skipped when their time comes.
     private var heap = Heap<Entry>()
 
+    /// What the clock was asked for and has not come yet, the latest first: it is asked again only for what is earlier. A
+    /// clock forgets nothing, so a deadline in a month must not be asked for anew with each that comes before it.
+    private var asked: [Timestamp] = []
+
     var count: Int { planned.count }
 
     /// Wakes the queue at `moment` in place of whatever was planned; nil: not at all.
@@ -29,6 +33,18 @@ struct WakePlan {
         while let first = heap.min, planned[first.queue] != first.at { heap.removeMin() }
         return heap.min?.at
     }
+
+    /// The moment for which the clock is to be asked now; nil where it was asked for one that is early enough.
+    mutating func ask(at now: Timestamp) -> Timestamp? {
+        guard let moment = next() else { return nil }
+        while let last = asked.last, last < now { asked.removeLast() }
+        if let last = asked.last, last <= moment { return nil }
+        asked.append(moment)
+        return moment
+    }
+
+    /// A moment came for which the clock was asked.
+    mutating func came(_ moment: Timestamp) { asked.removeAll { $0 == moment } }
 
     /// Takes the queues that are due at `now`, the earliest first.
     mutating func takeDue(at now: Timestamp) -> [QueueID] {
