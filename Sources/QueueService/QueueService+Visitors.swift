@@ -121,10 +121,13 @@ extension QueueService {
                 try await command()
                 return nil
             } catch {
-                guard let id, error == .refused(.ended) || error == .noSuchQueue else { throw error }
+                guard let id, error == .refused(.ended) || error == .refused(.notAdmitted) || error == .noSuchQueue else { throw error }
                 let session = try await session(id)
                 if !session.isUnderWay { return session }
                 if error == .noSuchQueue { throw error }
+                if error == .refused(.notAdmitted), session.status != .admitted { throw error }
+                // Word of what another instance did to it has yet to come.
+                await catchUp(session.queue)
             }
         }
         throw .unavailable(retryAfterSeconds: 1)

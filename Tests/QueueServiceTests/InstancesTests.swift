@@ -61,6 +61,28 @@ import TestSupport
         for admission in admissions { #expect(admissions.filter { $0 <= admission && $0 >= admission - .seconds(60) }.count <= 300) }
     }
 
+    /// An integrator's call may come to an instance that has not heard yet that the visitor was let in.
+    @Test(arguments: StoreKind.allCases) func admissionIsCompletedAtAnInstanceThatLagsBehind(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2)
+        let (fast, slow) = (instances.services[0], instances.services[1])
+        let queue = try await instances.makeQueue(QueueConfiguration(maxConcurrentUsers: 1, releaseRatePerMinute: 6_000))
+        let first = try await fast.join(queue, visitor: Visitor(), holder: .connection).session
+        let second = try await fast.join(queue, visitor: Visitor(), holder: .connection).session
+        #expect(await eventually { (try? await slow.queue(queue))?.state.head == (try? await fast.queue(queue))?.state.head })
+        instances.bus.lose(percent: 100)
+        _ = try await fast.complete(first.id, tenant: instances.tenant)
+        let isAdmitted = try await eventually {
+            instances.clock.advance(.milliseconds(100))
+            return try await fast.session(second.id).status == .admitted
+        }
+        #expect(isAdmitted)
+        #expect(try await slow.complete(second.id, tenant: instances.tenant).status == .completed)
+        // Of this one the instance has not even heard that it came.
+        let third = try await fast.join(queue, visitor: Visitor(), holder: .connection).session
+        #expect(try await fast.session(third.id).status == .admitted)
+        #expect(try await slow.complete(third.id, tenant: instances.tenant).status == .completed)
+    }
+
     /// Who lost a race and finds that there is nothing to say any more does not keep the others waiting.
     @Test func whatIsKeptIsGivenBack() async throws {
         let instances = try await Instances(.postgres, count: 2)
