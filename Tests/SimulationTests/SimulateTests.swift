@@ -5,7 +5,7 @@ import Testing
 /// and sets must be the same each time.
 @Suite(.serialized) struct SimulateTests {
     @Test func seedReproducesRunToItsLastEvent() async throws {
-        for seed in [4, 11] {
+        for seed in [4, 7, 11] {
             let arguments = ["--seed", "\(seed)", "--days", "1", "--verbose"]
             let (first, second) = try await (Simulate.run(arguments), Simulate.run(arguments))
             let digest = try #require(first.output.firstMatch(of: /digest ([0-9a-f]+) of ([0-9]+)/))

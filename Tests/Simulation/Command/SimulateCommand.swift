@@ -8,25 +8,34 @@ import Simulation
         let arguments = Arguments(CommandLine.arguments)
         repeatWithSteadyHashing()
         let began = Date()
+        var isTimeOver: Bool {
+            Date().timeIntervalSince(began) >= arguments.seconds || coreSeconds() >= arguments.coreSeconds
+        }
         var seed = arguments.seed ?? arguments.from ?? UInt64.random(in: 1...UInt64(UInt32.max))
         if arguments.seed == nil { print("from seed \(seed) on") }
-        var (hours, found) = (0.0, 0)
+        var sums: [Options.Kind: Sum] = [:]
+        var found = 0
         repeat {
+            defer { seed += 1 }
+            let kind = Options.kind(of: seed)
+            guard arguments.seed != nil || arguments.kind.map({ $0 == kind }) ?? true else { continue }
+            let before = coreSeconds()
             let world = World(seed: seed)
-            world.keepsStory = arguments.isVerbose
-            if arguments.seed == nil { world.mustEnd = { Date().timeIntervalSince(began) >= arguments.seconds } }
+            world.keepsStory = arguments.lines > 0
+            if arguments.seed == nil { world.mustEnd = { isTimeOver } }
             world.live(days: arguments.days)
-            hours += world.tally.queueHours
             let isWanted = world.findings.contains { arguments.kinds?.contains($0.kind.rawValue) ?? true }
+            sums[kind, default: Sum()].add(world.tally, seconds: coreSeconds() - before, isFound: isWanted)
             if isWanted { found += 1 }
             if isWanted || arguments.isVerbose { report(world, arguments) }
             fflush(nil)
-            seed += 1
-        } while arguments.seed == nil && Date().timeIntervalSince(began) < arguments.seconds && found < arguments.findings
-        let minutes = Date().timeIntervalSince(began) / 60
-        print(String(format: "%.0f queue-hours in %.2f core-minutes, %d seeds with findings", hours, minutes, found))
+        } while arguments.seed == nil && !isTimeOver && found < arguments.findings
+        for kind in Options.Kind.allCases { if let sum = sums[kind] { print("\(kind): \(sum)") } }
         exit(found > 0 ? 1 : 0)
     }
+
+    /// Processor time of this process so far.
+    private static func coreSeconds() -> Double { Double(clock()) / Double(CLOCKS_PER_SEC) }
 
     private static func report(_ world: World, _ arguments: Arguments) {
         if !world.findings.isEmpty { for line in world.story.suffix(arguments.lines) { print(line) } }
@@ -47,6 +56,25 @@ import Simulation
     }
 }
 
+/// What worlds of one kind came to. `run` adds up what is printed.
+struct Sum: CustomStringConvertible {
+    private var (worlds, hours, minutes, joins, commits, found) = (0, 0.0, 0.0, 0, 0, 0)
+
+    mutating func add(_ tally: World.Tally, seconds: Double, isFound: Bool) {
+        worlds += 1
+        hours += tally.queueHours
+        minutes += seconds / 60
+        joins += tally.joined
+        commits += tally.commits
+        found += isFound ? 1 : 0
+    }
+
+    var description: String {
+        String(format: "%.0f queue-hours in %.2f core-minutes, ", hours, minutes)
+            + "\(worlds) worlds, \(joins) joins, \(commits) commits, \(found) with findings"
+    }
+}
+
 /// What was asked for.
 struct Arguments {
     /// This one alone.
@@ -54,7 +82,12 @@ struct Arguments {
     /// This one and those that follow.
     var from: UInt64?
     var seconds = 60.0
-    var days = 2
+    /// Of processor time.
+    var coreSeconds = Double.infinity
+    /// As many as the seed says, unless it is said here.
+    var days: Int?
+    /// Worlds of this kind alone.
+    var kind: Options.Kind?
     var findings = 10
     /// Only findings of these kinds count.
     var kinds: [String]?
@@ -69,7 +102,9 @@ struct Arguments {
             case "--seed": seed = rest.popFirst().flatMap { UInt64($0) }
             case "--from": from = rest.popFirst().flatMap { UInt64($0) }
             case "--seconds": seconds = rest.popFirst().flatMap { Double($0) } ?? seconds
-            case "--days": days = rest.popFirst().flatMap { Int($0) } ?? days
+            case "--core-seconds": coreSeconds = rest.popFirst().flatMap { Double($0) } ?? coreSeconds
+            case "--kind": kind = rest.popFirst().flatMap { Options.Kind(rawValue: $0) }
+            case "--days": days = rest.popFirst().flatMap { Int($0) }
             case "--findings": findings = rest.popFirst().flatMap { Int($0) } ?? findings
             case "--story":
                 lines = rest.popFirst().flatMap { Int($0) } ?? lines
@@ -78,7 +113,10 @@ struct Arguments {
             case "--verbose": isVerbose = true
             default:
                 print(
-                    "simulate [--seed N | --from N] [--seconds S] [--days D] [--findings N] [--only KIND,...] [--story LINES] [--verbose]")
+                    """
+                    simulate [--seed N | --from N] [--seconds S] [--core-seconds S] [--kind storm|months] [--days D]
+                             [--findings N] [--only KIND,...] [--story LINES] [--verbose]
+                    """)
                 exit(2)
             }
         }

@@ -2,8 +2,9 @@ import DequeModule
 import QueueEngine
 import QueueService
 
-/// One queue's rows, as plainly as they can be kept.
-struct ModelQueue {
+/// One queue's rows, as plainly as they can be kept. An object, so that looking at all queues copies none; only the holder
+/// of the store's lock touches it.
+final class ModelQueue: @unchecked Sendable {
     /// A session that waits or is admitted.
     struct Row {
         var session: SessionRecord
@@ -59,7 +60,7 @@ struct ModelQueue {
     var bounds: ClosedRange<UInt64>? { log.isEmpty ? nil : log.first!.event.seq...log.last!.event.seq }
 
     /// Deletes the oldest entries; the last one stays, and what a reader has not confirmed.
-    mutating func prune(_ age: ExpiredRows.LogAge, limit: Int) -> Int {
+    func prune(_ age: ExpiredRows.LogAge, limit: Int) -> Int {
         let read = consumers.values.filter { $0.at > age.unseenSince }.map(\.seq).min() ?? .max
         var count = 0
         while count < limit, log.count > 1, log[0].event.at < age.before, log[0].event.seq <= read {
@@ -70,7 +71,7 @@ struct ModelQueue {
         return count
     }
 
-    private mutating func notePruned(_ age: ExpiredRows.LogAge) {
+    private func notePruned(_ age: ExpiredRows.LogAge) {
         guard let first = log.first?.event else { return logSince = age.now }
         let kept = announcements.suffix(ExpiredRows.announcementsKept)
         announcements = announcements.dropLast(kept.count).filter { $0.seq >= first.seq } + kept
@@ -87,7 +88,7 @@ struct ModelQueue {
 
 extension ModelQueue {
     /// Takes over what an append says of the queue, then its events. Returns the sessions that have ended.
-    mutating func take(_ append: LogAppend, by instance: InstanceID) -> [SessionRecord] {
+    func take(_ append: LogAppend, by instance: InstanceID) -> [SessionRecord] {
         status = append.status
         counters = append.counters
         reservation = nil
@@ -111,7 +112,7 @@ extension ModelQueue {
         return LogEntry(event: event, session: session?.id, user: session?.visitor.user)
     }
 
-    private mutating func change(
+    private func change(
         _ event: QueueEvent, _ detail: LogAppend.Detail, _ instance: InstanceID, _ ended: inout [SessionRecord]
     ) {
         switch event.change {
@@ -141,7 +142,7 @@ extension ModelQueue {
         }
     }
 
-    private mutating func insert(_ ticket: Ticket, _ moment: Timestamp, _ detail: LogAppend.Detail, _ instance: InstanceID) {
+    private func insert(_ ticket: Ticket, _ moment: Timestamp, _ detail: LogAppend.Detail, _ instance: InstanceID) {
         guard case .session(let id, let visitor) = detail else { return }
         let session = SessionRecord(
             id: id, tenant: record.tenant, queue: record.id, ticket: ticket, visitor: visitor, status: .waiting, createdAt: moment)
@@ -149,14 +150,14 @@ extension ModelQueue {
         if let user = visitor.user { users[user] = ticket }
     }
 
-    private mutating func setAbsence(_ ranges: [TicketRange], _ since: Timestamp?, _ instance: InstanceID?) {
+    private func setAbsence(_ ranges: [TicketRange], _ since: Timestamp?, _ instance: InstanceID?) {
         for ticket in ranges.flatMap({ Array($0.tickets) }) where rows[ticket]?.session.status == .waiting {
             rows[ticket]!.absentSince = since
             if let instance { rows[ticket]!.instance = instance }
         }
     }
 
-    private mutating func end(
+    private func end(
         _ ticket: Ticket, _ status: SessionStatus, _ reason: String?, _ moment: Timestamp, _ ended: inout [SessionRecord]
     ) {
         guard var session = rows.removeValue(forKey: ticket)?.session else { return }
@@ -166,7 +167,7 @@ extension ModelQueue {
     }
 
     /// Everyone who waits is sent away at once; that their names are free again is written afterwards.
-    private mutating func close(_ moment: Timestamp) {
+    private func close(_ moment: Timestamp) {
         for (ticket, row) in rows where row.session.status == .waiting {
             rows[ticket] = nil
             var session = row.session

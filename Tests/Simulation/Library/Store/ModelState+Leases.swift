@@ -25,10 +25,9 @@ extension ModelState {
     }
 
     func waking(after point: WakePoint, through end: Timestamp, limit: Int) -> [WakePoint] {
-        let all = queues.values.compactMap { queue in
-            queue.isActive ? queue.wakeAt.map { WakePoint(at: $0, queue: queue.record.id) } : nil
-        }
-        return Array(all.filter { $0 > point && $0.at <= end }.sorted().prefix(limit))
+        var first = firstWake(notBefore: point)
+        if first < wakes.count, wakes[first] == point { first += 1 }
+        return Array(wakes[first...].prefix(limit).prefix { $0.at <= end })
     }
 
     /// Returns how many names are free again.
@@ -52,6 +51,7 @@ extension ModelState {
 
     mutating func delete(_ id: QueueID, tenant: TenantID) {
         guard let queue = queues[id], queue.record.tenant == tenant else { return }
+        if queue.isActive { moveWake(of: id, from: queue.wakeAt, to: nil) }
         queues[id]!.isActive = false
         if slugs[queue.record.slug] == id { slugs[queue.record.slug] = nil }
     }

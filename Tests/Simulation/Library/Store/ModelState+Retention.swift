@@ -8,19 +8,10 @@ extension ModelState {
         switch rows {
         case .sessions(let moment): return count(deleteSessions(before: moment, limit), limit)
         case .receipts(let moment):
-            let old = receipts.filter { $0.value.at < moment }.sorted { $0.value.at < $1.value.at }.prefix(limit)
-            for receipt in old { receipts[receipt.key] = nil }
-            return count(old.count, limit)
+            return count(deleteReceipts(before: moment, limit), limit)
         case .announcements(let moment): return count(deleteAnnouncements(before: moment, limit), limit)
         case .consumers(let moment):
-            var deleted = 0
-            for id in queues.keys.sorted() {
-                for (name, reader) in queues[id]!.consumers.sorted(by: { $0.key < $1.key }) where reader.at < moment && deleted < limit {
-                    queues[id]!.consumers[name] = nil
-                    deleted += 1
-                }
-            }
-            return count(deleted, limit)
+            return count(deleteConsumers(before: moment, limit), limit)
         case .marks(let moment):
             let old = marks.filter { $0.at < moment }.sorted { $0.at < $1.at }.prefix(limit)
             marks.removeAll { mark in old.contains(mark) }
@@ -43,24 +34,50 @@ extension ModelState {
 
     private mutating func deleteAnnouncements(before moment: Timestamp, _ limit: Int) -> Int {
         var deleted = 0
-        for id in queues.keys.sorted() where deleted < limit {
-            let old = queues[id]!.announcements.filter { $0.expiresAt.map { $0 < moment } ?? false }.prefix(limit - deleted)
-            guard !old.isEmpty else { continue }
-            queues[id]!.announcements.removeAll { announcement in old.contains(announcement) }
+        for queue in sorted({ $0.announcements.contains { $0.hasExpired(before: moment) } }) where deleted < limit {
+            let old = queue.announcements.filter { $0.hasExpired(before: moment) }.prefix(limit - deleted)
+            queue.announcements.removeAll { announcement in old.contains(announcement) }
             deleted += old.count
         }
         return deleted
     }
 
-    private mutating func pruneLogs(_ age: ExpiredRows.LogAge, _ limit: Int) -> ExpiredCount {
-        let due = queues.values.filter { $0.isActive && $0.logSince < age.before }.map(\.record.id).sorted()
+    private mutating func deleteReceipts(before moment: Timestamp, _ limit: Int) -> Int {
         var deleted = 0
-        for id in due where deleted < limit { deleted += queues[id]!.prune(age, limit: limit - deleted) }
+        while deleted < limit, let (key, at) = receiptsByAge.first, at < moment {
+            receiptsByAge.removeFirst()
+            if receipts[key]?.at == at {
+                receipts[key] = nil
+                deleted += 1
+            }
+        }
+        return deleted
+    }
+
+    private func deleteConsumers(before moment: Timestamp, _ limit: Int) -> Int {
+        var deleted = 0
+        for queue in sorted({ $0.consumers.values.contains { $0.at < moment } }) {
+            for (name, reader) in queue.consumers.sorted(by: { $0.key < $1.key }) where reader.at < moment && deleted < limit {
+                queue.consumers[name] = nil
+                deleted += 1
+            }
+        }
+        return deleted
+    }
+
+    private func sorted(_ isWanted: (ModelQueue) -> Bool) -> [ModelQueue] {
+        queues.values.filter(isWanted).sorted { $0.record.id < $1.record.id }
+    }
+
+    private mutating func pruneLogs(_ age: ExpiredRows.LogAge, _ limit: Int) -> ExpiredCount {
+        let due = sorted { $0.isActive && $0.logSince < age.before }
+        var deleted = 0
+        for queue in due where deleted < limit { deleted += queue.prune(age, limit: limit - deleted) }
         return ExpiredCount(deleted: deleted, hasMore: !due.isEmpty)
     }
 
     private mutating func deleteQueues(before moment: Timestamp, now: Timestamp, _ limit: Int) -> ExpiredCount {
-        for id in queues.keys where !queues[id]!.isActive && queues[id]!.deletedAt == nil { queues[id]!.deletedAt = now }
+        for queue in queues.values where !queue.isActive && queue.deletedAt == nil { queue.deletedAt = now }
         let due = queues.values.filter { !$0.isActive && $0.deletedAt.map { $0 < moment } ?? false }.map(\.record.id).min()
         guard let id = due else { return ExpiredCount(deleted: 0, hasMore: false) }
         var deleted = deletePart(of: id, limit)
@@ -89,4 +106,8 @@ extension ModelState {
         }
         return deleted
     }
+}
+
+extension Announcement {
+    fileprivate func hasExpired(before moment: Timestamp) -> Bool { expiresAt.map { $0 < moment } ?? false }
 }

@@ -1,3 +1,4 @@
+import DequeModule
 import HeapModule
 import QueueEngine
 import QueueService
@@ -31,6 +32,10 @@ struct ModelState {
     /// Sessions whose end is written, the earliest end first.
     var endings = Heap<Ending>()
     var receipts: [ReceiptKey: (receipt: Receipt, at: Timestamp)] = [:]
+    /// The receipts, the oldest first.
+    var receiptsByAge = Deque<(key: ReceiptKey, at: Timestamp)>()
+    /// When queues wake, the earliest first; of those that have not been deleted.
+    private(set) var wakes: [WakePoint] = []
     var tenants: [Tenant] = []
     var keys: [APIKey] = []
     var secrets: [StoredSecret] = []
@@ -62,8 +67,9 @@ struct ModelState {
             guard !append.events.isEmpty else { return .committed }
             queues[id] = ModelQueue(append)
         }
-        let old = queues[id]!.record.slug
+        let (old, wakeAt) = (queues[id]!.record.slug, queues[id]!.wakeAt)
         let sessions = queues[id]!.take(append, by: instance)
+        moveWake(of: id, from: wakeAt, to: queues[id]!.wakeAt)
         for session in sessions {
             forget(session)
             endings.insert(Ending(at: session.endedAt!, session: session.id))
@@ -74,10 +80,33 @@ struct ModelState {
             }
         }
         for session in queues[id]!.closing where places[session.id] != nil { forget(session) }
-        for receipt in append.receipts { receipts[ReceiptKey(tenant: receipt.tenant, key: receipt.key)] = (receipt, now) }
+        for receipt in append.receipts {
+            let key = ReceiptKey(tenant: receipt.tenant, key: receipt.key)
+            receipts[key] = (receipt, now)
+            receiptsByAge.append((key, now))
+        }
         if slugs[old] == id { slugs[old] = nil }
         slugs[queues[id]!.record.slug] = id
         return .committed
+    }
+
+    /// The queue wakes at another moment than before; nil: not by itself.
+    mutating func moveWake(of id: QueueID, from old: Timestamp?, to new: Timestamp?) {
+        guard old != new else { return }
+        if let old { wakes.remove(at: firstWake(notBefore: WakePoint(at: old, queue: id))) }
+        guard let new else { return }
+        let point = WakePoint(at: new, queue: id)
+        wakes.insert(point, at: firstWake(notBefore: point))
+    }
+
+    /// By halves: there may be many queues, and every heartbeat asks.
+    func firstWake(notBefore point: WakePoint) -> Int {
+        var range = 0..<wakes.count
+        while !range.isEmpty {
+            let middle = range.lowerBound + range.count / 2
+            range = wakes[middle] < point ? middle + 1..<range.upperBound : range.lowerBound..<middle
+        }
+        return range.lowerBound
     }
 
     private func continues(_ append: LogAppend) -> Bool {

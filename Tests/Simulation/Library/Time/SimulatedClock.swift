@@ -12,6 +12,10 @@ final class SimulatedClock: ServiceClock, @unchecked Sendable {
     /// Timers of a process that was killed never fire.
     var isStopped = false
     private(set) var wakes = 0
+    /// What it was asked for and has not come yet.
+    private(set) var pending = 0
+    /// Hears of each of them.
+    var woken: () -> Void = {}
 
     init(_ scheduler: Scheduler, _ queue: RunQueue, error: Timestamp.Span) {
         (self.scheduler, self.queue, self.error) = (scheduler, queue, error)
@@ -30,13 +34,16 @@ final class SimulatedClock: ServiceClock, @unchecked Sendable {
     }
 
     func wake(at moment: Timestamp, _ body: @escaping @Sendable () -> Void) {
+        pending += 1
         let wait = max(.milliseconds(0), moment - now())
         scheduler.at(scheduler.now + wait) { [self] in
             guard !isStopped else { return }
             queue.add { [self] in
                 guard !isStopped else { return }
+                pending -= 1
                 guard now() >= moment else { return wake(at: moment, body) }
                 wakes += 1
+                woken()
                 body()
             }
         }

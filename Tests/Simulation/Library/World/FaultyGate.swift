@@ -3,7 +3,7 @@ import QueueService
 
 /// The way from one process to the store: slow, lossy, sometimes cut.
 final class FaultyGate: StoreGate, @unchecked Sendable {
-    private unowned let world: World
+    private unowned(unsafe) let world: World
     private let slot: Int
     var isCut = false
     private(set) var calls: [StoreCall: Int] = [:]

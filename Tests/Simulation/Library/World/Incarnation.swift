@@ -37,6 +37,7 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
 
     func start() {
         world.scheduler.add(runQueue)
+        clock.woken = { [unowned world, slot] in world.tell("process \(slot) wakes") }
         ask { [self] service in
             do {
                 try await service.start()

@@ -3,6 +3,9 @@ public import QueueService
 
 /// What a seed chooses once for its whole world.
 public struct Options: Sendable {
+    public var kind = Kind.storm
+    /// How many it lives at most.
+    public var days = 2
     public var instances = 1
     public var tenants = 1
     public var queues = 1
@@ -42,7 +45,15 @@ public struct Options: Sendable {
     /// How many of those who are connected have their display watched.
     public var watching = 0.0
 
-    init(_ dice: inout Dice) {
+    // Where it has months.
+    /// Queues that are busy for a while on one day, at most.
+    public var busyTimes = 0
+    /// The share of days with faults.
+    public var stormyDays = 0.0
+    /// The share of the other days on which all processes are replaced.
+    public var deployments = 0.0
+
+    init(_ kind: Kind, _ dice: inout Dice) {
         instances = dice.chance(0.25) ? 1 : dice.int(2...4)
         tenants = dice.int(1...3)
         queues = dice.int(1...6)
@@ -72,6 +83,7 @@ public struct Options: Sendable {
         readEvery = dice.chance(0.6) ? dice.logarithmic(0.5...600) : 0
         if dice.chance(0.25) { beBusy(&dice) }
         watching = dice.chance(0.3) ? dice.unit() : 0
+        if kind == .months { liveForMonths(&dice) }
     }
 
     private mutating func beBusy(_ dice: inout Dice) {

@@ -41,6 +41,12 @@ extension QueueConfiguration {
         return new
     }
 
+    /// Some open and close some time in the next weeks.
+    mutating func schedule(_ dice: inout Dice, now: Timestamp) {
+        if dice.chance(0.3) { opensAt = now + dice.time(0...1_800_000) }
+        if dice.chance(0.2) { closesAt = max(opensAt ?? now, now) + dice.time(3_600...900_000) }
+    }
+
     /// A lane more, or other shares: what the API lets an operator do with lanes.
     static func lanes(_ before: [PriorityLane], _ dice: inout Dice) -> [PriorityLane] {
         var lanes = before

@@ -8,6 +8,8 @@ final class SimulatedVisitor: @unchecked Sendable {
     let number: Int
     let queue: SimulatedQueue
     let isPolling: Bool
+    /// Its name is one that no store takes.
+    private let isImpossible: Bool
     private unowned let world: World
     private let who: Visitor
     private let lane: String?
@@ -31,7 +33,11 @@ final class SimulatedVisitor: @unchecked Sendable {
         self.world = world
         let options = world.options
         isPolling = world.dice.chance(options.polling)
-        who = Visitor(user: world.dice.chance(options.named) ? "user\(world.dice.int(1...60))" : nil)
+        var who = Visitor(user: world.dice.chance(options.named) ? "user\(world.dice.int(1...60))" : nil)
+        // No store takes a NUL: the request's own fault, of which no other may hear.
+        isImpossible = world.dice.chance(0.005)
+        if isImpossible { who.displayName = "a\0b" }
+        self.who = who
         let lanes = queue.lanes
         lane = lanes.isEmpty || world.dice.chance(0.6) ? nil : world.dice.chance(0.02) ? "nowhere" : world.dice.pick(lanes)
         once = world.dice.chance(options.withReceipt) ? WriteOnce(tenant: queue.tenant, key: "join-\(number)", requestHash: [1]) : nil
@@ -70,6 +76,7 @@ final class SimulatedVisitor: @unchecked Sendable {
             if !isPolling { Connection(queue.id, joined.session.ticket, of: self, at: process).end() }
             return
         }
+        if isImpossible { world.report(.state, "a visitor was taken whose name no store takes") }
         world.acknowledged(joined, to: self)
         (session, ticket, phase) = (joined.session.id, joined.session.ticket, .waiting)
         failures = 0
@@ -81,8 +88,10 @@ final class SimulatedVisitor: @unchecked Sendable {
         guard attempt == self.attempt, phase == .outside else { return }
         self.attempt += 1
         failures += 1
+        world.answered(error)
         switch error {
         case .unavailable, .storeFull: if failures < 6 { return later(world.dice.time(0.5...10)) { $0.join() } }
+        case .rejected where isImpossible: break
         case .refused(.noSuchLane), .refused(.closed), .refused(.full), .noSuchQueue: break
         default: world.report(.state, "a join was answered \(error)")
         }
@@ -162,6 +171,7 @@ final class SimulatedVisitor: @unchecked Sendable {
     private func reconnectFailed(_ error: ServiceError, _ attempt: Int) {
         guard attempt == self.attempt, phase == .waiting, connection == nil else { return }
         self.attempt += 1
+        world.answered(error)
         switch error {
         case .unavailable, .storeFull: later(world.dice.time(0.5...8)) { $0.reconnect() }
         case .noSuchQueue where queue.isDeleted: finished()
@@ -187,6 +197,7 @@ final class SimulatedVisitor: @unchecked Sendable {
                 if process.isAlive, phase == .waiting { follow(snapshot.state.standing(ticket)) }
             } catch {
                 guard process.isAlive, phase == .waiting else { return }
+                world.answered(error)
                 switch error {
                 case .unavailable, .storeFull: break
                 case .noSuchQueue where queue.isDeleted: finished()
@@ -229,6 +240,7 @@ final class SimulatedVisitor: @unchecked Sendable {
         guard failures < 5, let process = world.pickProcess() else { return finished() }
         let (tenant, id, ticket) = (queue.tenant, queue.id, ticket!)
         let givesBack = world.dice.chance(0.1)
+        if !givesBack, world.dice.chance(0.2), let second = world.pickProcess() { return completeTwice(process, second, session) }
         process.ask { [self] service in
             do throws(ServiceError) {
                 try await service.visit(id)
@@ -241,6 +253,28 @@ final class SimulatedVisitor: @unchecked Sendable {
                 }
             }
         }
+    }
+
+    private final class Answers: @unchecked Sendable { var (isCompleted, isRefused) = (false, false) }
+
+    /// An integrator who repeats what is under way: where one call has completed the session the other has, too.
+    private func completeTwice(_ first: Incarnation, _ second: Incarnation, _ session: SessionID) {
+        let tenant = queue.tenant
+        let answers = Answers()
+        for process in [first, second] {
+            process.ask { [self] service in
+                do throws(ServiceError) {
+                    _ = try await service.complete(session, tenant: tenant)
+                    answers.isCompleted = true
+                } catch {
+                    if case .refused = error { answers.isRefused = true }
+                }
+                if answers.isCompleted, answers.isRefused { world.report(.state, "a session was completed, and its completion refused") }
+                finished()
+            }
+        }
+        // A process that died never answers.
+        later(.seconds(120)) { $0.finished() }
     }
 
     /// Its story is over, here at least.

@@ -25,21 +25,26 @@ extension World {
 
     /// Looks, once it must have happened, whether what is due has happened.
     func watchProgress(of id: QueueID) {
-        guard !truth.isWatched(id), let due = truth.nextDue(of: id) else { return }
-        truth.watch(id, true)
-        scheduler.at(max(due.at, scheduler.now) + patience) { [weak self] in self?.checkProgress(of: id) }
+        guard let due = truth.nextDue(of: id) else { return }
+        let moment = max(due.at, scheduler.now) + patience
+        if truth.nextLook(at: id).map({ $0 > moment }) ?? true { planLook(at: id, moment) }
+    }
+
+    /// In place of a later one: what was due next may not be any more.
+    private func planLook(at id: QueueID, _ moment: Timestamp) {
+        truth.planLook(at: id, moment)
+        scheduler.at(moment) { [weak self] in if self?.truth.nextLook(at: id) == moment { self?.checkProgress(of: id) } }
     }
 
     private func checkProgress(of id: QueueID) {
-        truth.watch(id, false)
+        truth.planLook(at: id, nil)
         guard let due = truth.nextDue(of: id), truth.isActive(id) else { return }
         let settled = calmSince.map { $0 + options.recovery } ?? .distantPast
         if calmSince != nil, scheduler.now - patience >= max(due.at, settled) {
             report(.progress, "\(due.what) in queue \(id) was due at \(due.at.seconds) and has not come; \(circumstances(of: id))")
         } else if scheduler.now >= due.at + patience {
             // Something is wrong just now; look again when it may be right.
-            truth.watch(id, true)
-            scheduler.after(.seconds(5)) { [weak self] in self?.checkProgress(of: id) }
+            planLook(at: id, scheduler.now + .seconds(5))
         } else {
             watchProgress(of: id)
         }
@@ -59,9 +64,10 @@ extension World {
             guard let self else { return }
             self.watchPresence()
             guard let calm = self.calmSince, self.scheduler.now > calm + self.options.recovery else { return }
-            for queue in self.queues where !queue.isDeleted {
+            for queue in self.queues where !queue.isDeleted && self.truth.isLively(queue.id) {
                 self.checkPresence(in: queue)
                 self.checkLag(of: queue)
+                self.truth.looked(at: queue.id, quietSince: self.scheduler.now - .seconds(3_700))
             }
         }
     }
@@ -136,9 +142,10 @@ extension World {
     }
 
     private func checkReplicas(of queue: SimulatedQueue) {
-        guard let stored = database.transaction({ state, _ in state.image(of: queue.id) }) else { return }
+        let served = processes.compactMap(\.self).filter { $0.isServing && $0.snapshots[queue.id] != nil }
+        guard !served.isEmpty, let stored = database.transaction({ state, _ in state.image(of: queue.id) }) else { return }
         let rebuilt = QueueState(stored.image)
-        for process in processes.compactMap(\.self) where process.isServing {
+        for process in served {
             guard let own = process.snapshots[queue.id], own.state.head == rebuilt.head else { continue }
             // What was long ago a store may have deleted; it counts for nothing any more.
             let isRecent = rebuilt.lastEventAt > scheduler.now - .seconds(3_000)

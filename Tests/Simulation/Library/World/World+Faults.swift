@@ -43,7 +43,7 @@ extension World {
         }
     }
 
-    private func restart(_ process: Incarnation, after length: Timestamp.Span) {
+    func restart(_ process: Incarnation, after length: Timestamp.Span) {
         let startAgain: @Sendable () -> Void = { [self] in
             guard process.isAlive else { return }
             process.kill()

@@ -5,12 +5,15 @@ import QueueService
 extension World {
     // MARK: Visitors
 
-    func scheduleArrival(in queue: SimulatedQueue) {
+    /// People come to the queue from now on.
+    ///
+    /// - Parameter end: when nobody comes any more; nil: in the evening.
+    func scheduleArrival(in queue: SimulatedQueue, until end: Timestamp? = nil) {
         // Crowds come in waves.
         scheduler.after(dice.time(mean: options.arrivalEvery)) { [weak self] in
-            guard let self, !self.isDraining, !queue.isDeleted else { return }
+            guard let self, self.goesOn(queue, until: end) else { return }
             for _ in 0..<self.groupSize { self.arrive(in: queue) }
-            self.scheduleArrival(in: queue)
+            self.scheduleArrival(in: queue, until: end)
         }
     }
 
@@ -18,15 +21,19 @@ extension World {
     private var groupSize: Int { dice.chance(0.03) ? dice.int(2...30) : 1 }
 
     /// Now and then a sale begins.
-    func scheduleSale(in queue: SimulatedQueue) {
+    func scheduleSale(in queue: SimulatedQueue, until end: Timestamp? = nil) {
         guard options.saleEvery > 0 else { return }
         scheduler.after(dice.time(mean: options.saleEvery)) { [weak self] in
-            guard let self, !self.isDraining, !queue.isDeleted else { return }
+            guard let self, self.goesOn(queue, until: end) else { return }
             for _ in 0..<self.dice.int(50...600) {
                 self.scheduler.after(self.dice.time(0...20)) { if !self.isDraining { self.arrive(in: queue) } }
             }
-            self.scheduleSale(in: queue)
+            self.scheduleSale(in: queue, until: end)
         }
+    }
+
+    private func goesOn(_ queue: SimulatedQueue, until end: Timestamp?) -> Bool {
+        !isDraining && !queue.isDeleted && end.map { scheduler.now < $0 } ?? true
     }
 
     private func arrive(in queue: SimulatedQueue) {
@@ -40,12 +47,12 @@ extension World {
 
     // MARK: Operators
 
-    func scheduleOperator(of queue: SimulatedQueue) {
+    func scheduleOperator(of queue: SimulatedQueue, until end: Timestamp? = nil) {
         guard options.operateEvery > 0 else { return }
         scheduler.after(dice.time(mean: options.operateEvery)) { [weak self] in
-            guard let self, !self.isDraining, !queue.isDeleted else { return }
+            guard let self, self.goesOn(queue, until: end) else { return }
             self.operate(queue)
-            self.scheduleOperator(of: queue)
+            self.scheduleOperator(of: queue, until: end)
         }
     }
 
@@ -76,7 +83,7 @@ extension World {
         }
     }
 
-    private func configure(_ queue: SimulatedQueue, _ service: QueueService, _ seed: UInt64, _ now: Timestamp) async throws(ServiceError) {
+    func configure(_ queue: SimulatedQueue, _ service: QueueService, _ seed: UInt64, _ now: Timestamp) async throws(ServiceError) {
         let isBusy = options.isBusy
         let updated = try await service.update(queue.id, tenant: queue.tenant) { record in
             var dice = Dice(seed: seed)
@@ -104,7 +111,7 @@ extension World {
         }
     }
 
-    private func judge(_ error: ServiceError) {
+    func judge(_ error: ServiceError) {
         switch error {
         case .unavailable, .storeFull, .refused, .noSuchQueue: break
         // An announcement that was repeated after it had been deleted.

@@ -46,6 +46,8 @@ public final class World: @unchecked Sendable {
         public var joined = 0
         public var admitted = 0
         public var faults = 0
+        /// Queues that opened or closed.
+        public var planned = 0
         /// Events that integrators were given.
         public var read = 0
         /// Hours, each counted once for each queue.
@@ -55,7 +57,7 @@ public final class World: @unchecked Sendable {
     public init(seed: UInt64) {
         self.seed = seed
         dice = Dice(seed: seed)
-        options = Options(&dice)
+        options = Options(Options.kind(of: seed), &dice)
         stormyWeather = Weather.storm(&dice)
         scheduler = Scheduler(dice: Dice(seed: dice.next()))
         database = ModelDatabase(reserves: options.reserves) { [scheduler] in scheduler.now }
@@ -170,12 +172,32 @@ public final class World: @unchecked Sendable {
         for (event, _) in commit.append.events {
             tally.events += 1
             tell("queue \(commit.append.record.slug), seq \(event.seq) by \(commit.instance.low % 10_000): \(event.change)")
+            notePlanned(event.change, commit.append.record.id)
             trace.add(3, event.seq, UInt64(event.at.microseconds), commit.append.record.id.low, event.change.ticket?.rawValue ?? 0)
             for (kind, text) in truth.apply(event, to: commit.append.record) {
                 report(kind, "queue \(commit.append.record.slug), seq \(event.seq): \(text)")
             }
         }
         watchProgress(of: commit.append.record.id)
+    }
+
+    /// What a schedule may have brought, though nobody did anything.
+    private func notePlanned(_ change: QueueEvent.Change, _ id: QueueID) {
+        switch (change, truth.line(id)?.status) {
+        case (.opened, .scheduled), (.closed, .scheduled), (.closed, .open), (.closed, .paused): tally.planned += 1
+        default: break
+        }
+    }
+
+    /// Somebody's request failed: for want of the store nobody's does while nothing is wrong.
+    func answered(_ error: ServiceError) {
+        switch error {
+        case .unavailable, .storeFull:
+            if let calmSince, scheduler.now > calmSince + options.recovery {
+                report(.state, "a request was answered \(error), and nothing is wrong")
+            }
+        default: break
+        }
     }
 
     /// A place was given to somebody: it is in the store, and is that person's.
