@@ -34,8 +34,8 @@ final class SimulatedVisitor: @unchecked Sendable {
         let options = world.options
         isPolling = world.dice.chance(options.polling)
         var who = Visitor(user: world.dice.chance(options.named) ? "user\(world.dice.int(1...60))" : nil)
-        // No store takes a NUL: the request's own fault, of which no other may hear.
-        isImpossible = world.dice.chance(0.005)
+        // No store takes a NUL: the request's own fault, of which no other may hear. Who is known by a name may have a place.
+        isImpossible = who.user == nil && world.dice.chance(0.005)
         if isImpossible { who.displayName = "a\0b" }
         self.who = who
         let lanes = queue.lanes
