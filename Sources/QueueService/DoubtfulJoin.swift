@@ -56,6 +56,10 @@ extension QueueService {
 
     /// False where the replica does not know of the place yet: what is decided there would not concern it.
     private func markAbsent(_ join: DoubtfulJoin) async -> Bool {
+        // The place came into being behind this instance's back, and so the queue may have been put to rest here.
+        if hosted[join.queue] == nil {
+            do throws(StoreError) { try await load(join.queue) } catch { return false }
+        }
         await catchUp(join.queue)
         guard let queue = hosted[join.queue] else { return true }
         guard queue.state.isWaiting(join.ticket) else { return false }

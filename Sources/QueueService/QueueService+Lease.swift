@@ -114,10 +114,12 @@ extension QueueService {
     }
 
     /// One queue that cannot be written keeps the lease for the next heartbeat, and no other queue waiting.
+    ///
+    /// Queues in which nobody waits as far as is known here are looked at, too: word of those who came last may be lost.
     private func buryInAllQueues(_ peer: Beat.Peer) async -> Bool {
         var isDone = true
-        for (id, queue) in hosted where queue.state.waitingCount > 0 {
-            do { try await bury(peer, id) } catch {
+        for id in Array(hosted.keys) {
+            do { isDone = try await bury(peer, id) && isDone } catch {
                 isDone = false
                 log.warning(
                     "an instance has gone, and its visitors cannot be marked yet", metadata: ["queue": "\(id)", "error": "\(error)"])
@@ -126,15 +128,22 @@ extension QueueService {
         return isDone
     }
 
-    private func bury(_ peer: Beat.Peer, _ queue: QueueID) async throws {
+    /// False where somebody is still counted among those whom the peer holds.
+    private func bury(_ peer: Beat.Peer, _ queue: QueueID) async throws -> Bool {
         var held = try await store.held(by: peer.id, in: queue)[...]
+        if held.isEmpty { return true }
+        // What is decided about somebody who is not known here yet would change nothing.
+        if held.contains(where: { hosted[queue]?.state.isWaiting($0) != true }) { await catchUp(queue) }
         let now = clock.now()
         while !held.isEmpty {
             let part = held.prefix(QueueService.buriedAtOnce)
             held = held.dropFirst(part.count)
             try await perform(on: queue) { decision throws(ServiceError) in
+                // Who polls here, too, is this instance's from now on: should it die, they are looked for under its id.
+                try decision.markPresent(part.filter { decision.presence.holds($0) }, anew: true)
                 try decision.markLost(part.filter { !decision.presence.holds($0) }, since: peer.expiresAt, until: now)
             }
         }
+        return try await store.held(by: peer.id, in: queue).isEmpty
     }
 }
