@@ -70,6 +70,7 @@ extension QueueService {
         let announcements = entries.compactMap(\.announcement)
         queue.announcements.prepend(announcements)
         hosted[id] = queue
+        if !moves.away.isEmpty { backlog.forgetHolders(of: moves.away.map(\.ticket), in: id) }
         notify(id, events: entries.map(\.event), announcements: announcements, movedAway: moves.away)
         if !moves.contradicted.isEmpty { stillHere(id, moves.contradicted) }
     }

@@ -135,11 +135,9 @@ extension QueueService {
 
     // MARK: Presence
 
-    /// A connection holds these tickets from now on.
+    /// A connection holds these tickets from now on; or again, which is newer than the one by which another instance has
+    /// taken the ticket over.
     public func opened(_ id: QueueID, _ tickets: [Ticket]) { changePresence(of: id) { $0.open(tickets) } }
-
-    /// Connections here are newer than those by which another instance took these tickets over: they are held here again.
-    public func reclaim(_ id: QueueID, _ tickets: [Ticket]) { changePresence(of: id) { $0.reclaim(tickets) } }
 
     /// A connection that held these tickets is gone.
     public func closed(_ id: QueueID, _ tickets: [Ticket]) { changePresence(of: id) { $0.close(tickets) } }

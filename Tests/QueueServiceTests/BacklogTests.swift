@@ -77,8 +77,8 @@ import TestSupport
         ("co", 0, true), ("co", 1, true),
         // A new one begins and ends.
         ("oc", 0, false), ("oc", 1, true),
-        // Taken back by a connection that is there, which ends afterwards, or before.
-        ("r", 0, true), ("rc", 0, false), ("cr", 0, true), ("rc", 1, false), ("or", 0, true), ("orc", 0, false),
+        // Another instance takes it over, and a connection that is there takes it back, or is let go.
+        ("fo", 1, true), ("ofo", 0, true), ("ofoc", 0, false), ("of", 1, false), ("cfo", 1, true), ("oofooc", 0, true), ("foc", 2, false),
     ]) func changesOfOneTicketCountInTheirOrder(_ changes: String, holders: Int, isHeld: Bool) throws {
         var state = QueueState(QueueConfiguration(releaseRatePerMinute: 0))
         var log: [QueueEvent] = []
@@ -91,17 +91,21 @@ import TestSupport
         for cut in 0...changes.count {
             var (hosted, first, rest) = (HostedQueue(record: record, state: state), PresenceChanges(), PresenceChanges())
             hosted.presence.setHolders(of: ticket, to: holders)
+            // The first batch is back before anything of another instance is known.
             for (index, change) in changes.enumerated() {
-                func add(_ to: inout PresenceChanges) {
-                    switch change {
-                    case "o": to.open([ticket])
-                    case "c": to.close([ticket])
-                    default: to.reclaim([ticket])
-                    }
+                if index == cut { rest.putBack(first) }
+                switch (change, index < cut) {
+                case ("o", true): first.open([ticket])
+                case ("o", false): rest.open([ticket])
+                case ("c", true): first.close([ticket])
+                case ("c", false): rest.close([ticket])
+                default:
+                    hosted.presence.forget(ticket)
+                    first.forgetHolders(of: [ticket])
+                    rest.forgetHolders(of: [ticket])
                 }
-                if index < cut { add(&first) } else { add(&rest) }
             }
-            rest.putBack(first)
+            if cut == changes.count { rest.putBack(first) }
             var decision = Decision(hosted, now: now)
             try rest.decide(&decision)
             #expect(decision.presence.holds(ticket) == isHeld)

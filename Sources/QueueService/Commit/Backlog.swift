@@ -55,6 +55,9 @@ struct Backlog {
         enter(queue)
     }
 
+    /// Another instance has taken these tickets over.
+    mutating func forgetHolders(of tickets: [Ticket], in queue: QueueID) { waiting[queue]?.presence.forgetHolders(of: tickets) }
+
     /// Returns a part that was not committed, ahead of what came meanwhile.
     mutating func putBack(_ part: Part) {
         guard !part.commands.isEmpty || !part.presence.isEmpty else { return }

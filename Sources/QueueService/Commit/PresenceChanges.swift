@@ -38,9 +38,14 @@ struct PresenceChanges {
     mutating func open(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.open() } } }
     mutating func close(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.close() } } }
     mutating func poll(_ ticket: Ticket) { change(ticket) { $0.isPolled = true } }
-    mutating func reclaim(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.reclaim() } } }
     mutating func contradict(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.isContradicted = true } } }
     mutating func doubt(_ ticket: Ticket) { change(ticket) { $0.isDoubtful = true } }
+
+    /// Another instance has taken these tickets over: of the connections that opened or closed before that, those that stay
+    /// say so.
+    mutating func forgetHolders(of tickets: [Ticket]) {
+        for ticket in tickets { changes[ticket]?.forgetHolders() }
+    }
 
     /// Takes the oldest changes of at most `limit` tickets, and the flags.
     mutating func take(_ limit: Int) -> PresenceChanges {
@@ -130,8 +135,9 @@ extension PresenceChanges.Change {
         (delta, floor) = (delta - 1, max(0, floor - 1))
     }
 
-    /// A connection that is still there takes the ticket back from another instance: held by one at least.
-    fileprivate mutating func reclaim() { (floor, hasOpened) = (max(floor, 1), true) }
+    fileprivate mutating func forgetHolders() {
+        (delta, floor, hasOpened) = (0, 0, false)
+    }
 
     /// How many hold the ticket afterwards.
     fileprivate func holders(_ before: Int) -> Int { max(before + delta, floor) }

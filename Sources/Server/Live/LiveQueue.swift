@@ -101,23 +101,27 @@ final class LiveQueue {
 
     /// Lets connections go whose visitors have shown up at another instance since. One that is newer than that stays,
     /// and says so.
+    ///
+    /// The service has forgotten all of them. Those whose answer from the service came before this are in the list, because
+    /// a loop is told everything in the service's order; those that come later the service counts anew.
     private func giveWay(_ moved: [(ticket: Ticket, at: Timestamp)]) {
         var newer: [Ticket] = []
         for (ticket, moment) in moved {
             let age = (live.server.clock.now() - moment).microseconds / 1_000
-            for visitor in find(ticket) where visitor.phase == .waiting || visitor.phase == .admitted {
-                guard Int64(live.milliseconds &- visitor.enteredAt) > age else {
+            for visitor in find(ticket) where visitor.holdsTicket {
+                let isOpen = visitor.phase == .waiting || visitor.phase == .admitted
+                guard !isOpen || Int64(live.milliseconds &- visitor.enteredAt) > age else {
                     newer.append(ticket)
                     continue
                 }
-                // Its end may come after its visitor has come back here.
+                // Its end may come after its visitor has come back here, also where it has been sent away already.
                 visitor.holdsTicket = false
-                visitor.end(.replaced)
+                if isOpen { visitor.end(.replaced) }
             }
         }
         guard !newer.isEmpty else { return }
         let (service, id, tickets) = (live.server.service, snapshot.record.id, newer)
-        Task(executorPreference: live.loop) { await service.reclaim(id, tickets) }
+        Task(executorPreference: live.loop) { await service.opened(id, tickets) }
     }
 
     /// The queue is gone: everyone is told, and readers of events. Its deletion has ended every admission, whether or not

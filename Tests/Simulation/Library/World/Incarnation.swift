@@ -10,7 +10,7 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
     let clock: SimulatedClock
     let service: QueueService
     let gate: FaultyGate
-    private unowned let world: World
+    fileprivate unowned let world: World
     let registry: PrometheusRegistry
     /// The process runs.
     private(set) var isAlive = true
@@ -53,8 +53,19 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
     /// Does `body` as a request that came to this process.
     func ask(_ body: @escaping @Sendable (QueueService) async -> Void) {
         world.tally.requests += 1
-        _ = Task(executorPreference: runQueue.tasks) { [service] in await body(service) }
+        let number = world.tally.requests
+        unanswered[number] = world.scheduler.now
+        _ = Task(executorPreference: runQueue.tasks) { [self, service] in
+            await body(service)
+            unanswered[number] = nil
+        }
     }
+
+    /// Since when each request that has no answer yet waits for it, by its number. A process that was killed answers nobody.
+    private var unanswered: [Int: Timestamp] = [:]
+
+    /// Since when the request waits that has waited longest.
+    var longestUnanswered: Timestamp? { isAlive ? unanswered.values.min() : nil }
 
     /// The process is killed: nothing reaches it any more, and nothing that it does reaches anybody.
     func kill() {
@@ -103,7 +114,12 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
 
     // MARK: What the service says
 
-    func queueChanged(_ update: QueueUpdate) {
+    // A server passes it on to its loops, behind the answers that the service gave before, and so does this one: an answer
+    // to a visitor is never overtaken by what happened after it.
+
+    func queueChanged(_ update: QueueUpdate) { runQueue.execute { self.apply(update) } }
+
+    private func apply(_ update: QueueUpdate) {
         guard isAlive else { return }
         let id = update.snapshot.record.id
         world.check(update.snapshot, after: snapshots[id], by: self)
@@ -113,21 +129,25 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
         world.displays.changed(id, at: self)
     }
 
-    func queueRemoved(_ queue: QueueID) {
+    func queueRemoved(_ queue: QueueID) { runQueue.execute { self.remove(queue) } }
+
+    private func remove(_ queue: QueueID) {
         guard isAlive else { return }
         snapshots[queue] = nil
         let gone = connections.removeValue(forKey: queue)?.sorted { $0.key < $1.key }.flatMap(\.value) ?? []
         for connection in gone { connection.visitor?.finished() }
     }
 
-    func queueRested(_ queue: QueueID) { if isAlive { snapshots[queue] = nil } }
+    func queueRested(_ queue: QueueID) { runQueue.execute { if self.isAlive { self.snapshots[queue] = nil } } }
     func stalenessChanged(_ since: Timestamp?) {}
 
     /// A connection that is older than the visitor's at another instance ends; one that is newer says so.
     private func giveWay(_ queue: QueueID, _ ticket: Ticket, _ moment: Timestamp) {
+        world.tell("process \(slot): \(ticket) of queue \(queue) is held elsewhere since \(moment.seconds)")
         for connection in connections[queue]?[ticket] ?? [] {
-            if connection.openedAt > moment {
-                ask { await $0.reclaim(queue, [ticket]) }
+            // Of several the last is the visitor's; the server has ended the others.
+            if connection.openedAt > moment, connection === connections[queue]?[ticket]?.last {
+                ask { await $0.opened(queue, [ticket]) }
             } else {
                 connection.holdsTicket = false
                 remove(connection)
@@ -165,6 +185,7 @@ final class Connection {
         (self.queue, self.ticket, self.visitor, self.incarnation) = (queue, ticket, visitor, incarnation)
         openedAt = incarnation.clock.now()
         incarnation.add(self)
+        incarnation.world.tell("process \(incarnation.slot): a connection of visitor \(visitor.number) shows \(ticket) of queue \(queue)")
     }
 
     private var isEnded = false
@@ -174,6 +195,8 @@ final class Connection {
         guard !isEnded else { return }
         isEnded = true
         incarnation.remove(self)
+        incarnation.world.tell(
+            "process \(incarnation.slot): a connection that showed \(ticket) of queue \(queue) has ended, \(holdsTicket)")
         guard holdsTicket, incarnation.isAlive else { return }
         let (queue, ticket) = (queue, ticket)
         incarnation.ask { await $0.closed(queue, [ticket]) }
