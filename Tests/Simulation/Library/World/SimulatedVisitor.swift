@@ -24,6 +24,11 @@ final class SimulatedVisitor: @unchecked Sendable {
     /// When a process last saw it, or may have begun to.
     private var seenAt = Timestamp.distantPast
 
+    var description: String {
+        let place = connection.map { "connected to process \($0.incarnation.slot)" } ?? (isPolling ? "polling" : "not connected")
+        return "visitor \(number) of queue \(queue.id): \(phase), ticket \(ticket.map { "\($0)" } ?? "none"), \(place)"
+    }
+
     /// Whether somebody may count it as present.
     func wasSeen(within span: Timestamp.Span) -> Bool { connection != nil || seenAt > world.scheduler.now - span }
 
@@ -192,6 +197,7 @@ final class SimulatedVisitor: @unchecked Sendable {
                 let snapshot = try await service.queue(id, knowing: ticket, of: session)
                 if case .waiting = snapshot.state.standing(ticket) {
                     seenAt = world.scheduler.now
+                    world.tell("process \(process.slot): visitor \(number) polls for \(ticket) of queue \(id)")
                     await service.poll(id, ticket)
                 }
                 if process.isAlive, phase == .waiting { follow(snapshot.state.standing(ticket)) }
@@ -241,18 +247,23 @@ final class SimulatedVisitor: @unchecked Sendable {
         let (tenant, id, ticket) = (queue.tenant, queue.id, ticket!)
         let givesBack = world.dice.chance(0.1)
         if !givesBack, world.dice.chance(0.2), let second = world.pickProcess() { return completeTwice(process, second, session) }
+        attempt += 1
+        let attempt = attempt
         process.ask { [self] service in
             do throws(ServiceError) {
                 try await service.visit(id)
                 if givesBack { try await service.leave(id, ticket) } else { _ = try await service.complete(session, tenant: tenant) }
                 finished()
             } catch {
+                guard attempt == self.attempt else { return }
                 switch error {
                 case .unavailable, .storeFull: later(world.dice.time(1...5)) { $0.complete(after: failures + 1) }
                 default: finished()
                 }
             }
         }
+        // A process that died never answers.
+        later(.seconds(60)) { if $0.attempt == attempt { $0.complete(after: failures + 1) } }
     }
 
     private final class Answers: @unchecked Sendable { var (isCompleted, isRefused) = (false, false) }
@@ -281,6 +292,7 @@ final class SimulatedVisitor: @unchecked Sendable {
     func finished() {
         guard phase != .gone else { return }
         phase = .gone
+        world.tell("it is over for \(description)")
         if let connection {
             world.displays.closed(connection)
             connection.incarnation.remove(connection)

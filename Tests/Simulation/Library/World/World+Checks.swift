@@ -89,7 +89,9 @@ extension World {
         for visitor in queue.visitors.values where visitor.phase == .waiting {
             guard let ticket = visitor.ticket, let since = line.waiting[ticket] else { continue }
             if visitor.wasSeen(within: .seconds(100)) { held.insert(ticket) }
-            if let connection = visitor.connection, connection.openedAt < scheduler.now - .seconds(20), since != nil {
+            // An instance where somebody has polled before says that they are gone, until the one that sees them answers.
+            guard let connection = visitor.connection, connection.openedAt < scheduler.now - .seconds(20), let since else { continue }
+            if since < scheduler.now - .seconds(5) {
                 report(.presence, "ticket \(ticket) is connected and counts as absent in queue \(queue.id)")
             }
         }

@@ -72,14 +72,23 @@ extension World {
         for queue in queues { settleSettings(of: queue) }
         let isOver = run(atMost: .seconds(10_000)) { truth.isEmpty && crowd == 0 }
         if !isOver, findings.isEmpty {
-            report(.progress, "somebody is still there long after everyone was to go; \(crowd) visitors wait for an answer")
+            report(.progress, "somebody is still there long after everyone was to go: \(thoseWhoAreThere)")
         }
+    }
+
+    private var thoseWhoAreThere: String {
+        let line = queues.compactMap { queue in
+            truth.line(queue.id).map { "\($0.waiting.count) wait and \($0.admitted.count) are admitted in queue \(queue.id)" }
+        }
+        let visitors = queues.flatMap { $0.visitors.values }.sorted { $0.number < $1.number }.prefix(10).map(\.description)
+        return (line + visitors).joined(separator: "; ")
     }
 
     /// Nobody is there. After a while only heartbeats remain.
     private func night() {
         run(for: .seconds(Int(options.restAfter.seconds * 3) + 900))
         guard findings.isEmpty else { return }
+        checkAnswers()
         checkReplicas()
         checkReaders()
         let quiet = QuietTime(self)
@@ -90,6 +99,14 @@ extension World {
         checkRest()
         checkRetention()
         checkReplicas()
+    }
+
+    /// Whoever asked a process that lives has an answer.
+    private func checkAnswers() {
+        for process in processes.compactMap(\.self) {
+            guard let since = process.longestUnanswered, since < scheduler.now - .seconds(300) else { continue }
+            report(.progress, "process \(process.slot) has not answered since \(since.seconds)")
+        }
     }
 
     /// Readers who go on get everything.
