@@ -1,0 +1,102 @@
+import QueueEngine
+import Testing
+import TestSupport
+
+@testable import QueueService
+
+/// Who counts as present is somebody whom an instance sees, whatever messages are lost and whichever instances die.
+@Suite struct HoldersTests {
+    private static let lease = Timestamp.Span.seconds(5)
+
+    private func makeQueue(_ instances: Instances) async throws -> QueueID {
+        try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
+    }
+
+    /// Lets `survivor` renew its lease, and learn nothing by that, until it has seen to whom `instance` held.
+    private func isBuried(_ instance: QueueService, by survivor: QueueService, _ instances: Instances) async throws -> Bool {
+        try await eventually {
+            _ = await survivor.renewLease()
+            let asker = InstanceID(high: 0, low: 1)
+            let beat = try await instances.store.beat(asker, lease: .seconds(1), capacity: nil, isFirst: true, known: [])
+            try await instances.store.endLease(asker)
+            return !beat.peers.contains { $0.id == instance.instance }
+        }
+    }
+
+    /// An instance ends right behind its last commits, and word of them is lost.
+    @Test(arguments: StoreKind.allCases) func whoeverCameToDyingInstanceLastIsMarkedAbsent(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2, lease: HoldersTests.lease)
+        let (dying, survivor) = (instances.services[0], instances.services[1])
+        let queue = try await makeQueue(instances)
+        instances.bus.lose(percent: 100)
+        for _ in 0..<5 { _ = try await dying.join(queue, visitor: Visitor(), holder: .connection) }
+        #expect(try await survivor.queue(queue).state.waitingCount == 0)
+        try await instances.store.endLease(dying.instance)
+        #expect(try await isBuried(dying, by: survivor, instances))
+        await survivor.beat()
+        #expect(try await survivor.queue(queue).state.absentCount == 5)
+    }
+
+    /// Somebody polls at two instances, of which one dies: the other is known to see them, and looked at when it dies.
+    @Test(arguments: StoreKind.allCases) func survivorTakesOverWhoeverPollsThereToo(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2, lease: HoldersTests.lease)
+        let (dying, survivor) = (instances.services[0], instances.services[1])
+        let queue = try await makeQueue(instances)
+        let ticket = try await dying.join(queue, visitor: Visitor(), holder: .polls).session.ticket
+        #expect(await eventually { (try? await survivor.queue(queue).state.isWaiting(ticket)) == true })
+        await survivor.poll(queue, ticket)
+        #expect(await eventually { await survivor.hosted[queue]?.presence.holds(ticket) == true })
+        try await instances.store.endLease(dying.instance)
+        #expect(try await isBuried(dying, by: survivor, instances))
+        #expect(try await instances.store.held(by: survivor.instance, in: queue) == [ticket])
+        #expect(try await !survivor.queue(queue).state.isAbsent(ticket))
+    }
+
+    /// A connection has opened, and before that is committed it is known that another instance has taken the ticket over:
+    /// the connection is let go, and counted no more.
+    @Test func openingBeforeTakeoverIsNotCounted() async throws {
+        let instances = try await Instances(count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let queue = try await makeQueue(instances)
+        let session = try await one.join(queue, visitor: Visitor(), holder: .connection).session
+        #expect(await eventually { (try? await other.queue(queue).state.isWaiting(session.ticket)) == true })
+        instances.bus.lose(percent: 100)
+        _ = try await other.resume(queue, session.ticket, of: session.id)
+        #expect(try await eventually { try await instances.store.held(by: other.instance, in: queue) == [session.ticket] })
+        await one.hold(queue)
+        await one.opened(queue, [session.ticket])
+        await one.beat()
+        await one.goOn(in: queue)
+        // What waits is decided with it.
+        _ = try await one.join(queue, visitor: Visitor(), holder: .connection)
+        #expect(try await instances.store.held(by: other.instance, in: queue) == [session.ticket])
+        await other.beat()
+        await other.closed(queue, [session.ticket])
+        #expect(try await eventually { try await instances.store.held(by: other.instance, in: queue) == [] })
+        await one.beat()
+        #expect(try await one.queue(queue).state.isAbsent(session.ticket))
+    }
+
+    /// A join whose answer was lost is carried out after the queue has been put to rest.
+    @Test func doubtfulPlaceInQueueAtRestIsMarkedAbsent() async throws {
+        let instances = try await Instances(count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        instances.bus.lose(percent: 100)
+        let queue = try await one.create(tenant: instances.tenant) { $0.configuration = QueueConfiguration(releaseRatePerMinute: 0) }
+            .record.id
+        let session = try await one.join(queue, visitor: Visitor(), holder: .connection).session
+        #expect(await other.hosted[queue] == nil)
+        await other.doubt(session)
+        await other.settleDoubts()
+        #expect(try await eventually { try await instances.store.held(by: one.instance, in: queue) == [] })
+    }
+}
+
+extension QueueService {
+    fileprivate func hold(_ queue: QueueID) { backlog.block(queue) }
+
+    fileprivate func doubt(_ session: SessionRecord) {
+        doubtful.append(
+            DoubtfulJoin(queue: session.queue, session: session.id, ticket: session.ticket, until: clock.now() + DoubtfulJoin.patience))
+    }
+}
