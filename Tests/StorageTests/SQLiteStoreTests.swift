@@ -32,6 +32,7 @@ import TestSupport
     @Test func listsLeaveAReaderForSingleRows() async throws {
         var limits = PostgresSettings()
         limits.lists = 10
+        limits.waitSeconds = 600
         let store = try SQLiteStore(path: folder.file("db"), exclusively: true, limits: limits)
         let tenant = TenantID(high: 1, low: 1)
         try await store.insert(Tenant(id: tenant, name: "t"))

@@ -6,6 +6,9 @@ import QueueService
 ///
 /// A request takes an idle connection as far as its lane admits, or waits for one. A lost connection is replaced while
 /// requests wait: they are failed only once the server could not be reached for `reconnectSeconds`.
+///
+/// Where lists wait, each is followed by a pause as long as it took: however many are asked for, the server has half of the
+/// time at least for everything else.
 final class PostgresPool {
     private let loop: EventLoop
     private let address: PostgresAddress
@@ -15,6 +18,8 @@ final class PostgresPool {
     /// Requests that run, by lane.
     private var running = [Int](repeating: 0, count: PostgresLane.allCases.count)
     private var connecting = 0
+    /// Pauses under way, during which no list begins.
+    private var pauses = 0
     private var waiting = WaitingRequests()
     /// Since when no attempt to connect has succeeded; nil: the last one did.
     private var unreachable: Unreachable?
@@ -48,7 +53,7 @@ final class PostgresPool {
     ) {
         guard !isClosed else { return completed(.failure(.lost("closed", isInDoubt: false))) }
         let request = PostgresConnection.Request(calls: calls, nanoseconds: UInt64(seconds) * 1_000_000_000, completed: completed)
-        if limits.admits(lane, running: running), let connection = idle.popLast() { return start(request, lane, on: connection) }
+        if admits(lane), let connection = idle.popLast() { return start(request, lane, on: connection) }
         if let unreachable, isGivenUp, EventLoop.monotonicNow() < unreachable.nextAttempt {
             return completed(.failure(unreachable.error))
         }
@@ -80,15 +85,31 @@ final class PostgresPool {
         }
     }
 
+    private func admits(_ lane: PostgresLane) -> Bool {
+        (lane != .lists || pauses == 0) && limits.admits(lane, running: running)
+    }
+
     private func start(_ request: PostgresConnection.Request, _ lane: PostgresLane, on connection: PostgresConnection) {
         running[lane.rawValue] += 1
         tellLoad()
+        let began = EventLoop.monotonicNow()
         connection.run(
             .init(calls: request.calls, nanoseconds: request.nanoseconds) { [weak self] result in
+                if lane == .lists { self?.pauseLists(for: EventLoop.monotonicNow() - began) }
                 self?.takeBack(connection, from: lane)
                 if case .failure(let error) = result, error.isDeadlock { self?.load.change { $0.deadlocks += 1 } }
                 request.completed(result)
             })
+    }
+
+    private func pauseLists(for nanoseconds: UInt64) {
+        guard waiting.count(in: .lists) > 0 else { return }
+        pauses += 1
+        loop.schedule(after: min(nanoseconds, ListPause.longest)) { [weak self] in
+            guard let self else { return }
+            pauses -= 1
+            serve()
+        }
     }
 
     private func takeBack(_ connection: PostgresConnection, from lane: PostgresLane) {
@@ -103,7 +124,7 @@ final class PostgresPool {
 
     /// Gives idle connections to requests that their lanes admit.
     private func serve() {
-        while !idle.isEmpty, let next = waiting.popNext(where: { limits.admits($0, running: running) }) {
+        while !idle.isEmpty, let next = waiting.popNext(where: { admits($0) }) {
             loop.cancel(next.timer)
             tellLoad(waited: loop.now - next.since)
             start(next.request, next.lane, on: idle.removeLast())

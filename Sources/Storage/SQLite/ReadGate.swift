@@ -4,6 +4,9 @@ import Locks
 import QueueService
 
 /// How many lists may be read at once: the other readers of the file are left for look-ups.
+///
+/// Where lists wait, each is followed by a pause as long as it took: however many are asked for, commits have the processor
+/// and the file for half of the time at least.
 final class ReadGate: Sendable {
     private struct State {
         var free: Int
@@ -21,10 +24,17 @@ final class ReadGate: Sendable {
         self.waitSeconds = waitSeconds
     }
 
-    /// Waits for a turn, which ends with `leave`.
+    /// Waits for a turn, and runs `body` in it.
     ///
-    /// - Throws: `busy` where too many wait, or the wait takes too long.
-    func enter() async throws(StoreError) {
+    /// - Throws: `busy` where too many wait, or the wait takes too long, and what `body` throws.
+    func pass<R>(_ body: () async throws(StoreError) -> R) async throws(StoreError) -> R {
+        try await enter()
+        let began = EventLoop.monotonicNow()
+        defer { leave(after: EventLoop.monotonicNow() - began) }
+        return try await body()
+    }
+
+    private func enter() async throws(StoreError) {
         let isAdmitted = await withCheckedContinuation { continuation in
             let answer: Bool? = state.withLock { state in
                 if state.free > 0 {
@@ -43,7 +53,15 @@ final class ReadGate: Sendable {
         guard isAdmitted else { throw .busy("too many lists are being read") }
     }
 
-    func leave() {
+    private func leave(after nanoseconds: UInt64) {
+        guard state.withLock({ !$0.waiting.isEmpty }) else { return giveTurn() }
+        Task {
+            try? await Task.sleep(nanoseconds: min(nanoseconds, ListPause.longest))
+            giveTurn()
+        }
+    }
+
+    private func giveTurn() {
         let next = state.withLock { state in
             let next = state.waiting.popFirst()
             if next == nil { state.free += 1 }

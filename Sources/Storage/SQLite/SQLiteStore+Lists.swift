@@ -11,12 +11,12 @@ extension SQLiteStore {
         let list = SessionList(
             tenant: tenant.data, queue: queue?.data, status: status, after: cursor.flatMap { SessionID($0) }?.data ?? Data(),
             limit: limit + 1)
-        try await lists.enter()
-        defer { lists.leave() }
-        return try await reading { db in
-            let sessions = try list.read(db)
-            let items = Array(sessions.prefix(limit))
-            return Page(items: items, next: sessions.count > limit ? items.last?.id.description : nil)
+        return try await lists.pass { () throws(StoreError) in
+            try await reading { db in
+                let sessions = try list.read(db)
+                let items = Array(sessions.prefix(limit))
+                return Page(items: items, next: sessions.count > limit ? items.last?.id.description : nil)
+            }
         }
     }
 }
