@@ -85,7 +85,6 @@ public struct QueueState: Sendable {
         head = event.seq
         lastEventAt = event.at
         change(event)
-        liftIdleLanes()
         skipWhatHasMovedOn()
         if !couldRelease, canRelease { pacing.becamePossible(rate: configuration.releaseRatePerMinute, at: event.at) }
     }
@@ -116,7 +115,6 @@ public struct QueueState: Sendable {
         let (old, turn) = (schedule, currentPass)
         schedule = LaneSchedule(new.priorityLanes)
         while lanes.count < schedule.laneCount { lanes.append(Lane()) }
-        guard let turn else { return }
         for lane in lanes.indices where schedule.isShared(lane) {
             // A lane that had no share has no claim on turns that have passed; one whose share changes is as many of its
             // own turns ahead as before.
@@ -131,20 +129,10 @@ public struct QueueState: Sendable {
         lanes[ticket.lane].waiting.insert(ticket.number)
     }
 
-    /// The smallest turn that a lane with a share has a claim to; nil where none has.
-    private var currentPass: Int64? {
-        lanes.indices.lazy.filter { [self] in schedule.isShared($0) && lanes[$0].isActive }.map { [self] in lanes[$0].pass }.min()
-    }
-
-    /// A lane in which nobody could be admitted has no claim on the turns that pass meanwhile. Where nobody could be
-    /// admitted in any, all begin anew together.
-    private mutating func liftIdleLanes() {
-        guard lanes.count > 1 else { return }
-        let turn =
-            currentPass ?? lanes.indices.lazy.filter { [schedule] in schedule.isShared($0) }.map { [lanes] in lanes[$0].pass }.max() ?? 0
-        for lane in lanes.indices where schedule.isShared(lane) && !lanes[lane].isActive {
-            lanes[lane].pass = max(lanes[lane].pass, turn)
-        }
+    /// The smallest turn that a lane with a share has a claim to; where none has, the largest, so that all begin anew together.
+    private var currentPass: Int64 {
+        let shared = lanes.indices.filter { schedule.isShared($0) }
+        return shared.filter { lanes[$0].isActive }.map { lanes[$0].pass }.min() ?? shared.map { lanes[$0].pass }.max() ?? 0
     }
 
     /// Drops deadlines and absences whose subjects have moved on, so that the first of each is always one to come.
@@ -205,12 +193,21 @@ public struct QueueState: Sendable {
 
     private mutating func admit(_ ticket: Ticket, until: Timestamp, at moment: Timestamp) {
         precondition(isWaiting(ticket), "only who waits is admitted")
-        lanes[ticket.lane].pass += schedule.stride(ticket.lane)
+        takeTurn(ticket.lane)
         stopWaiting(ticket)
         admitted[ticket] = until
         deadlines.insert(Deadline(at: until, ticket: ticket))
         pacing.released(rate: configuration.releaseRatePerMinute, at: moment)
         meter.count(.admission, at: moment)
+    }
+
+    /// A lane in which nobody could be admitted has no claim on this turn any more; the others are not behind it. A lane that
+    /// empties and fills again between two turns loses none.
+    private mutating func takeTurn(_ own: Int) {
+        guard schedule.isShared(own) else { return }
+        let turn = lanes[own].pass
+        lanes[own].pass += schedule.stride(own)
+        for lane in lanes.indices where schedule.isShared(lane) { lanes[lane].pass = max(lanes[lane].pass, turn) }
     }
 
     private mutating func endAdmission(_ ticket: Ticket, at moment: Timestamp) {

@@ -77,6 +77,20 @@ import TestSupport
         #expect(abs(lanes.count { $0 == 1 } - after) <= 2)
     }
 
+    /// A lane that empties with each of its turns and fills again at once has its whole share all the same.
+    @Test(arguments: [50, 75, 95]) func laneThatEmptiesAndFillsAgainKeepsItsShare(share: Int) {
+        var line = Line([PriorityLane(name: "vip", sharePercent: share)])
+        line.join(0, 300)
+        var lanes: [Int] = []
+        for _ in 0..<300 {
+            if line.state.allWaiting.allSatisfy({ $0.lane == 0 }) { line.join(1, 1) }
+            lanes += line.admit(1)
+        }
+        for start in lanes.indices where start + 100 <= lanes.count {
+            #expect(abs(lanes[start..<start + 100].count { $0 == 1 } - share) <= 2)
+        }
+    }
+
     /// Whatever happens otherwise: over any hundred admissions with people present in both lanes, within two of the share.
     @Test func sharesHoldOverAnyHundredAdmissions() {
         var random = SeededRandom(seed: TestSeed.value)

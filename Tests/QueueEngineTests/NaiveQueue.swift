@@ -27,21 +27,19 @@ struct NaiveQueue {
     private var shared: [Int] { lanes.indices.filter { stride($0) != nil } }
 
     /// A lane in which nobody has a claim saves up no turns.
-    private mutating func liftIdleLanes() {
-        let turn = shared.filter(isActive).map { pass[$0] }.min() ?? shared.map { pass[$0] }.max() ?? 0
+    private mutating func liftIdleLanes(to turn: Int64) {
         for lane in shared where !isActive(lane) { pass[lane] = max(pass[lane], turn) }
     }
 
     private mutating func configure(_ new: QueueConfiguration) {
         let old = lanes.indices.map { stride($0) }
-        let turn = shared.filter(isActive).map { pass[$0] }.min()
+        let turn = shared.filter(isActive).map { pass[$0] }.min() ?? shared.map { pass[$0] }.max() ?? 0
         configuration = new
         while lanes.count <= new.priorityLanes.count {
             lanes.append([])
             next.append(1)
             pass.append(0)
         }
-        guard let turn else { return }
         for lane in shared {
             guard lane < old.count, let before = old[lane] else {
                 pass[lane] = turn
@@ -89,7 +87,6 @@ struct NaiveQueue {
         if event.at < lastEventAt { wrong.append("time runs backwards") }
         (head, lastEventAt) = (event.seq, event.at)
         losses.removeAll { $0.until <= event.at }
-        defer { liftIdleLanes() }
         switch event.change {
         case .configured(let new): configure(new)
         case .opened, .resumed: status = .open
@@ -146,7 +143,10 @@ struct NaiveQueue {
         else { return ["not the first in the lane who is there or waited for"] }
         if nextLane(lanes.map { $0.filter(counts).count }, pass) != lane { wrong.append("another lane was next") }
         lanes[lane].remove(at: index)
-        pass[lane] += stride(lane) ?? 0
+        if let stride = stride(lane) {
+            liftIdleLanes(to: pass[lane])
+            pass[lane] += stride
+        }
         admitted[ticket] = until
         if admitted.count > configuration.maxConcurrentUsers { wrong.append("over the cap") }
         admissions.append(at)

@@ -64,7 +64,7 @@ import TestSupport
     private func addHold(to store: SQLiteStore, _ held: DispatchSemaphore) async throws {
         try await store.pool.write { db in
             try db.execute(
-                sql: "DROP VIEW sessions; CREATE VIEW sessions AS SELECT s.*, hold() AS held FROM user_sessions s;")
+                sql: "DROP VIEW sessions; CREATE VIEW sessions AS SELECT * FROM user_sessions WHERE hold();")
         }
         let (arrived, all) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
         let readers = (0..<4).map { _ in

@@ -35,9 +35,9 @@ struct SessionList {
     func read(_ db: Database) throws -> [SessionRecord] {
         var ids: [Data] = []
         for (sql, arguments) in statements { ids += try Data.fetchAll(db.cachedStatement(sql: sql), arguments: arguments) }
-        let session = try db.cachedStatement(sql: "SELECT * FROM sessions WHERE id = ? AND tenant_id = ?")
+        let session = try db.cachedStatement(sql: "SELECT \(SQLiteStore.sessionColumns) FROM sessions WHERE id = ? AND tenant_id = ?")
         return try ids.sorted { $0.lexicographicallyPrecedes($1) }.prefix(limit).compactMap { id in
-            try Row.fetchOne(session, arguments: [id, tenant]).map(SQLiteStore.session)
+            try SQLiteStore.session(session, [id, tenant])
         }
     }
 

@@ -28,7 +28,8 @@ struct MonthEnd {
 
     /// What has grown with time since `first`, the end of the first month, and not with people.
     func growth(since first: MonthEnd) -> [String] {
-        let more = max(1, ratio(people, first.people), ratio(events, first.events))
+        // Rows are kept for days: the last days of a month may be the busiest. How old they may be is looked at, too.
+        let more = 2 * max(1, ratio(people, first.people), ratio(events, first.events))
         return grown(tables, first.tables, allowing: more) + grown(collections, first.collections, allowing: 1)
     }
 
