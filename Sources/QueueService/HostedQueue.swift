@@ -41,7 +41,7 @@ struct HostedQueue {
     /// Another instance was faster, and the store may keep the queue for this one.
     var holdsReservation = false
     /// The store refused the queue's part of a commit; it is tried again after a pause.
-    var isResting = false
+    var isBackingOff = false
     /// How often that happened in a row.
     var failures = 0
     /// How often in a row a commit was lost and nothing new could be read.

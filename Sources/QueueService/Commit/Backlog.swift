@@ -35,7 +35,7 @@ struct Backlog {
     /// Queues with something to decide that are not blocked, each once, the next one first.
     private var ring = Deque<QueueID>()
     private var isInRing: Set<QueueID> = []
-    /// Queues that must not be decided now: kept for another instance, being brought up to date, or resting after a failure.
+    /// Queues that must not be decided now: kept for another instance, being brought up to date, or backing off after a failure.
     private(set) var blocked: Set<QueueID> = []
     private(set) var commandCount = 0
 

@@ -64,7 +64,7 @@ extension QueueService {
         guard hosted.index(forKey: queue) != nil else { return .noSuchQueue }
         // Callers are answered at once during an outage, not after a time limit; the heartbeat finds out when it ends.
         if let outage { return outage.error }
-        return hosted[queue]?.isResting == true ? .unavailable(retryAfterSeconds: 1) : nil
+        return hosted[queue]?.isBackingOff == true ? .unavailable(retryAfterSeconds: 1) : nil
     }
 
     /// Leaves a change of presence for the next batch. Nobody waits for it, and an outage does not lose it.
@@ -305,67 +305,6 @@ extension QueueService {
         if !announcements.isEmpty { hosted[id]?.announcements.prepend(announcements) }
         notify(id, events: decision.events.map(\.event), announcements: announcements)
         if decision.events.contains(where: { $0.event.change.isClosing }) { goOnClosing(id) }
-    }
-}
-
-// MARK: - Queues that wait
-
-extension QueueService {
-    /// Leaves the queue to the instance that it is kept for: until that has written, or for a moment.
-    func giveWay(in id: QueueID) { block(id, for: QueueService.reservationBackoff) }
-
-    /// Another instance has written, or has had the time to.
-    func goOn(in id: QueueID) {
-        guard let queue = hosted[id], !queue.isCatchingUpAfterLoss, !queue.isResting, backlog.unblock(id) else { return }
-        beginCommitting()
-    }
-
-    /// Tries the queue again after a pause that doubles with each failure in a row, 1 to 64 s. Callers do not wait for it.
-    private func backOff(_ id: QueueID, _ error: ServiceError) {
-        guard let queue = hosted[id] else { return }
-        let failures = queue.failures + 1
-        hosted[id]!.failures = failures
-        hosted[id]!.isResting = true
-        for command in backlog.takeCommands(of: id) { command.fail(error) }
-        backlog.block(id)
-        clock.wake(at: clock.now() + .seconds(1 << min(failures - 1, 6))) { [weak self] in
-            self?.later { service in
-                // A later failure has a pause of its own.
-                guard service.hosted[id]?.failures == failures else { return }
-                service.hosted[id]?.isResting = false
-                service.goOn(in: id)
-            }
-        }
-    }
-
-    private func block(_ id: QueueID, for pause: Timestamp.Span) {
-        backlog.block(id)
-        // Also where the service is about to end: what was asked before is still committed.
-        clock.wake(at: clock.now() + pause) { [weak self] in self?.later { $0.goOn(in: id) } }
-    }
-
-    /// Turns in which a lost commit found nothing new before the queue is given a longer pause.
-    private static let fruitlessLimit = 5
-
-    /// Reads what the replica lacks while other queues go on.
-    private func catchUpApart(_ id: QueueID, since base: LogPosition) {
-        hosted[id]?.isCatchingUpAfterLoss = true
-        backlog.block(id)
-        Task {
-            await catchUp(id)
-            // Deleted elsewhere: callers are told so, and not that it is closed.
-            if hosted[id]?.state.status == .closed { await unhostIfDeleted(id) }
-            guard let queue = hosted[id] else { return }
-            hosted[id]!.isCatchingUpAfterLoss = false
-            guard queue.state.position == base else {
-                hosted[id]!.fruitlessTurns = 0
-                return goOn(in: id)
-            }
-            // The log is elsewhere and nothing new was read: it cannot be read, or the queue is gone, as a heartbeat will say.
-            hosted[id]!.fruitlessTurns += 1
-            if queue.fruitlessTurns < QueueService.fruitlessLimit { return giveWay(in: id) }
-            backOff(id, .unavailable(retryAfterSeconds: 1))
-        }
     }
 }
 
