@@ -42,6 +42,8 @@ class Line:
         self.releases = []
         # Since when somebody could be let in, and for how long that was so at most and nobody was, until when.
         self.ready, self.stood_still, self.stood_until = None, 0.0, 0.0
+        # Whom the line waits for after a loss, and until when; until when that holds up the first who is there.
+        self.settling, self.settle_seconds, self.held_until = {}, 15, 0.0
 
     def take(self, event):
         demand(event["seq"] == self.seq + 1, f"after {self.seq} comes {event['seq']}")
@@ -53,8 +55,13 @@ class Line:
         can = self.status == "open" and len(self.admitted) < self.cap and len(self.waiting) > len(self.absent)
         if not can or event["type"] == "admitted":
             self.ready = None
-        if can and self.ready is None:
+        was_held, self.held_until = self.held_until > at, self.waits_until() if can and self.settling else 0.0
+        if can and (self.ready is None or was_held and self.held_until <= at):
             self.ready = at
+
+    def waits_until(self):
+        first = min(ticket for ticket in self.waiting if ticket not in self.absent)
+        return max((until for ticket, until in self.settling.items() if ticket < first), default=0.0)
 
     def measure(self, at):
         rate = self.rates[-1][1] if self.rates else 0
@@ -62,12 +69,13 @@ class Line:
             return
         # Where a minute's worth has been let in, the next one's time comes when the first of them is a minute ago.
         free = self.releases[-rate] + 60 if len(self.releases) >= rate else 0
-        stood = at - max(self.ready, free) - 60 / rate
+        stood = at - max(self.ready, self.held_until, free) - 60 / rate
         if stood > self.stood_still:
             self.stood_still, self.stood_until = stood, at
 
     def on_configured(self, event):
         self.cap = event["maxConcurrentUsers"]
+        self.settle_seconds = event.get("settleSeconds", self.settle_seconds)
         self.rates.append((self.at, event["releaseRatePerMinute"]))
 
     def on_opened(self, _):
@@ -93,12 +101,20 @@ class Line:
             self.users[user] = ticket
 
     def on_connected(self, event):
-        self.absent -= tickets(event)
+        for ticket in tickets(event):
+            self.absent.discard(ticket)
+            self.settling.pop(ticket, None)
 
     def on_disconnected(self, event):
-        self.absent |= tickets(event) & self.waiting.keys()
+        gone = tickets(event) & self.waiting.keys()
+        self.absent |= gone
+        if "settlesUntil" in event:
+            self.settling.update((ticket, seconds(event["settlesUntil"])) for ticket in gone)
 
     def on_everyone_disconnected(self, _):
+        waited_for = {ticket: until for ticket, until in self.settling.items() if until > self.at}
+        until = max([self.at + self.settle_seconds, *waited_for.values()])
+        self.settling = {ticket: until for ticket in self.waiting if ticket not in self.absent or ticket in waited_for}
         self.absent = set(self.waiting)
 
     def on_admitted(self, event):
@@ -107,11 +123,13 @@ class Line:
         demand(ticket not in self.absent, f"{ticket} is let in and is not there")
         first = min(other for other in self.waiting if other not in self.absent)
         demand(ticket == first, f"{ticket} is let in before {first}")
+        # Times are told in milliseconds.
+        ahead = [other for other, until in self.settling.items() if other < ticket and until > self.at + 0.002]
+        demand(not ahead, f"{ticket} is let in before {ahead[:1]}, for whom the line waits")
         demand(self.status == "open", f"{ticket} is let in while the queue is {self.status}")
         self.admitted[ticket] = self.waiting.pop(ticket)
         demand(len(self.admitted) <= self.cap, f"{len(self.admitted)} are let in, and {self.cap} may be")
         self.releases.append(self.at)
-        # Times are told in milliseconds.
         window = [moment for moment in self.releases if moment > self.at - 59.998]
         self.releases = window
         most = max(rate for number, (_, rate) in enumerate(self.rates)
@@ -127,6 +145,7 @@ class Line:
         self.waiting.pop(ticket, None)
         self.admitted.pop(ticket, None)
         self.absent.discard(ticket)
+        self.settling.pop(ticket, None)
         self.users = {user: place for user, place in self.users.items() if place != ticket}
 
     on_completed = on_left = on_expired = end

@@ -76,6 +76,7 @@ for broken in (
     changed(right, "joined", {"user": "u1"}, ticket=2),                     # one person, two places
     changed(right, "joined", {"ticket": 9}, ticket=2),                      # a ticket is left out
     renumber(without(right, "disconnected")),                               # not the first of those who are there
+    changed(right, "disconnected", {"settlesUntil": at(10)}),               # ahead of somebody whom the line waits for
     renumber(without(right, "connected")),                                  # let in, and not there
     inserted(right, ("completed", {}), {"type": "admitted", "ticket": 3, **extra, "at": at(22)}),   # let in twice
     renumber(without(right, "resumed")),                                    # let in while paused
