@@ -55,7 +55,7 @@ struct DueList<Element: Comparable & Sendable>: Sendable {
     /// The first in other words, and as due as before.
     mutating func replaceFirst(_ element: Element) { chunks[0][taken] = element }
 
-    /// Looks at each of them.
+    /// Removes all that match; visits each element.
     mutating func removeAll(where isRemoved: (Element) -> Bool) {
         var rest = DueList()
         for (index, chunk) in chunks.enumerated() {

@@ -28,7 +28,7 @@ public struct QueueEvent: Sendable, Hashable {
         /// were lost together share. The line waits for them until `until`.
         case lost([TicketRange], since: Timestamp, until: Timestamp)
         /// Nobody is in sight any more. Grace counts anew from here for all who wait, and the line waits for `settleSeconds`
-        /// for those who were in sight, or whom it waited for already.
+        /// for those who were in sight, or whom it waited for already, or who have been out of sight since an earlier such moment.
         case everyoneDisconnected
         case admitted(Ticket, until: Timestamp)
         /// The admission has served its purpose.

@@ -32,7 +32,7 @@ extension QueueState {
 
     /// Makes the queue, or sets it anew. A new queue without `opensAt` is open at once.
     ///
-    /// Times that stay as they are, are not judged: a queue that has opened keeps its `opensAt`, which means nothing any more.
+    /// Times that do not change are not checked: a queue that has opened keeps its `opensAt`, which means nothing any more.
     public mutating func configure(_ new: QueueConfiguration, at now: Timestamp, _ log: inout [QueueEvent]) throws(QueueRefusal) {
         let isNew = head == 0
         try checkTimes(of: new, now)
@@ -41,7 +41,7 @@ extension QueueState {
     }
 
     private func checkTimes(of new: QueueConfiguration, _ now: Timestamp) throws(QueueRefusal) {
-        // A queue before its first event has been given its configuration, but it has not been decided.
+        // A queue has its configuration before its first event; only that event decides it.
         let (opens, closes) = head == 0 ? (true, true) : (new.opensAt != configuration.opensAt, new.closesAt != configuration.closesAt)
         if opens, new.opensAt != nil, status != .scheduled { throw .notScheduled }
         if closes, let closesAt = new.closesAt, closesAt <= now { throw .closesAtIsPast }

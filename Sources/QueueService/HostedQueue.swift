@@ -100,9 +100,13 @@ struct HostedQueue {
         releaseLag.look(at: state)
         holdsReservation = false
         (failures, idleTicks) = (0, nil)
-        search = search.flatMap(\.wider)
         for (event, _) in decision.events { note(event) }
         return (record, lags)
+    }
+
+    /// The store has taken a part with commands, or with changes of presence.
+    mutating func widenSearch(commands: Bool, presence: Bool) {
+        search = search.flatMap { $0.widened(commands: commands, presence: presence) }
     }
 
     /// Takes over a decision without events: presence, and what the engine has skipped on the way to nothing.

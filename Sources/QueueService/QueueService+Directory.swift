@@ -34,7 +34,7 @@ extension QueueService {
     }
 
     private func queue(slug: String, _ caller: LookUpCaller?) async throws(ServiceError) -> QueueID {
-        if let id = slugs[slug], hosted[id] != nil { return id }
+        if let id = slugs[slug], hosted[id]?.snapshot != nil { return id }
         guard slug.utf8.count <= QueueService.longestSlug else { throw .noSuchQueue }
         if let outage { throw outage.error }
         if slugLookUps[slug] == nil { try checkRoom(besides: slugLookUps.count, for: caller) }
@@ -81,7 +81,9 @@ extension QueueService {
                     lookUps[id] = nil
                     lookUpShares.end(caller)
                 }
-                do throws(StoreError) { return Result<Void, StoreError>.success(try await load(id)) } catch { return .failure(error) }
+                do throws(StoreError) { return Result<Void, StoreError>.success(try await load(id, isLookUp: true)) } catch {
+                    return .failure(error)
+                }
             }
         }
         lookUps[id] = lookUp
@@ -113,9 +115,11 @@ extension QueueService {
 
     // MARK: Serving a queue
 
-    func load(_ queue: QueueID) async throws(StoreError) {
+    /// - Parameter isLookUp: somebody has asked for a queue of this name, which need not exist.
+    func load(_ queue: QueueID, isLookUp: Bool = false) async throws(StoreError) {
         do throws(StoreError) {
-            if let stored = try await store.loadQueue(queue), hosted[queue] == nil { try await host(stored) }
+            let found = isLookUp ? try await store.loadQueue(queue) : try await store.loadServedQueue(queue)
+            if let stored = found, hosted[queue] == nil { try await host(stored) }
         } catch {
             log.warning("a queue could not be read", metadata: ["queue": "\(queue)", "error": "\(error)"])
             throw error

@@ -118,7 +118,10 @@ extension QueueService {
     /// Queues in which nobody waits as far as is known here are looked at, too: word of those who came last may be lost.
     private func buryInAllQueues(_ peer: Beat.Peer) async -> Bool {
         var isDone = true
-        for id in Array(hosted.keys) {
+        // People first: whoever of them has gone must not be admitted.
+        let occupied = hosted.filter { $0.value.state.isOccupied }.map(\.key)
+        let others = hosted.filter { !$0.value.state.isOccupied }.map(\.key)
+        for id in occupied + others {
             do { isDone = try await bury(peer, id) && isDone } catch {
                 isDone = false
                 log.warning(

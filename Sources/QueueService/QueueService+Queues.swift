@@ -41,10 +41,9 @@ extension QueueService {
 
     private func create(_ record: QueueRecord, _ once: WriteOnce?) async throws(ServiceError) -> QueueSnapshot {
         let id = record.id
-        guard slugs[record.slug] == nil else { throw .slugTaken }
-        // Not visible before its first event is committed: it has no snapshot until then.
+        // Not visible before its first event is committed: it has no snapshot until then. Whether the slug is free the store
+        // decides: until it has, the slug leads to the queue that has it.
         hosted[id] = HostedQueue(record: record, state: QueueState(record.configuration))
-        slugs[record.slug] = id
         do throws(ServiceError) {
             try await perform(on: id) { decision throws(ServiceError) in
                 try decision.configure(record)
@@ -55,7 +54,9 @@ extension QueueService {
             _ = forget(id)
             throw error
         }
-        return try queue(id)
+        let created = try queue(id)
+        slugs[created.record.slug] = id
+        return created
     }
 
     /// Sets a queue anew; `change` sees its record as it is when the change is decided.
@@ -66,10 +67,7 @@ extension QueueService {
         _ id: QueueID, tenant: TenantID, if condition: QueueCondition? = nil,
         _ change: @escaping @Sendable (inout QueueRecord) throws(ServiceError) -> Void
     ) async throws(ServiceError) -> QueueSnapshot {
-        let before = try queue(id, tenant: tenant).record
-        var wanted = before
-        try? change(&wanted)
-        if wanted.slug != before.slug, let other = slugs[wanted.slug], other != id { throw .slugTaken }
+        _ = try queue(id, tenant: tenant)
         try await perform(on: id) { decision throws(ServiceError) in
             try condition?.check(decision.record)
             var record = decision.record

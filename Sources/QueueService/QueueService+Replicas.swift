@@ -25,7 +25,7 @@ extension QueueService {
     func unhostIfDeleted(_ id: QueueID) async {
         // What ended its sessions is told first.
         await catchUp(id)
-        do throws(StoreError) { if try await store.loadQueue(id) == nil { unhost(id) } } catch {
+        do throws(StoreError) { if try await store.loadServedQueue(id) == nil { unhost(id) } } catch {
             log.warning("a queue could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
         }
     }
@@ -46,7 +46,7 @@ extension QueueService {
         do throws(StoreError) {
             try await store.renewEpoch(of: id, from: old.epoch, to: random.next() & ~1)
             await wait(for: id) { $0.isCommitting || $0.isCatchingUp }
-            guard let stored = try await store.loadQueue(id) else { return unhost(id) }
+            guard let stored = try await store.loadServedQueue(id) else { return unhost(id) }
             guard hosted[id]?.isCommitting == false, stored.record.epoch != hosted[id]?.record.epoch else { return }
             hosted[id]?.restart(from: stored)
             rename(old, to: stored.record)
@@ -87,11 +87,13 @@ extension QueueService {
         guard let queue = hosted[id], queue.catchUps < own else { return }
         hosted[id]?.isCatchingUp = true
         hosted[id]?.catchUps += 1
+        await catchUpGate.enter()
         var isContinued = true
         let epoch = queue.record.epoch
         do throws(StoreError) { isContinued = try await readOn(id) } catch {
             log.warning("the log could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
         }
+        catchUpGate.leave()
         hosted[id]?.isCatchingUp = false
         tellChange(of: id)
         if !isContinued { await rebuild(id, insteadOf: epoch) }
@@ -108,7 +110,7 @@ extension QueueService {
             guard known.seq == 0 || entries.first?.event.position == known else { return false }
             let new = entries.drop { $0.event.seq <= known.seq }
             if new.isEmpty { break }
-            if new.contains(where: { $0.event.change.isConfigured }), let stored = try await store.loadQueue(id) {
+            if new.contains(where: { $0.event.change.isConfigured }), let stored = try await store.loadServedQueue(id) {
                 guard hosted[id]?.isCommitting == false, hosted[id]?.state.position == known else { continue }
                 rename(queue.record, to: stored.record)
             }

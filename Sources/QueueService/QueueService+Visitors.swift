@@ -41,18 +41,21 @@ extension QueueService {
     }
 
     private func earlierSession(_ id: QueueID, _ visitor: Visitor, _ once: WriteOnce?) async throws(ServiceError) -> SessionRecord? {
+        try checkStore()
         if let result = try await earlierResult(once), let session = SessionID(result) { return try await self.session(session) }
         guard let user = visitor.user else { return nil }
         return try await asking { () throws(StoreError) in try await store.currentSession(user: user, queue: id) }
     }
 
     public func session(_ id: SessionID, tenant: TenantID? = nil) async throws(ServiceError) -> SessionRecord {
+        try checkStore()
         let found = try await asking { () throws(StoreError) in try await store.session(id) }
         guard let session = found, tenant == nil || session.tenant == tenant else { throw .noSuchSession }
         return session
     }
 
     public func session(user: String, queue: QueueID) async throws(ServiceError) -> SessionRecord {
+        try checkStore()
         let found = try await asking { () throws(StoreError) in try await store.currentSession(user: user, queue: queue) }
         guard let session = found else { throw .noSuchSession }
         return session
@@ -61,7 +64,8 @@ extension QueueService {
     public func sessions(
         tenant: TenantID, queue: QueueID?, status: SessionStatus?, after cursor: String?, limit: Int
     ) async throws(ServiceError) -> Page<SessionRecord> {
-        try await asking { () throws(StoreError) in
+        try checkStore()
+        return try await asking { () throws(StoreError) in
             try await store.sessions(tenant: tenant, queue: queue, status: status, after: cursor, limit: limit)
         }
     }

@@ -32,6 +32,8 @@ public actor QueueService {
     var beatsUnderWay = 0
     var isBurying = false
     var isLearning = false
+    /// How many queues catch up at once: they share their connections with commits.
+    let catchUpGate = CatchUpGate(limit: 16)
     typealias LookUp = Task<Result<Void, StoreError>, Never>
     /// Ids that are being looked for in the store; callers that ask for the same one share one look-up.
     var lookUps: [QueueID: LookUp] = [:]

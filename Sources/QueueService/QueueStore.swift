@@ -136,6 +136,8 @@ public protocol QueueStore: Sendable {
     func queue(slug: String) async throws(StoreError) -> QueueID?
     /// The queue with its line; nil where there is none, or it was deleted.
     func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue?
+    /// The same of a queue that must be served: no look-up delays it.
+    func loadServedQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue?
     /// Entries after `seq`, in order, at most `limit`.
     func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry]
     /// The same for a replica that lacks them: no reader's requests delay it.
@@ -260,6 +262,8 @@ extension QueueStore {
     /// One that does not know.
     public func diskUse() async throws(StoreError) -> DiskUse? { nil }
     /// One in which no request waits for another's connection.
+    public func loadServedQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? { try await loadQueue(queue) }
+
     public func missedEntries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
         try await entries(of: queue, after: seq, limit: limit)
     }

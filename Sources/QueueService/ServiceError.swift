@@ -48,6 +48,11 @@ extension ServiceError {
 }
 
 extension QueueService {
+    /// While the store is known to be away nobody waits to find that out again. One that is full can still be read.
+    func checkStore() throws(ServiceError) {
+        if let outage, case .unavailable = outage.error { throw outage.error }
+    }
+
     /// A question to the store, with its errors as the service's.
     nonisolated(nonsending) func asking<R>(
         _ question: () async throws(StoreError) -> R

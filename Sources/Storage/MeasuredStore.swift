@@ -65,6 +65,10 @@ public struct MeasuredStore: QueueStore {
         try await measure(.loadQueue) { () throws(StoreError) in try await store.loadQueue(queue) }
     }
 
+    public func loadServedQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? {
+        try await measure(.loadQueue) { () throws(StoreError) in try await store.loadServedQueue(queue) }
+    }
+
     public func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
         try await measure(.entries) { () throws(StoreError) in try await store.entries(of: queue, after: seq, limit: limit) }
     }

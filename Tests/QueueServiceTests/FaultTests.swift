@@ -107,6 +107,28 @@ import TestSupport
         #expect(try await eventually { try await service.queue(queue).state.isAbsent(ticket) })
     }
 
+    // MARK: Slugs
+
+    /// Whether a slug is free the store decides: until it has, the slug leads to the queue that has it.
+    @Test func slugLeadsToItsOwnerWhileAnotherQueueAsksForIt() async throws {
+        let (instances, stores) = try await faulty(count: 2)
+        let (service, store) = (instances.services[1], stores.last!)
+        // It is at rest at the other one.
+        let made = try await instances.services[0].create(tenant: instances.tenant) { $0.slug = "shop" }.record
+        let (owner, slug) = (made.id, made.slug)
+        let gate = Gate()
+        store.before { call in if call == .append { await gate.pass() } }
+        let creation = Task { () async -> ServiceError? in
+            do throws(ServiceError) { _ = try await service.create(tenant: instances.tenant) { $0.slug = slug } } catch { return error }
+            return nil
+        }
+        #expect(await eventually { gate.waiting == 1 })
+        #expect(try await service.resolve(slug) == owner)
+        gate.open()
+        #expect(await creation.value == .slugTaken)
+        #expect(try await service.resolve(slug) == owner)
+    }
+
     // MARK: A lapsed lease
 
     /// Commits go on as soon as there is a lease again, however long it takes to learn what others have done.

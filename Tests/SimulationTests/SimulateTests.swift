@@ -14,7 +14,7 @@ import Testing
         }
     }
 
-    /// Findings of two kinds are not counted yet: about one world in a hundred has one that is not explained (README).
+    /// Findings of two kinds are not counted yet (README, "Open").
     private static let kinds = "log,state,order,cap,rate,display,replica,cost,fairness,growth,honesty,events,tenants"
 
     /// A fresh seed each time; `TEST_SEED` repeats one.

@@ -206,6 +206,7 @@ extension QueueService {
         for (item, outcome) in results {
             if outcome == .committed {
                 adopt(item.decision)
+                hosted[item.id]?.widenSearch(commands: !item.entries.isEmpty, presence: !item.presence.isEmpty)
                 messages.append(item.decision.message)
                 succeed(item)
             } else {

@@ -16,17 +16,18 @@ struct RejectionSearch {
         if refused > 0 { commands = max(1, refused / 2) } else { presence = max(1, changes / 2) }
     }
 
-    /// After a commit: with twice as much; nil once that is no limit any more.
-    var wider: RejectionSearch? {
-        guard min(commands, presence) < RejectionSearch.unlimited else { return nil }
+    /// After a commit of what was in the part: with twice as much of that; nil once nothing is limited any more. A commit of
+    /// the one says nothing of the other.
+    func widened(commands hadCommands: Bool, presence hadPresence: Bool) -> RejectionSearch? {
         var wider = self
-        (wider.commands, wider.presence) = (2 * commands, 2 * presence)
-        return wider
+        if hadCommands { wider.commands = min(2 * commands, RejectionSearch.unlimited) }
+        if hadPresence { wider.presence = min(2 * presence, RejectionSearch.unlimited) }
+        return min(wider.commands, wider.presence) < RejectionSearch.unlimited ? wider : nil
     }
 
     /// What is tried next, and what waits. Where there is both, they take turns.
     mutating func divide(_ part: Backlog.Part) -> (taken: Backlog.Part, left: Backlog.Part) {
-        let takesPresence = part.commands.isEmpty || isPresenceNext && part.presence.count > 0
+        let takesPresence = part.commands.isEmpty || isPresenceNext && !part.presence.isEmpty
         isPresenceNext = !takesPresence
         var (taken, left) = (part, part)
         if takesPresence {

@@ -65,7 +65,7 @@ struct Problem: Error, Equatable {
             self.init(.conflict, "log_restarted", "the log is not the one that you followed: begin again after seq \(first - 1)")
             log = (epoch, first, head)
         case .tooManyLookUps(let seconds):
-            self.init(.tooManyRequests, "rate_limited", "too many queues are being looked for", retryAfterSeconds: seconds)
+            self.init(.tooManyRequests, "rate_limited", "you are asking for too many unknown queues at once", retryAfterSeconds: seconds)
         case .unavailable(let seconds):
             self.init(
                 .serviceUnavailable, "unavailable", "nothing can be written right now; places in line are safe",

@@ -34,7 +34,7 @@ extension LiveLoop {
     }
 }
 
-/// The keys' watch outlives no loop.
+/// The key watch must not keep a loop alive.
 private final class WeakLiveLoop {
     weak var live: LiveLoop?
     init(_ live: LiveLoop) { self.live = live }

@@ -109,8 +109,11 @@ extension LiveVisitor {
                 switch error {
                 case .noSuchQueue:
                     // Deleting a queue has ended its sessions, each in its own way.
-                    let record = try? await ended.session(claims.session, epoch: 0)
-                    bound.onLoop.finish(record?.endedReason ?? "closed")
+                    do throws(ServiceError) {
+                        bound.onLoop.finish(try await ended.session(claims.session, epoch: 0).endedReason ?? "closed")
+                    } catch {
+                        if error == .noSuchSession { bound.onLoop.finish("closed") } else { bound.onLoop.turnedAway(Problem(error)) }
+                    }
                 case .noSuchSession: bound.onLoop.finish("expired")
                 default: bound.onLoop.turnedAway(Problem(error))
                 }
@@ -173,7 +176,7 @@ extension LiveVisitor {
         return snapshot.record.isRestored ? LiveFrames.restored : nil
     }
 
-    private func turnedAway(_ problem: Problem) {
+    func turnedAway(_ problem: Problem) {
         guard phase == .entering else { return }
         guard errors.take(at: live.milliseconds, live.server.settings.limits.errors) else { return refuseFlood("errors") }
         send { LiveFrames.error(problem, into: &$0) }

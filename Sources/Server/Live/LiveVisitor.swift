@@ -229,8 +229,11 @@ final class LiveVisitor: ConnectionHandler {
         let bound = LoopBound(self, to: live.loop)
         phase = .entering
         Task(executorPreference: live.loop) {
-            let record = try? await ended.session(session, epoch: epoch)
-            bound.onLoop.finish(record?.endedReason ?? "expired")
+            do throws(ServiceError) {
+                bound.onLoop.finish(try await ended.session(session, epoch: epoch).endedReason ?? "expired")
+            } catch {
+                if error == .noSuchSession { bound.onLoop.finish("expired") } else { bound.onLoop.turnedAway(Problem(error)) }
+            }
         }
     }
 

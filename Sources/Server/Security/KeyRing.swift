@@ -59,7 +59,7 @@ final class KeyRing: Sendable {
         guard await read.again() else { throw .unavailable("the keys could not be read") }
     }
 
-    /// The key of a request. No key and a wrong one take the same path and get the same answer.
+    /// The key of a request. No key and a wrong one get the same answer; a wrong one is looked for first.
     func authenticate(_ request: Request, atLeast role: KeyRole) async throws -> APIKey {
         guard let key = await find(request.bearer ?? "") else { throw Problem.unauthorized }
         guard key.role >= role else { throw Problem.forbidden }

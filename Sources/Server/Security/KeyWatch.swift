@@ -23,8 +23,9 @@ final class KeyWatch: Sendable {
     private let shared = Shared()
     private let read: SpacedRead
 
-    /// A revoked key ends those who hold it within a second.
-    private static let pause = Duration.milliseconds(900)
+    /// From the beginning of one look to that of the next: a revoked key ends those who hold it within a second, looks that take
+    /// 150 ms included.
+    private static let spacing = Duration.milliseconds(700)
 
     /// - Parameter known: asks the store which of these keys there are.
     init(_ known: @escaping @Sendable ([KeyID]) async throws -> Set<KeyID>) {
@@ -62,8 +63,9 @@ final class KeyWatch: Sendable {
     private func look() {
         Task { [self] in
             repeat {
+                let began = ContinuousClock.now
                 _ = await read.again()
-                try? await Task.sleep(for: KeyWatch.pause)
+                try? await Task.sleep(until: began + KeyWatch.spacing)
             } while goesOn()
         }
     }

@@ -7,8 +7,8 @@ import QueueService
 /// A request takes an idle connection as far as its lane admits, or waits for one. A lost connection is replaced while
 /// requests wait: they are failed only once the server could not be reached for `reconnectSeconds`.
 ///
-/// Where lists wait, each is followed by a pause as long as it took: however many are asked for, the server has half of the
-/// time at least for everything else.
+/// Where lists wait, each is followed by a pause as long as it took, at most a second, in which no other begins: however many are
+/// asked for, the server has time for everything else.
 final class PostgresPool {
     private let loop: EventLoop
     private let address: PostgresAddress

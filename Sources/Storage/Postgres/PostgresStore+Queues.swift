@@ -35,7 +35,11 @@ extension PostgresStore {
     /// made while the tables were empty might read every session that has ever been in the queue.
     ///
     /// The row, the line and what has moved lately, all as of one head.
-    public func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? {
+    public func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? { try await loadQueue(queue, lane: .lookups) }
+
+    public func loadServedQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? { try await loadQueue(queue, lane: .commits) }
+
+    private func loadQueue(_ queue: QueueID, lane: PostgresLane) async throws(StoreError) -> StoredQueue? {
         let results = try await reading(
             [
                 PostgresCall("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
@@ -64,7 +68,7 @@ extension PostgresStore {
                 ).with(queue),
                 PostgresStore.history.with(queue).with(QueueImage.history.microseconds),
                 PostgresCall("COMMIT"),
-            ], seconds: settings.statementSeconds + 3)
+            ], seconds: settings.statementSeconds + 3, lane: lane)
         guard let row = results[1].first else { return nil }
         let queue = try PostgresStore.queue(row)
         var image = queue.image

@@ -5,8 +5,8 @@ import QueueService
 
 /// How many lists may be read at once: the other readers of the file are left for look-ups.
 ///
-/// Where lists wait, each is followed by a pause as long as it took: however many are asked for, commits have the processor
-/// and the file for half of the time at least.
+/// Where lists wait, the turn of each stays empty afterwards for as long as it took, at most a second: however many are asked
+/// for, commits have time on the processor.
 final class ReadGate: Sendable {
     private struct State {
         var free: Int

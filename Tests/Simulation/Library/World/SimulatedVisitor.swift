@@ -216,18 +216,22 @@ final class SimulatedVisitor: @unchecked Sendable {
     // MARK: Ending
 
     func leave() {
-        guard phase == .waiting, let ticket else { return }
+        guard phase == .waiting, let ticket, let session else { return }
         guard let process = world.pickProcess() else { return later(.seconds(2)) { $0.leave() } }
         let id = queue.id
         process.ask { [self] service in
             do throws(ServiceError) {
                 try await service.visit(id)
-                try await service.leave(id, ticket)
+                _ = try await service.queue(id, knowing: ticket, of: session)
+                try await service.leave(id, ticket, of: session)
                 finished()
             } catch {
                 switch error {
                 case .unavailable, .storeFull: later(world.dice.time(1...5)) { $0.leave() }
-                default: finished()
+                default:
+                    // Whatever was refused: the page is closed, and its connection with it.
+                    connection?.end()
+                    finished()
                 }
             }
         }
