@@ -5,6 +5,7 @@ Afterwards everything must be well again by itself within the limit.
 
 import asyncio
 import signal
+import subprocess
 
 from databases import psql
 from harness import under_faketime
@@ -92,8 +93,17 @@ async def postgres_away(world, rng, crowd):
 async def postgres_cut(world, rng, crowd):
     """Its connections cut, several times."""
     for _ in range(6):
-        await quick(psql, world.postgres.uri(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+        await cut_connections(world)
         await asyncio.sleep(rng.uniform(0.1, 1))
+
+
+async def cut_connections(world):
+    """Cuts those of all instances; another fault may have Postgres down at this moment, and then there are none."""
+    for _ in range(100):
+        try:
+            return await quick(psql, world.postgres.uri(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+        except subprocess.CalledProcessError:
+            await asyncio.sleep(0.1)
 
 
 @stands_still
