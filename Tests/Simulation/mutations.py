@@ -46,7 +46,7 @@ MUTATIONS = [
     ("estimates-count-from-the-beginning-of-time", f"{ENGINE}/QueueImage.swift",
      "watchedSince = image.counters.watchedSince ?? .distantPast", "watchedSince = .distantPast", "replica"),
     ("stale-deadlines-stay", f"{ENGINE}/QueueState.swift", "        skipWhatHasMovedOn()\n        if !couldRelease", "        if !couldRelease", "progress,cost"),
-    ("absent-lanes-save-turns", f"{ENGINE}/QueueState.swift", "{ lanes[lane].pass = max(lanes[lane].pass, turn) }", "{ lanes[lane].pass = max(lanes[lane].pass, 0) }", "fairness"),
+    ("absent-lanes-save-turns", f"{ENGINE}/QueueState.swift", "{ lanes[lane].pass = max(lanes[lane].pass, turn) }", "{ lanes[lane].pass = max(lanes[lane].pass, min(turn, 0)) }", "fairness"),
     ("scheduled-queues-stay-shut", f"{ENGINE}/QueueState+Queries.swift", "configuration.opensAt ?? lastEventAt : nil", "configuration.opensAt : nil", "progress"),
     ("restarts-are-not-waited-for", f"{ENGINE}/Lane.swift", "guard !settling.isEmpty else { return firstPresent }", "guard settling.isEmpty else { return firstPresent }", "order"),
     ("queues-never-rest", f"{SERVICE}/QueueService+Resting.swift", "guard let queue = hosted[id], queue.snapshot != nil, queue.followers == 0,",
