@@ -12,7 +12,7 @@ import Testing
     }
 
     /// One address asks for made-up queues while the store takes its time: it is refused, and another address is not.
-    @Test(.timeLimit(.minutes(2))) func addressUsesUpItsOwnShareOfLookUps() async throws {
+    @Test(.timeLimit(.minutes(10))) func addressUsesUpItsOwnShareOfLookUps() async throws {
         let instances = try await Instances(.postgres, count: 1)
         let service = instances.services[0]
         let folder = TemporaryFolder()

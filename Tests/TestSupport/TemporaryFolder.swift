@@ -15,7 +15,7 @@ public final class TemporaryFolder: Sendable {
 }
 
 /// Waits for a condition with a deadline; false where it did not come.
-public func eventually(within seconds: Double = 60, _ condition: () async throws -> Bool) async rethrows -> Bool {
+public func eventually(within seconds: Double = 300, _ condition: () async throws -> Bool) async rethrows -> Bool {
     let deadline = Date().addingTimeInterval(seconds)
     while Date() < deadline {
         if try await condition() { return true }
