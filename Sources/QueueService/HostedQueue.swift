@@ -99,7 +99,7 @@ struct HostedQueue {
         let lags = released > 0 ? releaseLag.released(released, at: decision.now, state: state) : []
         releaseLag.look(at: state)
         holdsReservation = false
-        (failures, idleTicks) = (0, nil)
+        (failures, fruitlessTurns, idleTicks) = (0, 0, nil)
         for (event, _) in decision.events { note(event) }
         return (record, lags)
     }

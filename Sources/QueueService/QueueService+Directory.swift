@@ -38,22 +38,16 @@ extension QueueService {
         guard slug.utf8.count <= QueueService.longestSlug else { throw .noSuchQueue }
         if let outage { throw outage.error }
         if slugLookUps[slug] == nil { try checkRoom(besides: slugLookUps.count, for: caller) }
-        guard let id = try await (slugLookUps[slug] ?? beginLookUp(slug: slug, caller)).value.get() else { throw .noSuchQueue }
+        let lookUp = slugLookUps[slug] ?? beginLookUp(slug: slug, caller)
+        guard let id = try await asking({ () throws(StoreError) in try await lookUp.value.get() }) else { throw .noSuchQueue }
         return id
     }
 
     private func beginLookUp(slug: String, _ caller: LookUpCaller?) -> SlugLookUp {
-        lookUpShares.begin(caller)
-        let lookUp = Operation.apart {
-            Task {
-                defer {
-                    slugLookUps[slug] = nil
-                    lookUpShares.end(caller)
-                }
-                do throws(StoreError) { return Result<QueueID?, ServiceError>.success(try await store.queue(slug: slug)) } catch {
-                    return .failure(ServiceError(error))
-                }
-            }
+        let lookUp = begin(for: caller) { service throws(StoreError) in
+            try await service.store.queue(slug: slug)
+        } ended: {
+            $0.slugLookUps[slug] = nil
         }
         slugLookUps[slug] = lookUp
         return lookUp
@@ -74,20 +68,30 @@ extension QueueService {
     }
 
     private func beginLookUp(_ id: QueueID, _ caller: LookUpCaller?) -> LookUp {
-        lookUpShares.begin(caller)
-        let lookUp = Operation.apart {
-            Task {
-                defer {
-                    lookUps[id] = nil
-                    lookUpShares.end(caller)
-                }
-                do throws(StoreError) { return Result<Void, StoreError>.success(try await load(id, isLookUp: true)) } catch {
-                    return .failure(error)
-                }
-            }
+        let lookUp = begin(for: caller) { service throws(StoreError) in
+            try await service.load(id, isLookUp: true)
+        } ended: {
+            $0.lookUps[id] = nil
         }
         lookUps[id] = lookUp
         return lookUp
+    }
+
+    /// Begins a look-up that is counted for its caller, and no part of what that caller is traced for: others wait for it, too.
+    private func begin<Found: Sendable>(
+        for caller: LookUpCaller?, _ read: @escaping @Sendable (isolated QueueService) async throws(StoreError) -> Found,
+        ended: @escaping @Sendable (isolated QueueService) -> Void
+    ) -> Task<Result<Found, StoreError>, Never> {
+        lookUpShares.begin(caller)
+        return Operation.apart {
+            Task {
+                defer {
+                    ended(self)
+                    lookUpShares.end(caller)
+                }
+                do throws(StoreError) { return Result<Found, StoreError>.success(try await read(self)) } catch { return .failure(error) }
+            }
+        }
     }
 
     /// A tenant's queues by id, which is by age. Those at rest are read from the store, and stay there.

@@ -7,7 +7,7 @@ extension QueueService {
     static let turnDelay = Timestamp.Span.seconds(1)
 
     /// How many are marked absent in one commit: others have to wait for it.
-    static let buriedAtOnce = 5_000
+    static let lostAtOnce = 5_000
 
     /// How many have a lease, this one among them.
     public var instanceCount: Int { peers.live.count + 1 }
@@ -28,7 +28,7 @@ extension QueueService {
         do throws(StoreError) {
             let heartbeat = try await askForLease(isFirst: false)
             endOutage()
-            if !isBurying { Task { await bury(lapsed(heartbeat.beat)) } }
+            if !isReleasingLeases { Task { await releaseLapsedLeases(lapsed(heartbeat.beat)) } }
             return heartbeat
         } catch {
             if error.isOutage { beginOutage(ServiceError(error)) }
@@ -99,14 +99,14 @@ extension QueueService {
         return beat.peers.filter { max($0.expiresAt, beat.heldSince + lease.duration) <= beat.now }
     }
 
-    /// Marks absent who was held by instances that have gone. Doing it twice does it once.
-    private func bury(_ lapsed: [Beat.Peer]) async {
+    /// Marks absent who was held by instances that have gone, and removes their leases. Doing it twice does it once.
+    private func releaseLapsedLeases(_ lapsed: [Beat.Peer]) async {
         guard !lapsed.isEmpty else { return }
-        isBurying = true
-        defer { isBurying = false }
+        isReleasingLeases = true
+        defer { isReleasingLeases = false }
         // Queues in which somebody has come only lately are among those to look at.
         do throws(StoreError) { try await wakeQueues() } catch { return }
-        for peer in lapsed where await buryInAllQueues(peer) {
+        for peer in lapsed where await markLostInAllQueues(peer) {
             // The next heartbeat begins anew where it cannot be removed.
             guard (try? await store.removeLease(peer.id)) != nil else { continue }
             log.notice("an instance has gone; whoever it held is marked absent", metadata: ["instance": "\(peer.id)"])
@@ -116,13 +116,15 @@ extension QueueService {
     /// One queue that cannot be written keeps the lease for the next heartbeat, and no other queue waiting.
     ///
     /// Queues in which nobody waits as far as is known here are looked at, too: word of those who came last may be lost.
-    private func buryInAllQueues(_ peer: Beat.Peer) async -> Bool {
+    private func markLostInAllQueues(_ peer: Beat.Peer) async -> Bool {
         var isDone = true
         // People first: whoever of them has gone must not be admitted.
         let occupied = hosted.filter { $0.value.state.isOccupied }.map(\.key)
         let others = hosted.filter { !$0.value.state.isOccupied }.map(\.key)
         for id in occupied + others {
-            do { isDone = try await bury(peer, id) && isDone } catch {
+            // None of the others could be written either.
+            guard outage == nil else { return false }
+            do { isDone = try await markLost(peer, in: id) && isDone } catch {
                 isDone = false
                 log.warning(
                     "an instance has gone, and its visitors cannot be marked yet", metadata: ["queue": "\(id)", "error": "\(error)"])
@@ -132,14 +134,14 @@ extension QueueService {
     }
 
     /// False where somebody is still counted among those whom the peer holds.
-    private func bury(_ peer: Beat.Peer, _ queue: QueueID) async throws -> Bool {
+    private func markLost(_ peer: Beat.Peer, in queue: QueueID) async throws -> Bool {
         var held = try await store.held(by: peer.id, in: queue)[...]
         if held.isEmpty { return true }
         // What is decided about somebody who is not known here yet would change nothing.
         if held.contains(where: { hosted[queue]?.state.isWaiting($0) != true }) { await catchUp(queue) }
         let now = clock.now()
         while !held.isEmpty {
-            let part = held.prefix(QueueService.buriedAtOnce)
+            let part = held.prefix(QueueService.lostAtOnce)
             held = held.dropFirst(part.count)
             try await perform(on: queue) { decision throws(ServiceError) in
                 // Who polls here, too, is this instance's from now on: should it die, they are looked for under its id.

@@ -30,14 +30,14 @@ public actor QueueService {
     var capacity: (@Sendable () -> Capacity)?
     /// Beats that are in the store's hands.
     var beatsUnderWay = 0
-    var isBurying = false
+    var isReleasingLeases = false
     var isLearning = false
     /// How many queues catch up at once: they share their connections with commits.
     let catchUpGate = CatchUpGate(limit: 16)
     typealias LookUp = Task<Result<Void, StoreError>, Never>
     /// Ids that are being looked for in the store; callers that ask for the same one share one look-up.
     var lookUps: [QueueID: LookUp] = [:]
-    typealias SlugLookUp = Task<Result<QueueID?, ServiceError>, Never>
+    typealias SlugLookUp = Task<Result<QueueID?, StoreError>, Never>
     /// The same of slugs.
     var slugLookUps: [String: SlugLookUp] = [:]
     /// On whose behalf both are.

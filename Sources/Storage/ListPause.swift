@@ -1,5 +1,5 @@
-/// The pause between lists where several wait.
+/// The pause behind a list where others wait: as long as the list took, at most a second.
 enum ListPause {
     /// In nanoseconds.
-    static let longest: UInt64 = 1_000_000_000
+    static func length(after nanoseconds: UInt64) -> UInt64 { min(nanoseconds, 1_000_000_000) }
 }

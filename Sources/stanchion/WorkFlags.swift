@@ -27,9 +27,9 @@ struct WorkFlags: ParsableArguments {
     func read(_ sources: SettingSources, into work: inout WorkLimits) throws {
         try sources.integer("pending-commands", flag: pendingCommands, in: 1...10_000_000, &work.pending)
         try sources.integer("look-ups", flag: lookUps, in: 1...10_000, &work.lookUps)
-        try sources.integer("batch-commands", flag: batchCommands, in: 1...100_000, &work.batchCommands)
-        try sources.integer("batch-tickets", flag: batchTickets, in: 1...100_000, &work.batchTickets)
-        try sources.integer("batch-events", flag: batchEvents, in: 1...100_000, &work.batchEvents)
-        try sources.integer("batch-queues", flag: batchQueues, in: 1...10_000, &work.batchQueues)
+        try sources.integer("batch-commands", flag: batchCommands, in: 1...100_000, &work.batch.commands)
+        try sources.integer("batch-tickets", flag: batchTickets, in: 1...100_000, &work.batch.tickets)
+        try sources.integer("batch-events", flag: batchEvents, in: 1...100_000, &work.batch.events)
+        try sources.integer("batch-queues", flag: batchQueues, in: 1...10_000, &work.batch.queues)
     }
 }

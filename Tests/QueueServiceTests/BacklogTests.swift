@@ -23,7 +23,7 @@ import TestSupport
         backlog.changePresence(of: id(0)) { $0.open((1...20_000).map { Ticket(lane: 0, number: UInt64($0)) }) }
         var (commands, tickets) = (0, 0)
         while backlog.hasWork {
-            let batch = backlog.take(Backlog.Limits())
+            let batch = backlog.take(BatchLimits())
             let count = batch.reduce(0) { $0 + $1.commands.count }
             #expect(count <= 2_000)
             #expect(batch.reduce(0) { $0 + $1.presence.count } <= 5_000)
@@ -36,16 +36,16 @@ import TestSupport
     @Test func crowdInOneQueueDelaysNoOther() {
         var backlog = Backlog()
         for number in 0..<50_000 { backlog.add(Command(id(0), number)) }
-        _ = backlog.take(Backlog.Limits())
+        _ = backlog.take(BatchLimits())
         backlog.add(Command(id(1), 1))
-        let next = backlog.take(Backlog.Limits())
+        let next = backlog.take(BatchLimits())
         #expect(next.contains { $0.queue == id(1) })
     }
 
     @Test func commandsThatLostARaceKeepTheirPlace() {
         var backlog = Backlog()
         for number in 0..<10 { backlog.add(Command(id(0), number)) }
-        var limits = Backlog.Limits()
+        var limits = BatchLimits()
         limits.commands = 4
         let part = backlog.take(limits)[0]
         #expect(numbers(part) == [0, 1, 2, 3])
@@ -62,12 +62,12 @@ import TestSupport
         backlog.block(id(0))
         backlog.add(Command(id(0), 1))
         backlog.add(Command(id(1), 2))
-        let others = backlog.take(Backlog.Limits())
+        let others = backlog.take(BatchLimits())
         #expect(others.map(\.queue) == [id(1)])
         #expect(!backlog.hasWork && backlog.commandCount == 2)
         let wasBlocked = backlog.unblock(id(0))
         #expect(wasBlocked)
-        let own = backlog.take(Backlog.Limits())[0]
+        let own = backlog.take(BatchLimits())[0]
         #expect(numbers(own) == [0, 1])
     }
 

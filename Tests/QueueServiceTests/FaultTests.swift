@@ -107,6 +107,22 @@ import TestSupport
         #expect(try await eventually { try await service.queue(queue).state.isAbsent(ticket) })
     }
 
+    /// While the store is known to be away, nobody waits to find that out again.
+    @Test func sessionsAreRefusedAtOnceInAnOutage() async throws {
+        let (instances, stores) = try await faulty()
+        let (service, store) = (instances.services[0], stores[0])
+        let queue = try await instances.makeQueue(QueueConfiguration())
+        let session = try await service.join(queue, visitor: Visitor(), holder: .connection).session.id
+        store.before { call throws(StoreError) in if call == .append || call == .beat { throw .unavailable("away") } }
+        await #expect(throws: ServiceError.self) { try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        let away = try #require(await service.outage?.error)
+        // The store would answer: that it is not asked shows in the refusal.
+        await #expect(throws: away) { try await service.session(session) }
+        await #expect(throws: away) {
+            try await service.join(queue, visitor: Visitor(user: "u"), holder: .connection)
+        }
+    }
+
     // MARK: Slugs
 
     /// Whether a slug is free the store decides: until it has, the slug leads to the queue that has it.

@@ -13,7 +13,7 @@ import TestSupport
     }
 
     /// Lets `survivor` renew its lease, and learn nothing by that, until it has seen to whom `instance` held.
-    private func isBuried(_ instance: QueueService, by survivor: QueueService, _ instances: Instances) async throws -> Bool {
+    private func hasLeaseRemoved(_ instance: QueueService, by survivor: QueueService, _ instances: Instances) async throws -> Bool {
         try await eventually {
             _ = await survivor.renewLease()
             let asker = InstanceID(high: 0, low: 1)
@@ -32,7 +32,7 @@ import TestSupport
         for _ in 0..<5 { _ = try await dying.join(queue, visitor: Visitor(), holder: .connection) }
         #expect(try await survivor.queue(queue).state.waitingCount == 0)
         try await instances.store.endLease(dying.instance)
-        #expect(try await isBuried(dying, by: survivor, instances))
+        #expect(try await hasLeaseRemoved(dying, by: survivor, instances))
         await survivor.beat()
         #expect(try await survivor.queue(queue).state.absentCount == 5)
     }
@@ -47,7 +47,7 @@ import TestSupport
         await survivor.poll(queue, ticket)
         #expect(await eventually { await survivor.hosted[queue]?.presence.holds(ticket) == true })
         try await instances.store.endLease(dying.instance)
-        #expect(try await isBuried(dying, by: survivor, instances))
+        #expect(try await hasLeaseRemoved(dying, by: survivor, instances))
         #expect(try await instances.store.held(by: survivor.instance, in: queue) == [ticket])
         #expect(try await !survivor.queue(queue).state.isAbsent(ticket))
     }

@@ -39,10 +39,10 @@ import TestSupport
         for second in 1...1_000 {
             let (now, moment) = (Timestamp(seconds: Double(second)), Timestamp(seconds: Double(second) + 0.5))
             plan.plan(near, at: moment)
-            if let next = plan.ask(at: now) { asked.append(next) }
-            plan.came(moment)
+            if let next = plan.nextAlarm(at: now) { asked.append(next) }
+            plan.alarmFired(moment)
             #expect(plan.takeDue(at: moment) == [near])
-            if let next = plan.ask(at: moment) { asked.append(next) }
+            if let next = plan.nextAlarm(at: moment) { asked.append(next) }
         }
         #expect(asked.count { $0 == deadline } == 1)
         #expect(asked.count == 1_001)
@@ -53,14 +53,14 @@ import TestSupport
         let start = Timestamp(seconds: 0)
         for (number, seconds) in [50, 40, 45, 30].enumerated() {
             plan.plan(QueueID(high: 0, low: UInt64(number)), at: Timestamp(seconds: Double(seconds)))
-            #expect(plan.ask(at: start) == (seconds == 45 ? nil : Timestamp(seconds: Double(seconds))))
+            #expect(plan.nextAlarm(at: start) == (seconds == 45 ? nil : Timestamp(seconds: Double(seconds))))
         }
-        plan.came(Timestamp(seconds: 30))
+        plan.alarmFired(Timestamp(seconds: 30))
         #expect(plan.takeDue(at: Timestamp(seconds: 30)).count == 1)
         // 40 was asked for; 45 is asked for once that has come.
-        #expect(plan.ask(at: Timestamp(seconds: 30)) == nil)
-        plan.came(Timestamp(seconds: 40))
+        #expect(plan.nextAlarm(at: Timestamp(seconds: 30)) == nil)
+        plan.alarmFired(Timestamp(seconds: 40))
         #expect(plan.takeDue(at: Timestamp(seconds: 40)).count == 1)
-        #expect(plan.ask(at: Timestamp(seconds: 40)) == Timestamp(seconds: 45))
+        #expect(plan.nextAlarm(at: Timestamp(seconds: 40)) == Timestamp(seconds: 45))
     }
 }

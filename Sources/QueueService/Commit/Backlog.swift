@@ -6,18 +6,6 @@ import QueueEngine
 /// Queues take turns, so a crowd in one delays no other by more than a batch, and a batch never exceeds what the store
 /// can commit well within its time limit. Pure bookkeeping: it starts nothing and waits for nothing.
 struct Backlog {
-    /// What one batch may hold.
-    struct Limits: Sendable {
-        /// Commands, over all queues.
-        var commands = 2_000
-        /// Tickets whose presence changes, over all queues.
-        var tickets = 5_000
-        /// Events, over all queues; a queue's own part is never cut.
-        var events = 5_000
-        /// Queues.
-        var queues = 500
-    }
-
     /// One queue's part of a batch.
     struct Part {
         let queue: QueueID
@@ -90,7 +78,7 @@ struct Backlog {
     // MARK: Taking
 
     /// The next batch: an equal share for each of the queues whose turn it is.
-    mutating func take(_ limits: Limits) -> [Part] {
+    mutating func take(_ limits: BatchLimits) -> [Part] {
         let count = min(ring.count, limits.queues)
         guard count > 0 else { return [] }
         let (commands, tickets) = (max(1, limits.commands / count), max(1, limits.tickets / count))

@@ -45,17 +45,17 @@ extension QueueService {
             defer { arrivals = [] }
             return arrivals
         }
-        // A crowd arrives for one queue: it is looked at once.
+        // A crowd arrives for one queue, which need be checked only once.
         var last: (queue: QueueID, refusal: ServiceError?)?
         for command in arrived {
             if last?.queue != command.queue { last = (command.queue, refusal(of: command.queue)) }
-            if let refusal = last?.refusal ?? refusalForWantOfRoom { command.fail(refusal) } else { backlog.add(command) }
+            if let refusal = last?.refusal ?? refusalWhenFull { command.fail(refusal) } else { backlog.add(command) }
         }
         beginCommitting()
     }
 
     /// A store that hangs must not gather callers without end.
-    private var refusalForWantOfRoom: ServiceError? {
+    private var refusalWhenFull: ServiceError? {
         backlog.commandCount < limits.pending ? nil : .unavailable(retryAfterSeconds: 5)
     }
 
@@ -154,7 +154,7 @@ extension QueueService {
         var events = 0
         var decided: [Undecided] = []
         for part in batch {
-            guard events < limits.batchEvents else {
+            guard events < limits.batch.events else {
                 backlog.putBack(part)
                 continue
             }

@@ -33,12 +33,12 @@ extension QueueService {
     }
 
     private func armWake(_ now: Timestamp) {
-        guard let moment = wakes.ask(at: now) else { return }
+        guard let moment = wakes.nextAlarm(at: now) else { return }
         wake(at: moment) { $0.wake(moment) }
     }
 
     private func wake(_ moment: Timestamp) {
-        wakes.came(moment)
+        wakes.alarmFired(moment)
         guard outage == nil else { return }
         let now = clock.now()
         for id in wakes.takeDue(at: now) { tick(id) }

@@ -15,7 +15,7 @@ struct WakePlan {
 
     /// What the clock was asked for and has not come yet, the latest first: it is asked again only for what is earlier. A
     /// clock forgets nothing, so a deadline in a month must not be asked for anew with each that comes before it.
-    private var asked: [Timestamp] = []
+    private var alarms: [Timestamp] = []
 
     var count: Int { planned.count }
 
@@ -35,16 +35,16 @@ struct WakePlan {
     }
 
     /// The moment for which the clock is to be asked now; nil where it was asked for one that is early enough.
-    mutating func ask(at now: Timestamp) -> Timestamp? {
+    mutating func nextAlarm(at now: Timestamp) -> Timestamp? {
         guard let moment = next() else { return nil }
-        while let last = asked.last, last < now { asked.removeLast() }
-        if let last = asked.last, last <= moment { return nil }
-        asked.append(moment)
+        while let last = alarms.last, last < now { alarms.removeLast() }
+        if let last = alarms.last, last <= moment { return nil }
+        alarms.append(moment)
         return moment
     }
 
-    /// A moment came for which the clock was asked.
-    mutating func came(_ moment: Timestamp) { asked.removeAll { $0 == moment } }
+    /// A moment came for which the clock was alarms.
+    mutating func alarmFired(_ moment: Timestamp) { alarms.removeAll { $0 == moment } }
 
     /// Takes the queues that are due at `now`, the earliest first.
     mutating func takeDue(at now: Timestamp) -> [QueueID] {

@@ -176,7 +176,7 @@ extension LiveVisitor {
         return snapshot.record.isRestored ? LiveFrames.restored : nil
     }
 
-    func turnedAway(_ problem: Problem) {
+    private func turnedAway(_ problem: Problem) {
         guard phase == .entering else { return }
         guard errors.take(at: live.milliseconds, live.server.settings.limits.errors) else { return refuseFlood("errors") }
         send { LiveFrames.error(problem, into: &$0) }

@@ -232,7 +232,8 @@ final class LiveVisitor: ConnectionHandler {
             do throws(ServiceError) {
                 bound.onLoop.finish(try await ended.session(session, epoch: epoch).endedReason ?? "expired")
             } catch {
-                if error == .noSuchSession { bound.onLoop.finish("expired") } else { bound.onLoop.turnedAway(Problem(error)) }
+                // It is asked again over a new connection.
+                if error == .noSuchSession { bound.onLoop.finish("expired") } else { bound.onLoop.drain(afterSeconds: 1) }
             }
         }
     }

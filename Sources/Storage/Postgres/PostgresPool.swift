@@ -105,7 +105,7 @@ final class PostgresPool {
     private func pauseLists(for nanoseconds: UInt64) {
         guard waiting.count(in: .lists) > 0 else { return }
         pauses += 1
-        loop.schedule(after: min(nanoseconds, ListPause.longest)) { [weak self] in
+        loop.schedule(after: ListPause.length(after: nanoseconds)) { [weak self] in
             guard let self else { return }
             pauses -= 1
             serve()

@@ -56,7 +56,7 @@ final class ReadGate: Sendable {
     private func leave(after nanoseconds: UInt64) {
         guard state.withLock({ !$0.waiting.isEmpty }) else { return giveTurn() }
         Task {
-            try? await Task.sleep(nanoseconds: min(nanoseconds, ListPause.longest))
+            try? await Task.sleep(nanoseconds: ListPause.length(after: nanoseconds))
             giveTurn()
         }
     }
