@@ -43,14 +43,17 @@ function signOut() {
 async function choose() {
   following?.abort();
   following = new AbortController();
+  const { signal } = following;
   $("events").replaceChildren();
   const queue = await showSettings();
+  // Another queue has been chosen while this one was on its way.
+  if (signal.aborted) return;
   const link = document.createElement("a");
   link.href = `/q/${queue.slug}`;
   link.textContent = "visitors' page";
   $("link").replaceChildren(link);
   await refresh();
-  follow(queue.id, Math.max(0, queue.seq - 20), queue.epoch, following.signal);
+  if (!signal.aborted) follow(queue.id, Math.max(0, queue.seq - 20), queue.epoch, signal);
 }
 
 /** The settings in the form, and where each stands. */
@@ -58,7 +61,10 @@ const paceFields = { releaseRatePerMinute: "rate", maxConcurrentUsers: "cap", se
 
 /** Fills the form; `edited` names what the operator has changed in it, which stays. */
 async function showSettings(edited = {}) {
-  const { result, version } = await askWhole(key, "GET", `/v1/queues/${$("queue").value}`);
+  const id = $("queue").value;
+  const { result, version } = await askWhole(key, "GET", `/v1/queues/${id}`);
+  // The form is that of the queue that is chosen, and answers may overtake each other.
+  if ($("queue").value !== id) return result;
   shown = { version };
   for (const [name, field] of Object.entries(paceFields)) {
     shown[name] = result[name];
@@ -89,7 +95,9 @@ function refreshSoon() {
 }
 
 async function refresh() {
-  const stats = await call("GET", `/v1/queues/${$("queue").value}/stats`);
+  const id = $("queue").value;
+  const stats = await call("GET", `/v1/queues/${id}/stats`);
+  if ($("queue").value !== id) return;
   $("status").textContent = stats.status;
   const wait = stats.averageWaitSeconds;
   const numbers = {
