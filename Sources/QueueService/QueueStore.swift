@@ -155,6 +155,8 @@ public protocol QueueStore: Sendable {
     /// The log tells another history from here on. Does nothing where somebody else has said so.
     func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError)
     func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError)
+    /// The epoch of a deleted queue's log, which stays until retention deletes it; nil where that was not its end.
+    func deletedEpoch(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> UInt64?
 
     // Instances.
 

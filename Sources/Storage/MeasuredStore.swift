@@ -81,6 +81,10 @@ public struct MeasuredStore: QueueStore {
         try await measure(.logBounds) { () throws(StoreError) in try await store.logBounds(of: queue) }
     }
 
+    public func deletedEpoch(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> UInt64? {
+        try await measure(.deletedEpoch) { () throws(StoreError) in try await store.deletedEpoch(of: queue, tenant: tenant) }
+    }
+
     public func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError) {
         try await measure(.confirm) { () throws(StoreError) in try await store.confirm(consumer, seq, of: queue, tenant: tenant) }
     }

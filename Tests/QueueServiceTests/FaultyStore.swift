@@ -87,6 +87,9 @@ final class FaultyStore: QueueStore {
         try await store.renewEpoch(of: queue, from: old, to: new)
     }
     func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError) { try await store.deleteQueue(queue, tenant: tenant) }
+    func deletedEpoch(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> UInt64? {
+        try await store.deletedEpoch(of: queue, tenant: tenant)
+    }
     func endLease(_ instance: InstanceID) async throws(StoreError) { try await store.endLease(instance) }
     func removeLease(_ instance: InstanceID) async throws(StoreError) { try await store.removeLease(instance) }
     func held(by instance: InstanceID, in queue: QueueID) async throws(StoreError) -> [Ticket] {

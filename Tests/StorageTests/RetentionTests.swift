@@ -167,7 +167,10 @@ import TestSupport
             ])
         }
         try await store.confirm("reader", 1, of: gone.record.id, tenant: tenant.id)
+        #expect(try await store.deletedEpoch(of: gone.record.id, tenant: tenant.id) == nil)
         try await store.deleteQueue(gone.record.id, tenant: tenant.id)
+        #expect(try await store.deletedEpoch(of: gone.record.id, tenant: tenant.id) == gone.record.epoch)
+        #expect(try await store.deletedEpoch(of: gone.record.id, tenant: TenantID(high: 7, low: 7)) == nil)
         func delete(before: Timestamp, now: Timestamp) async throws -> ExpiredCount {
             try await store.deleteExpired(.deletedQueues(before: before, now: now), limit: 3)
         }
@@ -183,6 +186,7 @@ import TestSupport
         // Fourteen entries, ten sessions, two announcements, a reader and the row.
         #expect(deleted == 28)
         #expect(try await store.logBounds(of: gone.record.id) == nil)
+        #expect(try await store.deletedEpoch(of: gone.record.id, tenant: tenant.id) == nil)
         #expect(try await store.sessions(tenant: tenant.id, queue: nil, status: nil, after: nil, limit: 99).items.count == 2)
         #expect(try await QueueState(#require(store.loadQueue(stays.record.id)).image) == stays.state)
     }

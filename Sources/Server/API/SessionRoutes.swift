@@ -49,15 +49,16 @@ extension ServerCore {
         }
     }
 
-    /// `after`, or `Last-Event-ID` from a reader that comes back, is where to go on; without both, now.
+    /// `after`, or `Last-Event-ID` from a reader that comes back, is where to go on; without both, now. Of a deleted queue
+    /// there is what the reader does not have yet.
     private func events(_ request: Request) async throws -> Response {
         let key = try await keys.authenticate(request, atLeast: .integrator)
         guard let name = request.query["queue"] else {
             throw Problem(.badRequest, "missing_parameter", "queue says whose events", field: "queue")
         }
-        let id = try await resolve(name, tenant: key.tenant)
-        let snapshot = try await service.queue(id, tenant: key.tenant)
-        var seq = snapshot.state.head
+        let log = try await service.log(of: name, tenant: key.tenant)
+        let id = log.queue
+        var seq = log.seq
         if let text = request.fields[.lastEventID] ?? request.query["after"] {
             guard let after = UInt64(text), after < UInt64(Int64.max) else {
                 throw Problem(.badRequest, "invalid_parameter", "after must be a whole number", field: "after")
@@ -88,7 +89,7 @@ extension ServerCore {
         response.fields[.cacheControl] = "no-store"
         response.follower = EventReader(
             service: service, pin: await service.follow(id), queue: id, tenant: key.tenant, key: key.id,
-            epoch: epoch ?? snapshot.record.epoch, seq: seq)
+            epoch: epoch ?? log.epoch, seq: seq)
         return response
     }
 }

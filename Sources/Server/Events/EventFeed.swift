@@ -45,6 +45,8 @@ final class EventFeed {
     private var isReading = false
     private var isPoked = false
     private var isEnded = false
+    /// The queue is gone: the reader gets what is left of its log.
+    private var isFinishing = false
     private var isSending = false
     /// Bytes that waited when progress was looked for last.
     private var stalledAt: Int?
@@ -67,9 +69,8 @@ final class EventFeed {
     var hasRoom: Bool { connection.unsentBytes < EventFeed.highWater }
 
     func start() {
-        guard let queue = live.queues[reader.queue] else { return sink.end(.noSuchQueue) }
-        queue.add(self)
         live.add(self)
+        if let queue = live.queues[reader.queue] { queue.add(self) } else { isFinishing = true }
         read()
     }
 
@@ -88,6 +89,12 @@ final class EventFeed {
     func poke() {
         isPoked = true
         if unsent.isEmpty { read() }
+    }
+
+    /// The queue is gone: the reader gets what is left of its log, and is told then.
+    func finish() {
+        isFinishing = true
+        poke()
     }
 
     /// The reader has taken what was sent.
@@ -127,6 +134,7 @@ final class EventFeed {
         self.reader = reader
         unsent = entries
         let isAtEnd = entries.isEmpty
+        if isAtEnd, isFinishing, !isPoked { return sink.end(.noSuchQueue) }
         sendOn(readingOn: !isAtEnd)
     }
 
@@ -148,7 +156,7 @@ final class EventFeed {
             return
         }
         let head = live.queues[reader.queue]?.snapshot.state.head ?? 0
-        if isPoked || readingOn && reader.seq < head { read() }
+        if isPoked || readingOn && (isFinishing || reader.seq < head) { read() }
     }
 
     private func fail(_ error: ServiceError) {

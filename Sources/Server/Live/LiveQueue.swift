@@ -124,11 +124,11 @@ final class LiveQueue {
         Task(executorPreference: live.loop) { await service.opened(id, tickets) }
     }
 
-    /// The queue is gone: everyone is told, and readers of events. Its deletion has ended every admission, whether or not
-    /// word of that has come here.
+    /// The queue is gone: everyone is told, and readers of events when they have its whole log. Its deletion has ended every
+    /// admission, whether or not word of that has come here.
     func close() {
         retire { visitor, _, _ in visitor.finish(visitor.phase == .admitted ? "expired" : "closed") }
-        for feed in feeds { feed.end(.noSuchQueue) }
+        for feed in feeds { feed.finish() }
     }
 
     /// The store was restored from an older copy, and `other` is the queue from here on. Everyone comes again and shows who

@@ -140,6 +140,11 @@ extension PostgresStore {
         try await writing(PostgresCall("UPDATE queues SET is_active = false WHERE id = $1 AND tenant_id = $2").with(queue).with(tenant))
     }
 
+    public func deletedEpoch(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> UInt64? {
+        let call = PostgresCall("SELECT epoch FROM queues WHERE id = $1 AND tenant_id = $2 AND NOT is_active").with(queue).with(tenant)
+        return try await row(call).map { row throws(StoreError) in UInt64(bitPattern: try row.get(0, as: Int64.self)) }
+    }
+
     public func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
         try await rows(PostgresStore.entriesCall(of: queue, after: seq, limit: limit)).map(PostgresStore.entry)
     }

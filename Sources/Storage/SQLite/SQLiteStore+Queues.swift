@@ -57,6 +57,13 @@ extension SQLiteStore {
         }
     }
 
+    public func deletedEpoch(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> UInt64? {
+        try await reading { db in
+            let statement = try db.cachedStatement(sql: "SELECT epoch FROM queues WHERE id = ? AND tenant_id = ? AND NOT is_active")
+            return try Int64.fetchOne(statement, arguments: [queue.data, tenant.data]).map(UInt64.init(bitPattern:))
+        }
+    }
+
     public func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {
         try await reading { db in
             let statement = try db.cachedStatement(

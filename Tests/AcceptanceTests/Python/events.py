@@ -78,6 +78,36 @@ def by_stream_at_once(server, queue, count):
         return pieces(response.fp.raw._sock)
 
 
+async def to_the_end(connecting):
+    """What a reader is sent until it is told that there is no such queue."""
+    events = []
+    async with connecting as socket:
+        while "seq" in (event := json.loads(await asyncio.wait_for(socket.recv(), 10))):
+            events.append(event)
+        assert event["code"] == "no_such_queue", event
+        await asyncio.wait_for(socket.wait_closed(), 10)
+        assert socket.close_code == 4502, socket.close_code
+    return events
+
+
+async def deleted_while_behind(server, queue):
+    """Does not read while the queue is deleted."""
+    connecting = websockets.connect(f"ws://127.0.0.1:{server.port}/v1/events?queue={queue}&after=0", max_queue=1, compression=None,
+                                    additional_headers={"Authorization": f"Bearer {KEY}"})
+    socket = await connecting
+    assert server.call("DELETE", f"/v1/queues/{queue}")[0] < 300
+    return await to_the_end(socket)
+
+
+def stream_to_the_end(server, queue, after):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request("GET", f"/v1/events?queue={queue}&after={after}", headers={"Authorization": f"Bearer {KEY}"})
+    with connection.getresponse() as response:
+        data = [json.loads(line[6:]) for line in response if line.startswith(b"data: ")]
+    assert data[-1]["code"] == "no_such_queue", data[-1]
+    return data[:-1]
+
+
 with Server() as server:
     queue = server.queue(releaseRatePerMinute=60_000, maxConcurrentUsers=500, graceSeconds=5)["id"]  # Who waits over the kill may not come back.
     stream = Stream(server, queue)
@@ -120,3 +150,17 @@ with Server() as server:
         if not page:
             break
     assert total == 4 * 120 + 50
+
+    # A queue is deleted while its readers are behind: they get the rest of its log, at once and later.
+    gone = server.queue()
+    for number in range(300):
+        server.good("POST", f"/v1/queues/{gone['id']}/join", {"user": f"w{number}"})
+    for number in range(1_200):
+        server.good("POST", f"/v1/queues/{gone['id']}/announcements", {"text": f"{number} " + "x" * 1_990})
+    deleted = asyncio.run(deleted_while_behind(server, gone["id"]))
+    assert deleted[-1]["type"] == "closed", deleted[-1]
+    check_log(deleted)
+    assert asyncio.run(to_the_end(follow(server, gone["id"], 0))) == deleted
+    assert stream_to_the_end(server, gone["id"], 0) == deleted
+    for name in gone["slug"], f"{gone['id']}&after={deleted[-1]['seq']}":
+        assert server.call("GET", f"/v1/events?queue={name}")[0] == 404, name

@@ -146,6 +146,13 @@ public final class ModelStore: QueueStore {
         try await call(.write) { state, _ in state.delete(queue, tenant: tenant) }
     }
 
+    public func deletedEpoch(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> UInt64? {
+        try await call(.load) { state, _ in
+            guard let queue = state.queues[queue], !queue.isActive, queue.record.tenant == tenant else { return nil }
+            return queue.record.epoch
+        }
+    }
+
     // MARK: Instances
 
     public func beat(
