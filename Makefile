@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Swift's own libraries are linked in: a tenth less of processor time, and nothing of Swift is needed where it runs.
 RELEASE = swift build -c release --static-swift-stdlib --product stanchion
-.PHONY: help run release test lint format bench scenarios conformance faults simulate mutations drill fuzz sanitize
+.PHONY: help run release test lint format bench scenarios conformance faults simulate day mutations drill fuzz sanitize
 
 help: ## Show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,11 @@ simulate: ## Virtual months of the service under faults, on all cores (SIMULATE_
 	@Scripts/prepare run
 	swift build -c release --product simulate
 	Tests/Simulation/run
+
+day: ## A simulated day at a thousand joins a second: memory stays where it was (DAY_JOINS, DAY_HOURS)
+	@Scripts/prepare run
+	swift build -c release --product simulate
+	.build/release/simulate --busy-day $${DAY_JOINS:-1000} --hours $${DAY_HOURS:-24}
 
 mutations: ## Put faults back into a copy of the code, and have the simulator find each
 	@Scripts/prepare run

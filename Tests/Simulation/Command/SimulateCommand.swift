@@ -7,6 +7,7 @@ import Simulation
     static func main() {
         let arguments = Arguments(CommandLine.arguments)
         repeatWithSteadyHashing()
+        if let joins = arguments.joinsPerSecond { exit(liveBusyDay(joins, hours: arguments.hours)) }
         let began = Date()
         var isTimeOver: Bool {
             Date().timeIntervalSince(began) >= arguments.seconds || coreSeconds() >= arguments.coreSeconds
@@ -32,6 +33,21 @@ import Simulation
         } while arguments.seed == nil && !isTimeOver && found < arguments.findings
         for kind in Options.Kind.allCases { if let sum = sums[kind] { print("\(kind): \(sum)") } }
         exit(found > 0 ? 1 : 0)
+    }
+
+    /// The second hour has everything at its size: what ended an hour ago is long deleted.
+    private static func liveBusyDay(_ joins: Int, hours: Int) -> Int32 {
+        var (settled, growth) = (BusyDay.Hour?.none, [String]())
+        BusyDay(joinsPerSecond: joins).live(hours: hours) { hour in
+            if hour.number == 2 { settled = hour }
+            growth = settled.map { hour.growth(since: $0) } ?? []
+            print(
+                "hour \(hour.number): \(hour.joins) joins, \(hour.refused) requests refused, \(hour.waiting) wait,",
+                "\(hour.resident / 1_000_000) MB resident")
+            fflush(nil)
+        }
+        for text in growth { print("GROWTH: \(text)") }
+        return growth.isEmpty ? 0 : 1
     }
 
     /// Processor time of this process so far.
@@ -94,6 +110,9 @@ struct Arguments {
     var isVerbose = false
     /// Of what happened before a finding.
     var lines = 0
+    /// A busy day instead of worlds.
+    var joinsPerSecond: Int?
+    var hours = 24
 
     init(_ words: [String]) {
         var rest = words.dropFirst()
@@ -111,11 +130,14 @@ struct Arguments {
                 isVerbose = true
             case "--only": kinds = rest.popFirst()?.split(separator: ",").map { String($0) }
             case "--verbose": isVerbose = true
+            case "--busy-day": joinsPerSecond = rest.popFirst().flatMap { Int($0) }
+            case "--hours": hours = rest.popFirst().flatMap { Int($0) } ?? hours
             default:
                 print(
                     """
                     simulate [--seed N | --from N] [--seconds S] [--core-seconds S] [--kind storm|months] [--days D]
                              [--findings N] [--only KIND,...] [--story LINES] [--verbose]
+                    simulate --busy-day JOINS-A-SECOND [--hours H]
                     """)
                 exit(2)
             }
