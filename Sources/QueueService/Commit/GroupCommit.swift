@@ -1,6 +1,5 @@
 import Locks
 import Logging
-import Metrics
 import QueueEngine
 import Telemetry
 
@@ -95,21 +94,8 @@ extension QueueService {
         resumeIdleWaiters()
     }
 
-    /// One queue's part of a batch, with what each command added, so that a conflict concerns only its author.
-    private struct Undecided {
-        struct Entry {
-            let command: any PendingCommand
-            let events: Range<Int>
-            let receipts: Range<Int>
-        }
-        var decision: Decision
-        let presence: PresenceChanges
-        var entries: [Entry] = []
-        var id: QueueID { decision.record.id }
-    }
-
     private func commit(_ batch: [Backlog.Part]) async {
-        var toCommit: [Undecided] = []
+        var toCommit: [DecidedPart] = []
         for item in decide(batch) {
             // An instance that holds a reservation appends even an empty batch: that releases it.
             if item.decision.isEmpty, hosted[item.id]?.holdsReservation != true { adoptUnchanged(item) } else { toCommit.append(item) }
@@ -149,10 +135,10 @@ extension QueueService {
 
     // MARK: Deciding
 
-    private func decide(_ batch: [Backlog.Part]) -> [Undecided] {
+    private func decide(_ batch: [Backlog.Part]) -> [DecidedPart] {
         let now = clock.now()
         var events = 0
-        var decided: [Undecided] = []
+        var decided: [DecidedPart] = []
         for part in batch {
             guard events < limits.batch.events else {
                 backlog.putBack(part)
@@ -165,14 +151,14 @@ extension QueueService {
         return decided
     }
 
-    private func decide(_ part: Backlog.Part, at now: Timestamp) -> Undecided? {
+    private func decide(_ part: Backlog.Part, at now: Timestamp) -> DecidedPart? {
         guard let queue = hosted[part.queue] else {
             for command in part.commands { command.fail(.noSuchQueue) }
             return nil
         }
         hosted[part.queue]!.isTicking = false
         let part = limitPart(part)
-        var item = Undecided(decision: Decision(queue, now: now), presence: part.presence)
+        var item = DecidedPart(decision: Decision(queue, now: now), presence: part.presence)
         do throws(ServiceError) { try part.presence.decide(&item.decision, drainedUntil: drainedUntil) } catch {
             log.error("a change of presence was refused", metadata: ["queue": "\(part.queue)", "error": "\(error)"])
         }
@@ -198,146 +184,17 @@ extension QueueService {
         backlog.putBack(left)
         return taken
     }
-
-    // MARK: Settling
-
-    private func settle(_ results: some Sequence<(Undecided, AppendOutcome)>) {
-        var messages: [BusMessage] = []
-        for (item, outcome) in results {
-            if outcome == .committed {
-                adopt(item.decision)
-                hosted[item.id]?.widenSearch(commands: !item.entries.isEmpty, presence: !item.presence.isEmpty)
-                messages.append(item.decision.message)
-                succeed(item)
-            } else {
-                settle(item, outcome)
-            }
-        }
-        if !messages.isEmpty { publish(messages) }
-    }
-
-    /// Nothing of it was committed: what lost a race is decided anew, and no neighbour waits for that.
-    private func settle(_ item: Undecided, _ outcome: AppendOutcome) {
-        switch outcome {
-        case .committed: break
-        case .lapsed: retry(item)
-        case .behind:
-            hosted[item.id]?.holdsReservation = true
-            retry(item)
-            catchUpApart(item.id, since: item.decision.base)
-        case .reserved:
-            retry(item)
-            // The instance that it is kept for may have written meanwhile, and word of that have come before this answer.
-            if hosted[item.id]?.state.position == item.decision.base { giveWay(in: item.id) }
-        case .userConflict(let index): retry(item, except: { $0.events.contains(index) }, .userHasPlace)
-        case .receiptConflict(let index): retry(item, except: { $0.receipts.contains(index) }, .alreadyDone)
-        case .slugTaken:
-            let configured = Set(item.decision.events.indices.filter { item.decision.events[$0].event.change.isConfigured })
-            retry(item, except: { !configured.isDisjoint(with: $0.events) }, .slugTaken)
-        case .failed(let error):
-            log.error("a commit was refused", metadata: ["queue": "\(item.id)", "error": "\(error)"])
-            settleFailure(of: item, error)
-        }
-    }
-
-    /// The store did not take this queue's part; the other queues go on.
-    private func settleFailure(of item: Undecided, _ error: StoreError) {
-        switch error {
-        case .rejected where item.entries.count + item.presence.count > 1:
-            // One command's or one change's own data is at fault: presence is tried apart from commands, and each in halves,
-            // until what is at fault stands alone.
-            var search = hosted[item.id]?.search ?? RejectionSearch()
-            search.narrow(commands: item.entries.count, presence: item.presence.count)
-            hosted[item.id]?.search = search
-            retry(item)
-        case .rejected where item.entries.count == 1: fail(item, error)
-        case .rejected where item.presence.count == 1:
-            // Repeating it cannot help, and the next change of the same ticket says how it is.
-            backlog.putBack(Backlog.Part(queue: item.id, commands: [], presence: item.presence.withoutTickets))
-        case .full:
-            fail(item, error)
-            beginOutage(ServiceError(error))
-        default:
-            fail(item, error)
-            backOff(item.id, ServiceError(error))
-        }
-    }
-
-    private func retry(
-        _ item: Undecided, except isRefused: (Undecided.Entry) -> Bool = { _ in false }, _ error: ServiceError = .noSuchQueue
-    ) {
-        var commands: [any PendingCommand] = []
-        for entry in item.entries {
-            if isRefused(entry) { entry.command.fail(error) } else { commands.append(entry.command) }
-        }
-        backlog.putBack(Backlog.Part(queue: item.id, commands: commands, presence: item.presence))
-    }
-
-    /// Callers are told; changes of presence are tried again later.
-    private func fail(_ item: Undecided, _ error: StoreError) {
-        doubt(item.decision, after: error)
-        for entry in item.entries { entry.command.fail(ServiceError(error)) }
-        backlog.putBack(Backlog.Part(queue: item.id, commands: [], presence: item.presence))
-    }
-
-    private func succeed(_ item: Undecided) {
-        let snapshot = hosted[item.id]?.snapshot
-        for entry in item.entries { entry.command.succeed(snapshot) }
-    }
-
-    /// Nothing happened. What the engine has skipped on the way it need not skip again.
-    private func adoptUnchanged(_ item: Undecided) {
-        hosted[item.id]?.adoptUnchanged(item.decision)
-        succeed(item)
-        if item.presence.isTickDue { noteIdleTick(item.id) }
-    }
-
-    /// The replica becomes what was committed.
-    private func adopt(_ decision: Decision) {
-        let id = decision.record.id
-        guard let old = hosted[id]?.adopt(decision) else { return }
-        for (event, _) in decision.events { measurements.committed(EventKind(event.change)) }
-        for lag in old.releaseLags { measurements.releaseLagSeconds.recordNanoseconds(1_000 * lag.microseconds) }
-        rename(old.record, to: decision.record)
-        let announcements = decision.events.compactMap { event, detail -> Announcement? in
-            guard case .announcement(let text, let severity, let expiresAt) = detail, case .announced = event.change else { return nil }
-            return Announcement(seq: event.seq, text: text, severity: severity, publishedAt: event.at, expiresAt: expiresAt)
-        }
-        if !announcements.isEmpty { hosted[id]?.announcements.prepend(announcements) }
-        notify(id, events: decision.events.map(\.event), announcements: announcements)
-        if decision.events.contains(where: { $0.event.change.isClosing }) { goOnClosing(id) }
-    }
 }
 
-extension StoreError {
-    /// Whether the error affects all writes, and not only the request that met it.
-    var isOutage: Bool {
-        switch self {
-        case .full, .unavailable, .inDoubt, .corrupt: true
-        case .busy, .rejected: false
-        }
+/// One queue's part of a batch as it was decided, with what each command added, so that a conflict concerns only its author.
+struct DecidedPart {
+    struct Entry {
+        let command: any PendingCommand
+        let events: Range<Int>
+        let receipts: Range<Int>
     }
-}
-
-extension EventKind {
-    fileprivate init(_ change: QueueEvent.Change) {
-        self =
-            switch change {
-            case .configured: .configured
-            case .opened: .opened
-            case .paused: .paused
-            case .resumed: .resumed
-            case .closed: .closed
-            case .announced: .announced
-            case .joined: .joined
-            case .connected: .connected
-            case .disconnected, .lost, .everyoneDisconnected: .disconnected
-            case .admitted: .admitted
-            case .completed: .completed
-            case .left: .left
-            case .expired(_, .grace): .lost
-            case .expired(_, .admission): .noShow
-            case .expired(_, .removed): .removed
-            }
-    }
+    var decision: Decision
+    let presence: PresenceChanges
+    var entries: [Entry] = []
+    var id: QueueID { decision.record.id }
 }
