@@ -1,4 +1,5 @@
 import EventLoop
+import Locks
 import QueueEngine
 import QueueService
 import Testing
@@ -11,9 +12,12 @@ import TestSupport
     let tenant = TenantID(high: 1, low: 1)
 
     /// Opens a store, and gives it a queue, through a proxy that can lose answers.
-    private func open(_ home: TestStore, _ proxy: DroppingProxy, answerSeconds: Int = 60) async throws -> (PostgresStore, Written) {
+    private func open(
+        _ home: TestStore, _ proxy: DroppingProxy, pause: (@Sendable (Int) async -> Void)? = nil
+    ) async throws -> (PostgresStore, Written) {
         var settings = PostgresSettings()
-        (settings.connections, settings.reconnectSeconds, settings.answerSeconds, settings.waitSeconds) = (2, 60, answerSeconds, 60)
+        (settings.connections, settings.reconnectSeconds, settings.answerSeconds, settings.waitSeconds) = (2, 60, 60, 60)
+        if let pause { settings.pause = pause }
         let store = try await PostgresStore.open(
             uri: home.uri(port: proxy.port), loop: EventLoopGroup(count: 1).loops[0], settings: settings)
         try await store.insert(Tenant(id: tenant, name: "t"))
@@ -49,25 +53,26 @@ import TestSupport
         #expect(try await store.append([queue.append { $0.announce(at: $1, &$2) }]) == [.lapsed])
     }
 
-    /// A server that refuses to say what has become of a commit is left alone for longer each time.
+    /// A server that refuses to say what has become of a commit is asked again after a pause, for longer each time.
     @Test func refusedQuestionIsRepeatedWithPauses() async throws {
         let home = try await TestStore(.postgres)
         let proxy = DroppingProxy(to: try home.serverPort)
         defer { proxy.stop() }
-        var (store, queue) = try await open(home, proxy, answerSeconds: 3)
+        let pauses = Lock<[Int]>([])
+        var (store, queue) = try await open(home, proxy) { turn in
+            pauses.withLock { $0.append(turn) }
+            // What the server lacks comes back in the fifth pause.
+            if turn == 5 { try? TestStore.psql("ALTER TABLE gone RENAME TO user_sessions", in: home.uri) }
+        }
         defer { store.close() }
         let join = try queue.append { _ = try $0.join(lane: 0, at: $1, &$2) }
-        let before = proxy.answers
-        do {
-            let outcomes = try await append(join, to: store, proxy) {
-                try TestStore.psql("ALTER TABLE user_sessions RENAME TO gone", in: home.uri)
-            }
-            Issue.record("it came to \(outcomes)")
-        } catch {
-            if case .inDoubt = error as? StoreError {} else { Issue.record("\(error)") }
+        let outcomes = try await append(join, to: store, proxy) {
+            try TestStore.psql("ALTER TABLE user_sessions RENAME TO gone", in: home.uri)
         }
-        // Three seconds of turns that wait for 50 ms, 100 ms and so on, and what a new connection says.
-        #expect(proxy.answers - before < 100)
+        #expect(outcomes == [.committed])
+        #expect(pauses.withLock { $0 } == [1, 2, 3, 4, 5])
+        let lengths = [1, 2, 3, 4, 5, 6, 7, 1_000].map { PostgresSettings.pauseLength(before: $0) }
+        #expect(lengths == [50, 100, 200, 400, 800, 1_000, 1_000, 1_000].map { .milliseconds($0) })
     }
 
     @Test func receiptsWithoutEventsAreTheirOwnProof() async throws {

@@ -10,10 +10,6 @@ final class DroppingProxy: Sendable {
     private let listener: Int32
     let port: UInt16
     private let state = Lock(Phase.passing)
-    private let answered = Lock(0)
-
-    /// What the server has said so far, in pieces as they came.
-    var answers: Int { answered.withLock { $0 } }
 
     var phase: Phase { state.withLock { $0 } }
     func dropNextAnswer() { state.withLock { $0 = .dropping } }
@@ -67,10 +63,7 @@ final class DroppingProxy: Sendable {
             for (index, target) in [(0, upstream), (1, client)] where polled[index].revents != 0 {
                 let count = read(polled[index].fd, &buffer, buffer.count)
                 guard count > 0 else { return }
-                if index == 1 {
-                    if losesAnswer() { return }
-                    answered.withLock { $0 += 1 }
-                }
+                if index == 1, losesAnswer() { return }
                 guard write(target, buffer, count) == count else { return }
             }
         }

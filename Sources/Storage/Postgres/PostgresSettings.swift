@@ -16,8 +16,13 @@ public struct PostgresSettings: Sendable {
     public var statementSeconds = 30
     /// What a commit or a look-up may take, in seconds. The server ends its statement when the caller stops waiting.
     public var answerSeconds = 8
+    /// Waits before a request is repeated for the n-th time.
+    var pause: @Sendable (Int) async -> Void = { turn in try? await Task.sleep(for: pauseLength(before: turn)) }
 
     public init() {}
+
+    /// 50 ms, twice as long each time, a second at most.
+    static func pauseLength(before turn: Int) -> Duration { .milliseconds(min(1_000, 25 << min(turn, 6))) }
 
     /// Where the address says nothing else.
     var parameters: [(String, String)] {

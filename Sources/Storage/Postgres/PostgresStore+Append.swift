@@ -62,7 +62,7 @@ extension PostgresStore {
                     throw last
                 }
                 // Whoever only stood in the way is gone; a server in trouble is left alone for longer each time.
-                if !error.isGivingWay && !error.isUniqueViolation || turns > 5 { await PostgresStore.pause(before: turns) }
+                if !error.isGivingWay && !error.isUniqueViolation || turns > 5 { await settings.pause(turns) }
             }
         }
     }

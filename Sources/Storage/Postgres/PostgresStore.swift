@@ -101,14 +101,11 @@ public final class PostgresStore: QueueStore {
         var turns = 0
         while case .failure(let error) = result, error.isInDoubt || error.isGivingWay, EventLoop.monotonicNow() < deadline {
             turns += 1
-            if turns > 1 { await PostgresStore.pause(before: turns - 1) }
+            if turns > 1 { await settings.pause(turns - 1) }
             result = await run(calls, seconds: seconds, lane: lane)
         }
         return result
     }
-
-    /// Waits before a request is repeated for the `turn`th time: 50 ms, twice as long each time, a second at most.
-    static func pause(before turn: Int) async { try? await Task.sleep(for: .milliseconds(min(1_000, 25 << min(turn, 6)))) }
 
     func reading(_ calls: [PostgresCall], seconds: Int? = nil, lane: PostgresLane = .lookups) async throws(StoreError) -> [PostgresResult] {
         do { return try await repeating(calls, seconds: seconds, lane: lane).get() } catch { throw StoreError(reading: error) }
