@@ -35,6 +35,9 @@ extension ServerCore {
         measurements.instances.set(await service.instanceCount)
         measurements.replicaLagEvents.set(await service.lags.values.max() ?? 0)
         measurements.openConnections.set(limits.connectionCount)
+        measurements.registry.set(
+            "stanchion_limit_entries", .gauge, "Addresses and queues of which something is counted against a limit.",
+            [([("of", "address")], Double(limits.addressCount)), ([("of", "queue")], Double(limits.queueCount))])
         measureState(isStoreAway: await service.outage != nil)
         measureLoops()
         measurements.registry.readProcess()
