@@ -15,7 +15,7 @@ import TestSupport
 @Suite struct TellingTests {
     private static let crowd = 2_000
 
-    private func core(_ home: TestStore, on loop: EventLoop) async throws -> ServerCore {
+    static func core(_ home: TestStore, on loop: EventLoop) async throws -> ServerCore {
         let store = try await home.open(on: loop)
         let bootstrap = Bootstrap(store: store, random: SystemRandom(), now: Timestamp(seconds: 1_700_000_000))
         let secrets = SecretRing.Secrets(
@@ -58,7 +58,7 @@ import TestSupport
         defer { group.stop() }
         let loop = group.loops[0]
         let home = try await TestStore(.sqlite)
-        let core = try await core(home, on: loop)
+        let core = try await TellingTests.core(home, on: loop)
         let told = Lock<(turns: Int, peers: [Int32]?)>((0, nil))
         loop.execute {
             let live = LiveLoop(loop: loop, server: core, router: core.makeRouter())

@@ -1,0 +1,72 @@
+import EventLoop
+import Foundation
+import Locks
+import QueueEngine
+import Testing
+import TestSupport
+
+@testable import QueueService
+@testable import Server
+
+/// What becomes of a connection whose visitor has shown up at another instance since.
+@Suite struct MovedTicketTests {
+    enum Older: CaseIterable {
+        /// It is open, and older than the one there.
+        case open
+        /// A close frame has gone, and the connection's end is still to come.
+        case closing
+    }
+
+    /// The service has forgotten the connection, and the visitor has come back here over another one: the end of the older
+    /// one must not count as the end of that.
+    @Test(arguments: Older.allCases) func endOfOlderConnectionLeavesTheNewerOneHolding(_ older: Older) async throws {
+        let group = try EventLoopGroup(count: 1)
+        // What the loop does until it stops needs it.
+        let kept = Lock<LoopBound<LiveLoop>?>(nil)
+        defer {
+            group.stop()
+            kept.withLock { $0 = nil }
+        }
+        let loop = group.loops[0]
+        let home = try await TestStore(.sqlite)
+        let core = try await TellingTests.core(home, on: loop)
+        let (service, tenant) = (core.service, TenantID(high: 7, low: 7))
+        try await core.store.insert(Tenant(id: tenant, name: "t"))
+        try await service.start()
+        let id = try await service.create(tenant: tenant) { $0.configuration = QueueConfiguration(releaseRatePerMinute: 0) }.record.id
+        // Each is held by one connection, the moved one by the newer.
+        let moved = try await service.join(id, visitor: Visitor(), holder: .connection).session.ticket
+        let other = try await service.join(id, visitor: Visitor(), holder: .connection).session.ticket
+        let snapshot = try await service.queue(id)
+        loop.execute {
+            let live = LiveLoop(loop: loop, server: core, router: core.makeRouter())
+            kept.withLock { $0 = LoopBound(live, to: loop) }
+            live.apply(QueueUpdate(snapshot: snapshot, events: [], announcements: []))
+            let queue = live.queues[id]!
+            let visitor = MovedTicketTests.visitor(moved, in: queue)
+            if case .closing = older { visitor.end(.slowConsumer) }
+            queue.apply(QueueUpdate(snapshot: snapshot, events: [], announcements: [], movedAway: [(moved, core.clock.now())]))
+            #expect(visitor.phase == .over)
+            visitor.connection.close()
+            // Both ends reach the service together.
+            MovedTicketTests.visitor(other, in: queue).connection.close()
+        }
+        #expect(await eventually { (try? await service.queue(id).state.isAbsent(other)) == true })
+        #expect(try await !service.queue(id).state.isAbsent(moved))
+    }
+
+    /// Somebody who waits in the queue, over a connection that holds the ticket for ten seconds already.
+    private static func visitor(_ ticket: Ticket, in queue: LiveQueue) -> LiveVisitor {
+        let live = queue.live
+        var pair: [Int32] = [0, 0]
+        precondition(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &pair) == 0)
+        close(pair[1])
+        let visitor = LiveVisitor(live: live, connection: Connection(loop: live.loop, owning: Descriptor(owning: pair[0])), deflate: nil)
+        visitor.connection.handler = visitor
+        (visitor.ticket, visitor.queue, visitor.phase, visitor.holdsTicket) = (ticket, queue, .waiting, true)
+        visitor.serial = live.server.nextSerial()
+        visitor.enteredAt = live.milliseconds &- 10_000
+        queue.add(visitor)
+        return visitor
+    }
+}
