@@ -1,3 +1,4 @@
+import Locks
 import QueueEngine
 import TestSupport
 import Testing
@@ -55,5 +56,43 @@ import Testing
             }
             await #expect(throws: ServiceError.noSuchQueue) { try await service.log(of: "\(queue)", tenant: TenantID(high: 7, low: 7)) }
         }
+    }
+
+    private func faulty(_ kind: StoreKind) async throws -> (Instances, FaultyStore) {
+        let made = Lock<FaultyStore?>(nil)
+        let instances = try await Instances(kind, count: 1) { store in
+            let faulty = FaultyStore(store)
+            made.withLock { $0 = faulty }
+            return faulty
+        }
+        return (instances, made.withLock { $0! })
+    }
+
+    /// A deletion was carried out, and the answer is lost: whoever asks for it again succeeds, and so finds it done.
+    @Test(arguments: StoreKind.allCases) func deletionWhoseAnswerIsLostSucceedsWhenRepeated(_ kind: StoreKind) async throws {
+        let (instances, store) = try await faulty(kind)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        _ = try await service.join(queue, visitor: Visitor(), holder: .connection)
+        store.after { call throws(StoreError) in if call == .deleteQueue { throw .inDoubt("the answer is lost") } }
+        await #expect(throws: ServiceError.self) { try await service.delete(queue, tenant: instances.tenant) }
+        store.after { _ in }
+        let appended = store.count(.append)
+        try await service.delete(queue, tenant: instances.tenant)
+        // It was closed and empty already: only the row was left to be looked at.
+        #expect(store.count(.append) == appended)
+        #expect(await service.hosted.isEmpty)
+        await #expect(throws: ServiceError.noSuchQueue) { try await service.visit(queue) }
+    }
+
+    /// The same, where somebody writes to the queue before the deletion is asked for again.
+    @Test(arguments: StoreKind.allCases) func queueWhoseDeletionIsInDoubtIsGoneOnceItIsWrittenTo(_ kind: StoreKind) async throws {
+        let (instances, store) = try await faulty(kind)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        store.after { call throws(StoreError) in if call == .deleteQueue { throw .inDoubt("the answer is lost") } }
+        await #expect(throws: ServiceError.self) { try await service.delete(queue, tenant: instances.tenant) }
+        await #expect(throws: ServiceError.noSuchQueue) { try await service.perform(.open, on: queue, tenant: instances.tenant) }
+        #expect(await service.hosted.isEmpty)
     }
 }

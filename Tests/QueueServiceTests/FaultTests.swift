@@ -41,6 +41,13 @@ import TestSupport
         }
     }
 
+    /// How calls have ended so far.
+    private final class Answers: Sendable {
+        private let ended = Lock<[ServiceError?]>([])
+        var all: [ServiceError?] { ended.withLock { $0 } }
+        func add(_ refusal: ServiceError?) { ended.withLock { $0.append(refusal) } }
+    }
+
     // MARK: Rejected data
 
     /// The store takes nothing that says of one of three who go that they have gone; ten join in the same batch.
@@ -66,11 +73,20 @@ import TestSupport
         let first = Task { try await service.join(queue, visitor: Visitor(), holder: .connection) }
         #expect(await eventually { gate.waiting == 1 })
         await service.closed(queue, tickets)
-        let joins = (0..<10).map { _ in Task { try await service.join(queue, visitor: Visitor(), holder: .connection) } }
+        let answers = Answers()
+        for _ in 0..<10 {
+            Task {
+                do throws(ServiceError) {
+                    _ = try await service.join(queue, visitor: Visitor(), holder: .connection)
+                    answers.add(nil)
+                } catch { answers.add(error) }
+            }
+        }
         #expect(await eventually { await service.backlog.commandCount == 10 })
         gate.open()
         _ = try await first.value
-        for join in joins { _ = try await join.value }
+        try #require(await eventually { answers.all.count == 10 })
+        #expect(answers.all.allSatisfy { $0 == nil })
         // Whoever else has gone is absent.
         #expect(try await eventually { try await service.queue(queue).state.absentCount == 2 })
         #expect(try await !service.queue(queue).state.isAbsent(bad))
@@ -233,6 +249,7 @@ import TestSupport
         let (instances, stores) = try await faulty()
         let service = instances.services[0]
         let queue = try await instances.makeQueue(QueueConfiguration())
+        #expect(await eventually { await service.resting.map(\.id) == [queue] })
         let gate = Gate()
         stores[0].before { call in if call == .missedEntries(queue) { await gate.pass() } }
         let catchingUp = Task { await service.catchUp(queue) }
@@ -241,6 +258,8 @@ import TestSupport
         instances.clock.advance(.seconds(121))
         #expect(await eventually { await service.resting.first.map { $0.since > Timestamp(seconds: 1_700_000_100) } ?? true })
         #expect(await service.hosted[queue] != nil)
+        // Nothing but this plan brings it to rest.
+        #expect(await service.resting.map(\.id) == [queue])
         gate.open()
         await catchingUp.value
         #expect(

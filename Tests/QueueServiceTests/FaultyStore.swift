@@ -5,11 +5,14 @@ import QueueEngine
 
 /// A real store in which single calls can be counted, held up, or answered otherwise.
 final class FaultyStore: QueueStore {
-    enum Call: Hashable { case append, beat, loadQueue(QueueID), missedEntries(QueueID), wakingQueues, deleteExpired }
+    enum Call: Hashable {
+        case append, beat, loadQueue(QueueID), missedEntries(QueueID), wakingQueues, deleteExpired, queueOfSlug, deleteQueue
+    }
 
     private struct State {
         var counts: [Call: Int] = [:]
         var before: @Sendable (Call) async throws(StoreError) -> Void = { _ in }
+        var after: @Sendable (Call) throws(StoreError) -> Void = { _ in }
         var outcomes: @Sendable ([LogAppend]) -> [AppendOutcome]? = { _ in nil }
     }
 
@@ -20,6 +23,9 @@ final class FaultyStore: QueueStore {
 
     /// From now on `body` runs before each of the calls, and may throw in its place.
     func before(_ body: @escaping @Sendable (Call) async throws(StoreError) -> Void) { state.withLock { $0.before = body } }
+
+    /// From now on `body` runs after a deletion, and may throw as if its answer were lost.
+    func after(_ body: @escaping @Sendable (Call) throws(StoreError) -> Void) { state.withLock { $0.after = body } }
 
     /// From now on batches of which `body` gives outcomes are not committed.
     func answer(_ body: @escaping @Sendable ([LogAppend]) -> [AppendOutcome]?) { state.withLock { $0.outcomes = body } }
@@ -32,6 +38,11 @@ final class FaultyStore: QueueStore {
             return state.before
         }
         try await before(call)
+    }
+
+    private func end(_ call: Call) throws(StoreError) {
+        let after = state.withLock { $0.after }
+        try after(call)
     }
 
     func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
@@ -67,6 +78,17 @@ final class FaultyStore: QueueStore {
         return try await store.deleteExpired(rows, limit: limit)
     }
 
+    func queue(slug: String) async throws(StoreError) -> QueueID? {
+        try await begin(.queueOfSlug)
+        return try await store.queue(slug: slug)
+    }
+
+    func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError) {
+        try await begin(.deleteQueue)
+        try await store.deleteQueue(queue, tenant: tenant)
+        try end(.deleteQueue)
+    }
+
     // Everything else is the store's.
 
     var isShared: Bool { store.isShared }
@@ -77,7 +99,6 @@ final class FaultyStore: QueueStore {
     func queues(of tenant: TenantID, after cursor: QueueID?, limit: Int) async throws(StoreError) -> [StoredQueue] {
         try await store.queues(of: tenant, after: cursor, limit: limit)
     }
-    func queue(slug: String) async throws(StoreError) -> QueueID? { try await store.queue(slug: slug) }
     func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>? { try await store.logBounds(of: queue) }
     func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError) {
         try await store.confirm(consumer, seq, of: queue, tenant: tenant)
@@ -86,7 +107,6 @@ final class FaultyStore: QueueStore {
     func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
         try await store.renewEpoch(of: queue, from: old, to: new)
     }
-    func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError) { try await store.deleteQueue(queue, tenant: tenant) }
     func deletedEpoch(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> UInt64? {
         try await store.deletedEpoch(of: queue, tenant: tenant)
     }

@@ -1,3 +1,4 @@
+import Locks
 import QueueEngine
 import Testing
 import TestSupport
@@ -96,18 +97,33 @@ import TestSupport
         #expect(try await eventually { try await again.queue(occupied).state.absentCount == 3 })
     }
 
-    /// Two queues exchange a slug; an instance hears of the second one first.
-    @Test func slugLeadsToItsOwnerInWhateverOrderWordComes() async throws {
-        let instances = try await Instances(count: 2)
+    /// A queue gives a slug up and another one takes it, and an instance hears of either first: the slug leads to its owner,
+    /// and the store is asked only where the owner is not served yet.
+    @Test(arguments: [true, false]) func slugLeadsToItsOwnerInWhateverOrderWordComes(isNewOwnerFirst: Bool) async throws {
+        let made = Lock<FaultyStore?>(nil)
+        let instances = try await Instances(count: 2) { store in
+            let faulty = FaultyStore(store)
+            made.withLock { $0 = faulty }
+            return faulty
+        }
+        let store = try #require(made.withLock { $0 })
         let (one, other) = (instances.services[0], instances.services[1])
         let first = try await one.create(tenant: instances.tenant) { $0.slug = "sale" }.record.id
         try await other.visit(first)
         instances.bus.lose(percent: 100)
         _ = try await one.update(first, tenant: instances.tenant) { $0.slug = "old-sale" }
         let second = try await one.create(tenant: instances.tenant) { $0.slug = "sale" }.record.id
-        try await other.visit(second)
-        await other.beat()
+        if isNewOwnerFirst {
+            try await other.visit(second)
+            await other.beat()
+        } else {
+            await other.beat()
+            #expect(try await other.resolve("sale") == second)
+            #expect(store.count(.queueOfSlug) == 1)
+        }
+        let asked = store.count(.queueOfSlug)
         #expect(try await other.resolve("sale") == second)
         #expect(try await other.resolve("old-sale") == first)
+        #expect(store.count(.queueOfSlug) == asked)
     }
 }
