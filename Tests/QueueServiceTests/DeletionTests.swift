@@ -92,7 +92,8 @@ import Testing
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
         store.after { call throws(StoreError) in if call == .deleteQueue { throw .inDoubt("the answer is lost") } }
         await #expect(throws: ServiceError.self) { try await service.delete(queue, tenant: instances.tenant) }
-        await #expect(throws: ServiceError.noSuchQueue) { try await service.perform(.open, on: queue, tenant: instances.tenant) }
-        #expect(await service.hosted.isEmpty)
+        let opening = Task { try await service.perform(.open, on: queue, tenant: instances.tenant) }
+        try #require(await eventually { await service.hosted.isEmpty })
+        await #expect(throws: ServiceError.noSuchQueue) { try await opening.value }
     }
 }
