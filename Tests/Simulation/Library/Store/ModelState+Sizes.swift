@@ -23,7 +23,8 @@ extension ModelState {
         /// By when it ended, or would end now.
         var lease: Timestamp?
         var announcement: Timestamp?
-        /// Behind a log's first, which stays where nothing followed it; of logs that wait for no reader.
+        /// Behind a log's first, which stays where nothing followed it; of logs that wait for no reader, and not of queues that
+        /// have been deleted.
         var entry: Timestamp?
     }
 
@@ -32,6 +33,6 @@ extension ModelState {
         Ages(
             session: endings.min?.at, receipt: receiptsByAge.first?.at, lease: leases.values.map(\.expiresAt).min(),
             announcement: queues.values.compactMap { $0.announcements.compactMap(\.expiresAt).min() }.min(),
-            entry: queues.values.filter { $0.log.count > 1 && $0.consumers.isEmpty }.map { $0.log[1].event.at }.min())
+            entry: queues.values.filter { $0.isActive && $0.log.count > 1 && $0.consumers.isEmpty }.map { $0.log[1].event.at }.min())
     }
 }

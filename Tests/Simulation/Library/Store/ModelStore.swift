@@ -25,10 +25,11 @@ public struct OpenGate: StoreGate {
 
 /// The database that the stores of several instances are connected to.
 public final class ModelDatabase: Sendable {
-    /// An append that was committed.
-    struct Commit {
+    /// An append, and what became of it.
+    struct Attempt {
         let append: LogAppend
         let instance: InstanceID
+        let outcome: AppendOutcome
     }
 
     private let state: Lock<ModelState>
@@ -37,8 +38,8 @@ public final class ModelDatabase: Sendable {
 
     /// A closure in an object: one that is read out of a lock as it is gains a wrapper each time.
     private final class Observer: Sendable {
-        let notify: @Sendable (Commit) -> Void
-        init(_ notify: @escaping @Sendable (Commit) -> Void) { self.notify = notify }
+        let notify: @Sendable (Attempt) -> Void
+        init(_ notify: @escaping @Sendable (Attempt) -> Void) { self.notify = notify }
     }
 
     /// - Parameters:
@@ -49,8 +50,8 @@ public final class ModelDatabase: Sendable {
         self.clock = clock
     }
 
-    /// Tells `observer` of every commit, in order.
-    func observe(_ observer: @escaping @Sendable (Commit) -> Void) {
+    /// Tells `observer` of every append that is carried out, in order.
+    func observe(_ observer: @escaping @Sendable (Attempt) -> Void) {
         let observer = Observer(observer)
         self.observer.withLock { $0 = observer }
     }
@@ -63,8 +64,8 @@ public final class ModelDatabase: Sendable {
     func append(_ batch: [LogAppend], by instance: InstanceID) -> [AppendOutcome] {
         let outcomes = transaction { $0.append(batch, by: instance, at: $1) }
         guard let observer = observer.withLock({ $0 }) else { return outcomes }
-        for (append, outcome) in zip(batch, outcomes) where outcome == .committed {
-            observer.notify(Commit(append: append, instance: instance))
+        for (append, outcome) in zip(batch, outcomes) {
+            observer.notify(Attempt(append: append, instance: instance, outcome: outcome))
         }
         return outcomes
     }

@@ -75,9 +75,10 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
         gate.isCut = true
         runQueue.isFrozen = false
         world.leaveBus(service.instance)
+        world.gone.insert(service.instance)
         let gone = connections.sorted { $0.key < $1.key }.flatMap { $0.value.sorted { $0.key < $1.key }.flatMap(\.value) }
         connections = [:]
-        for connection in gone { connection.visitor?.connectionWasLost(connection) }
+        for connection in gone { connection.visitor?.connectionWasLost(connection, mayGiveUp: true) }
         // What it still had to run fails and ends, so that its memory is given back.
         world.scheduler.after(.seconds(600)) { [world, runQueue] in world.scheduler.remove(runQueue) }
     }
@@ -90,7 +91,7 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
         let gone = connections.sorted { $0.key < $1.key }.flatMap { $0.value.sorted { $0.key < $1.key }.flatMap(\.value) }
         for connection in gone {
             world.scheduler.after(world.dice.time(0...span.seconds)) {
-                connection.visitor?.connectionWasLost(connection)
+                connection.visitor?.connectionWasLost(connection, mayGiveUp: true)
                 connection.end()
             }
         }

@@ -24,6 +24,7 @@ extension Options {
         (queues, restingQueues) = (dice.int(50...300), 0)
         lease = .seconds(dice.chance(0.1) ? 10 : Int(dice.logarithmic(30...300)))
         keepForMonths(&dice)
+        (hasBus, intrudeEvery) = (true, 0)
         busyTimes = dice.int(2...10)
         stormyDays = dice.chance(0.7) ? dice.logarithmic(0.03...0.3) : 0
         deployments = dice.logarithmic(0.02...0.3)

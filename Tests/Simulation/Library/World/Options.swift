@@ -15,6 +15,8 @@ public struct Options: Sendable {
     public var restAfter = Timestamp.Span.seconds(120)
     public var retention = RetentionSettings()
     public var cacheCapacity = 5_000
+    /// Without a bus only heartbeats and lost races tell what others have done.
+    public var hasBus = true
     public var reserves = false
     /// How wrong a machine's clock may be, in seconds.
     public var clockError = 0.0
@@ -33,12 +35,16 @@ public struct Options: Sendable {
     public var flapEvery = 0.0
     public var sleeping = 0.0
     public var leaving = 0.0
+    /// How many close the page when the connection is lost.
+    public var givingUp = 0.0
     public var noShow = 0.0
     public var withReceipt = 0.3
     /// Mean seconds from admission to completion.
     public var stay = 60.0
     /// Mean seconds between an operator's commands in a queue.
     public var operateEvery = 0.0
+    /// Mean seconds between two strangers who try what is not theirs.
+    public var intrudeEvery = 0.0
     /// Mean seconds between a reader's pages; 0: nobody reads.
     public var readEvery = 0.0
 
@@ -81,9 +87,19 @@ public struct Options: Sendable {
         stay = dice.logarithmic(1...600)
         operateEvery = dice.chance(0.6) ? dice.logarithmic(30...3_000) : 0
         readEvery = dice.chance(0.6) ? dice.logarithmic(0.5...600) : 0
-        if dice.chance(0.25) { beBusy(&dice) }
+        intrudeEvery = dice.chance(0.7) ? dice.logarithmic(100...2_000) : 0
+        givingUp = dice.weight() / 8
+        hasBus = dice.chance(0.8)
+        if dice.chance(0.25) { beBusy(&dice) } else if dice.chance(0.5) { beSmall(&dice) }
         watching = dice.chance(0.3) ? dice.unit() : 0
         if kind == .months { liveForMonths(&dice) }
+    }
+
+    /// Few people: a world that takes little time, so that more of what can come together does.
+    private mutating func beSmall(_ dice: inout Dice) {
+        (restingQueues, saleEvery) = (min(3, restingQueues), 0)
+        crowdLimit = dice.int(5...60)
+        arrivalEvery = max(3, arrivalEvery)
     }
 
     private mutating func beBusy(_ dice: inout Dice) {

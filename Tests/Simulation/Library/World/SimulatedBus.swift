@@ -8,7 +8,7 @@ final class SimulatedBus: EventBus, @unchecked Sendable {
 
     init(_ world: World) { self.world = world }
 
-    var health: BusHealth { world.isBusAway ? .down("simulated") : .live }
+    var health: BusHealth { world.isBusAway || !world.options.hasBus ? .down("simulated") : .live }
 
     func publish(_ messages: [BusMessage], from sender: InstanceID) { world.carry(messages, from: sender) }
 

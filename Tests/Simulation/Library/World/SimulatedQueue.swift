@@ -9,6 +9,8 @@ final class SimulatedQueue: @unchecked Sendable {
     var isDeleted = false
     /// Lanes that somebody may ask for; one that there is not among them.
     var lanes: [String]
+    /// What was announced with a key, and as which event: who repeats it is told the same.
+    var announced: [(key: String, seq: UInt64, at: Timestamp)] = []
 
     init(_ record: QueueRecord) {
         id = record.id
@@ -37,7 +39,7 @@ extension QueueConfiguration {
         new.admissionTTLSeconds = Int(dice.logarithmic(1...1_200))
         new.maxWaiting = dice.chance(0.15) ? dice.int(0...40) : nil
         if dice.chance(0.05) { new.opensAt = now + dice.time(0...900) }
-        if dice.chance(0.05) { new.closesAt = now + dice.time(1...1_800) }
+        if dice.chance(0.1) { new.closesAt = now + .seconds(Int(dice.logarithmic(1...2_000_000))) }
         return new
     }
 
@@ -45,6 +47,16 @@ extension QueueConfiguration {
     mutating func schedule(_ dice: inout Dice, now: Timestamp) {
         if dice.chance(0.3) { opensAt = now + dice.time(0...1_800_000) }
         if dice.chance(0.2) { closesAt = max(opensAt ?? now, now) + dice.time(3_600...900_000) }
+    }
+
+    /// Strict lanes become shared ones and the other way round, as when too many wait in one of them.
+    static func turned(_ before: [PriorityLane], _ dice: inout Dice) -> [PriorityLane] {
+        var (lanes, left) = (before, 95)
+        for index in lanes.indices {
+            lanes[index].sharePercent = lanes[index].sharePercent < 100 || left < 2 ? 100 : dice.int(1...left)
+            if lanes[index].sharePercent < 100 { left -= lanes[index].sharePercent }
+        }
+        return lanes
     }
 
     /// A lane more, or other shares: what the API lets an operator do with lanes.

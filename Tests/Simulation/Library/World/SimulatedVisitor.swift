@@ -40,7 +40,7 @@ final class SimulatedVisitor: @unchecked Sendable {
         isPolling = world.dice.chance(options.polling)
         var who = Visitor(user: world.dice.chance(options.named) ? "user\(world.dice.int(1...60))" : nil)
         // No store takes a NUL: the request's own fault, of which no other may hear. Who is known by a name may have a place.
-        isImpossible = who.user == nil && world.dice.chance(0.005)
+        isImpossible = who.user == nil && world.dice.chance(0.02)
         if isImpossible { who.displayName = "a\0b" }
         self.who = who
         let lanes = queue.lanes
@@ -137,12 +137,14 @@ final class SimulatedVisitor: @unchecked Sendable {
         later(isSleeping ? world.dice.time(30...4_000) : world.dice.time(0.1...15)) { $0.reconnect() }
     }
 
-    func connectionWasLost(_ lost: Connection) {
+    /// - Parameter mayGiveUp: the process has gone; some do not come back.
+    func connectionWasLost(_ lost: Connection, mayGiveUp: Bool = false) {
         world.displays.closed(lost)
         guard lost === connection else { return }
         seenAt = world.scheduler.now
         lost.incarnation.remove(lost)
         connection = nil
+        if phase == .waiting, mayGiveUp, world.dice.chance(world.options.givingUp) { return finished() }
         if phase == .waiting { later(world.dice.time(0.1...12)) { $0.reconnect() } }
     }
 
@@ -256,9 +258,14 @@ final class SimulatedVisitor: @unchecked Sendable {
         process.ask { [self] service in
             do throws(ServiceError) {
                 try await service.visit(id)
-                if givesBack { try await service.leave(id, ticket) } else { _ = try await service.complete(session, tenant: tenant) }
+                if givesBack {
+                    try await service.leave(id, ticket, of: session)
+                } else {
+                    _ = try await service.complete(session, tenant: tenant)
+                }
                 finished()
             } catch {
+                checkRefusal(error, of: session, at: process)
                 guard attempt == self.attempt else { return }
                 switch error {
                 case .unavailable, .storeFull: later(world.dice.time(1...5)) { $0.complete(after: failures + 1) }
@@ -268,6 +275,18 @@ final class SimulatedVisitor: @unchecked Sendable {
         }
         // A process that died never answers.
         later(.seconds(60)) { if $0.attempt == attempt { $0.complete(after: failures + 1) } }
+    }
+
+    /// Who has been told of the admission can use it until it ends, at any process.
+    private func checkRefusal(_ error: ServiceError, of session: SessionID, at process: Incarnation) {
+        guard process.isAlive else { return }
+        let isUnderWay = world.database.transaction { state, _ in state.session(session)?.isUnderWay ?? false }
+        switch error {
+        case .refused(.notAdmitted): world.report(.state, "the admission of \(description) was answered \(error)")
+        case .refused(.ended), .noSuchSession:
+            if isUnderWay { world.report(.state, "the admission of \(description) was answered \(error), and has not ended") }
+        default: break
+        }
     }
 
     private final class Answers: @unchecked Sendable { var (isCompleted, isRefused) = (false, false) }
@@ -283,6 +302,7 @@ final class SimulatedVisitor: @unchecked Sendable {
                     answers.isCompleted = true
                 } catch {
                     if case .refused = error { answers.isRefused = true }
+                    checkRefusal(error, of: session, at: process)
                 }
                 if answers.isCompleted, answers.isRefused { world.report(.state, "a session was completed, and its completion refused") }
                 finished()

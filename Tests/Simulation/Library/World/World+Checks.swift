@@ -20,7 +20,13 @@ extension World {
     /// How late what is due may be: two ticks and the way to the store, and longer just after a fault.
     private var patience: Timestamp.Span {
         let way = 4 * weather.latency.upperBound / 1_000
-        return Timestamp.Span(microseconds: 200_000 + Int64(way * 1_000_000))
+        return Timestamp.Span(microseconds: 200_000 + Int64(way * 1_000_000) + hearsay.microseconds)
+    }
+
+    /// How much longer it takes without a bus, until who is first in turn knows: two heartbeats, or the turn of the one who
+    /// knows.
+    private var hearsay: Timestamp.Span {
+        options.hasBus ? .seconds(0) : Timestamp.Span(microseconds: options.lease.microseconds / 5 + 4_000_000)
     }
 
     /// Looks, once it must have happened, whether what is due has happened.
@@ -91,16 +97,28 @@ extension World {
             if visitor.wasSeen(within: .seconds(100)) { held.insert(ticket) }
             // An instance where somebody has polled before says that they are gone, until the one that sees them answers.
             guard let connection = visitor.connection, connection.openedAt < scheduler.now - .seconds(20), let since else { continue }
-            if since < scheduler.now - .seconds(5) {
+            if since < scheduler.now - .seconds(5) - hearsay {
                 report(.presence, "ticket \(ticket) is connected and counts as absent in queue \(queue.id)")
             }
         }
+        checkLost(queue)
         for (ticket, since) in line.waiting where since == nil && !held.contains(ticket) {
             if line.lastSeen(ticket).map({ $0 < scheduler.now - .seconds(120) }) ?? true {
                 report(.presence, "ticket \(ticket) counts as present in queue \(queue.id), and nobody is there")
                 break
             }
         }
+    }
+
+    /// Nobody counts as held by a process that has gone.
+    private func checkLost(_ queue: SimulatedQueue) {
+        let gone = gone
+        let held = database.transaction { state, _ in
+            state.queues[queue.id]?.rows.values.count {
+                $0.session.status == .waiting && $0.absentSince == nil && gone.contains($0.instance)
+            } ?? 0
+        }
+        if held > 0 { report(.presence, "\(held) visitors of queue \(queue.id) are still held by processes that have gone") }
     }
 
     // MARK: Cost
@@ -130,6 +148,24 @@ extension World {
     func callsSince(_ before: Tally) -> String {
         StoreCall.allCases.map { ($0, (tally.calls[$0] ?? 0) - (before.calls[$0] ?? 0)) }.filter { $0.1 > 0 }
             .map { "\($0.1) \($0.0)" }.joined(separator: ", ")
+    }
+
+    /// The same append that has lost its race.
+    struct Race {
+        let at: LogPosition
+        var count = 1
+    }
+
+    /// Whoever has lost a race reads what it has missed before it tries again.
+    func lostRace(_ attempt: ModelDatabase.Attempt) {
+        let (id, expected, instance) = (attempt.append.record.id, attempt.append.expected, attempt.instance)
+        var race = races[instance]?[id] ?? Race(at: expected, count: 0)
+        race = Race(at: expected, count: race.at == expected ? race.count + 1 : 1)
+        races[instance, default: [:]][id] = race
+        // A reading may fail, and a queue that has been deleted is behind until a heartbeat says so.
+        if race.count > 20 {
+            report(.cost, "a commit to queue \(id) after seq \(expected.seq) was behind \(race.count) times in a row")
+        }
     }
 
     // MARK: In quiet

@@ -56,12 +56,14 @@ extension World {
             scheduleSale(in: queue)
             scheduleOperator(of: queue)
         }
+        scheduleIntruder()
         if options.readEvery > 0 { for reader in readers { reader.schedule() } }
         if day > 0 || dice.chance(0.7) {
             brew()
             run(for: dice.time(600...5_000))
         }
         calmDown()
+        if dice.chance(0.5) { dieInCalm() }
         run(for: dice.time(600...3_000))
         evening()
         night()

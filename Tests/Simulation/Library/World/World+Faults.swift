@@ -54,6 +54,14 @@ extension World {
         scheduler.after(.seconds(30), startAgain)
     }
 
+    /// A process dies, and what it left is seen to while nothing else goes wrong.
+    func dieInCalm() {
+        guard let process = pickProcess() else { return }
+        tally.faults += 1
+        process.kill()
+        scheduler.after(dice.time(stormyWeather.length)) { [weak self] in self?.startProcess(process.slot) }
+    }
+
     /// Nothing goes wrong from here on, and what went wrong ends.
     func calmDown() {
         weather = .calm

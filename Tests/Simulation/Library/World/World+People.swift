@@ -28,6 +28,9 @@ extension World {
             for _ in 0..<self.dice.int(50...600) {
                 self.scheduler.after(self.dice.time(0...20)) { if !self.isDraining { self.arrive(in: queue) } }
             }
+            if self.options.operateEvery > 0, self.dice.chance(0.5) {
+                self.scheduler.after(self.dice.time(10...60)) { self.turnLanes(of: queue) }
+            }
             self.scheduleSale(in: queue, until: end)
         }
     }
@@ -70,12 +73,7 @@ extension World {
                 case 55..<70: _ = try await service.perform(.resume, on: id, tenant: tenant)
                 case 70..<74: _ = try await service.perform(.close, on: id, tenant: tenant)
                 case 74..<88: _ = try await service.perform(.open, on: id, tenant: tenant)
-                case 88..<97:
-                    let once =
-                        choice.isMultiple(of: 2) ? WriteOnce(tenant: tenant, key: "announce-\(id)-\(seed % 50)", requestHash: [2]) : nil
-                    _ = try await service.announce(
-                        "hello", severity: .info, expiresAt: now + .seconds(600), to: id, tenant: tenant, once: once)
-                default: await intrude(queue, service)
+                default: try await announce(in: queue, service, isRepeated: choice.isMultiple(of: 3), seed, now)
                 }
             } catch {
                 judge(error)
@@ -94,11 +92,50 @@ extension World {
         queue.lanes = updated.record.configuration.priorityLanes.map(\.name)
     }
 
+    /// With a key, so that it can be repeated: the same announcement is the answer, or word that it is gone.
+    private func announce(
+        in queue: SimulatedQueue, _ service: QueueService, isRepeated: Bool, _ seed: UInt64, _ now: Timestamp
+    ) async throws(ServiceError) {
+        var dice = Dice(seed: seed)
+        let key = isRepeated && !queue.announced.isEmpty ? dice.pick(queue.announced).key : "announce-\(queue.id)-\(seed % 5_000)"
+        let known = queue.announced.last { $0.key == key }
+        let made = try await service.announce(
+            "hello", severity: .info, expiresAt: now + .seconds(600), to: queue.id, tenant: queue.tenant,
+            once: WriteOnce(tenant: queue.tenant, key: key, requestHash: [2]))
+        guard made.seq != known?.seq else { return }
+        if let known, made.seq < known.seq || isReceiptKept(since: known.at) {
+            report(.state, "announcement \(known.seq) was repeated, and the answer was \(made.seq)")
+        }
+        queue.announced = (queue.announced + [(key, made.seq, now)]).suffix(100)
+    }
+
+    private func isReceiptKept(since moment: Timestamp) -> Bool {
+        options.retention.receipts.map { scheduler.now < moment + $0 - .seconds(120) } ?? true
+    }
+
+    /// Somebody changes how lanes share, while a crowd waits in them.
+    private func turnLanes(of queue: SimulatedQueue) {
+        guard goesOn(queue, until: nil), let process = pickProcess() else { return }
+        let seed = dice.next()
+        process.ask { [self] service in
+            do throws(ServiceError) {
+                try await service.visit(queue.id)
+                _ = try await service.update(queue.id, tenant: queue.tenant) { record in
+                    var dice = Dice(seed: seed)
+                    record.configuration.priorityLanes = QueueConfiguration.turned(record.configuration.priorityLanes, &dice)
+                }
+            } catch {
+                judge(error)
+            }
+        }
+    }
+
     /// Another tenant asks for what is not its own.
     private func intrude(_ queue: SimulatedQueue, _ service: QueueService) async {
         let stranger = TenantID(high: 9, low: 9)
         // What somebody made up leaves nothing behind.
         for _ in 0..<20 { try? await service.visit(QueueID(high: dice.next(), low: dice.next())) }
+        try? await service.visit(queue.id)
         if (try? await service.queue(queue.id, tenant: stranger)) != nil { report(.tenants, "a stranger was shown a queue") }
         if (try? await service.perform(.pause, on: queue.id, tenant: stranger)) != nil { report(.tenants, "a stranger paused a queue") }
         if (try? await service.entries(of: queue.id, tenant: stranger, after: 0, epoch: nil)) != nil {
@@ -108,6 +145,21 @@ extension World {
             (try? await service.session(session, tenant: stranger)) != nil
         {
             report(.tenants, "a stranger was shown a session")
+        }
+        let words = try? await service.announce("lies", severity: .info, expiresAt: nil, to: queue.id, tenant: stranger)
+        if words != nil { report(.tenants, "a stranger announced something") }
+        let change = try? await service.update(queue.id, tenant: stranger) { $0.configuration.maxConcurrentUsers = 1 }
+        if change != nil { report(.tenants, "a stranger changed settings") }
+    }
+
+    /// Strangers come by and try.
+    func scheduleIntruder() {
+        guard options.intrudeEvery > 0 else { return }
+        scheduler.after(dice.time(mean: options.intrudeEvery)) { [weak self] in
+            guard let self, !self.isDraining else { return }
+            let queue = self.dice.pick(self.queues)
+            if !queue.isDeleted { self.pickProcess()?.ask { await self.intrude(queue, $0) } }
+            self.scheduleIntruder()
         }
     }
 

@@ -13,8 +13,12 @@ public final class World: @unchecked Sendable {
     var weather = Weather.calm
     var stormyWeather: Weather
     var processes: [Incarnation?] = []
+    /// Those that have gone.
+    var gone: Set<InstanceID> = []
     var tenants: [TenantID] = []
     var queues: [SimulatedQueue] = []
+    /// Where each instance lost a race last, and how often in a row.
+    var races: [InstanceID: [QueueID: Race]] = [:]
     var readers: [Reader] = []
     var crowd = 0
     var isDraining = false
@@ -63,7 +67,7 @@ public final class World: @unchecked Sendable {
         database = ModelDatabase(reserves: options.reserves) { [scheduler] in scheduler.now }
         GlobalPool.capture(for: scheduler, fallback: elsewhere)
         scheduler.add(elsewhere)
-        database.observe { [weak self] in self?.committed($0) }
+        database.observe { [weak self] in self?.attempted($0) }
         processes = Array(repeating: nil, count: options.instances)
         tenants = (1...options.tenants).map { TenantID(high: 1, low: UInt64($0)) }
     }
@@ -139,7 +143,7 @@ public final class World: @unchecked Sendable {
     func leaveBus(_ id: InstanceID) { subscribers.removeAll { $0.id == id } }
 
     func carry(_ messages: [BusMessage], from sender: InstanceID) {
-        guard !isBusAway, subscribers.contains(where: { $0.id == sender }) else { return }
+        guard options.hasBus, !isBusAway, subscribers.contains(where: { $0.id == sender }) else { return }
         for subscriber in subscribers where subscriber.id != sender {
             if dice.chance(weather.lost) { continue }
             deliver(messages, to: subscriber.id)
@@ -167,7 +171,15 @@ public final class World: @unchecked Sendable {
         trace.add(1, UInt64(call.rawValue.utf8.first!), UInt64(weight), UInt64(slot), fails ? 1 : 0, UInt64(scheduler.now.microseconds))
     }
 
-    private func committed(_ commit: ModelDatabase.Commit) {
+    private func attempted(_ attempt: ModelDatabase.Attempt) {
+        switch attempt.outcome {
+        case .committed: committed(attempt)
+        case .behind: lostRace(attempt)
+        default: break
+        }
+    }
+
+    private func committed(_ commit: ModelDatabase.Attempt) {
         tally.commits += 1
         for (event, _) in commit.append.events {
             tally.events += 1
