@@ -79,6 +79,13 @@ MUTATIONS = [
     ("repeated-writes-never-end", [f"{SERVICE}/QueueService+Queues.swift", f"{SERVICE}/WriteOnce.swift"],
      ["            return try await announcement(seq, of: id)\n", "for _ in 0..<QueueService.raceTurns {"],
      ["            return try? await announcement(seq, of: id)\n", "for _ in 0..<1_000_000 {"], "cost"),
+    ("conditions-are-not-looked-at", f"{SERVICE}/QueueService+Queues.swift", "            try condition?.check(decision.record)\n", "", "state"),
+    ("addresses-stay-with-the-queue-before", f"{SERVICE}/QueueService.swift",
+     "        if slugs[old.slug] == old.id { slugs[old.slug] = nil }\n", "", "state"),
+    ("deletions-leave-the-admitted", f"{SERVICE}/QueueService+Queues.swift",
+     ["state.admitted.keys.prefix(QueueService.endedAtOnce)", "return state.admitted.isEmpty\n"],
+     ["state.admitted.keys.prefix(0)", "return true\n"], "state"),
+    ("deletions-are-not-learned", f"{SERVICE}/QueueService+Lease.swift", "for id in beat.gone { unhost(id) }", "", "replica,presence"),
 ]
 
 

@@ -9,6 +9,8 @@ final class Reader: @unchecked Sendable {
     private(set) var seq: UInt64 = 0
     private var epoch: UInt64?
     private var isReading = false
+    /// That the queue is not there any more.
+    private(set) var isTold = false
     /// An answer that came after the reader had given up on it is ignored.
     private var attempt = 0
 
@@ -65,7 +67,7 @@ final class Reader: @unchecked Sendable {
     private func failed(_ error: ServiceError) {
         switch error {
         case .unavailable, .storeFull: break
-        case .noSuchQueue where queue.isDeleted: break
+        case .noSuchQueue where queue.isDeleted: isTold = true
         case .logRestarted(let epoch, let first, let head):
             if first <= seq + 1, seq <= head, self.epoch ?? epoch == epoch {
                 world.report(.events, "a reader after \(seq) was told that the log restarted; it has \(first)...\(head)")

@@ -6,7 +6,12 @@ final class SimulatedQueue: @unchecked Sendable {
     let id: QueueID
     let tenant: TenantID
     var visitors: [Int: SimulatedVisitor] = [:]
+    /// Somebody is deleting it, or has.
     var isDeleted = false
+    /// When that was done.
+    var deletedAt: Timestamp?
+    /// What was left of it has been looked for.
+    var isChecked = false
     /// Lanes that somebody may ask for; one that there is not among them.
     var lanes: [String]
     /// What was announced with a key, and as which event: who repeats it is told the same.

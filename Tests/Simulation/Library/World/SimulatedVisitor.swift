@@ -112,7 +112,7 @@ final class SimulatedVisitor: @unchecked Sendable {
         if isPolling { return later(world.dice.time(2...25)) { $0.poll() } }
         let connection = Connection(queue.id, ticket, of: self, at: process)
         self.connection = connection
-        if let snapshot = process.snapshots[queue.id] { follow(snapshot.state.standing(ticket)) }
+        if let snapshot = process.snapshots[queue.id] { follow(snapshot.state.standing(ticket)) } else if queue.isDeleted { finished() }
         world.displays.opened(connection)
         guard phase == .waiting, world.options.flapEvery > 0 else { return }
         later(world.dice.time(mean: world.options.flapEvery)) { if $0.connection === connection { $0.disconnect() } }

@@ -70,6 +70,8 @@ extension World {
             guard let self else { return }
             self.watchPresence()
             guard let calm = self.calmSince, self.scheduler.now > calm + self.options.recovery else { return }
+            self.checkSlug()
+            for queue in self.queues where queue.isDeleted { self.checkDeleted(queue) }
             for queue in self.queues where !queue.isDeleted && self.truth.isLively(queue.id) {
                 self.checkPresence(in: queue)
                 self.checkLag(of: queue)

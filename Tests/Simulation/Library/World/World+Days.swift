@@ -57,6 +57,7 @@ extension World {
             scheduleOperator(of: queue)
         }
         scheduleIntruder()
+        scheduleDeletion()
         if options.readEvery > 0 { for reader in readers { reader.schedule() } }
         if day > 0 || dice.chance(0.7) {
             brew()
@@ -113,10 +114,10 @@ extension World {
 
     /// Readers who go on get everything.
     func checkReaders() {
-        for reader in readers where !reader.queue.isDeleted {
+        for reader in readers {
             let hasAll = run(atMost: .seconds(7_200)) {
                 reader.read()
-                return reader.seq == truth.line(reader.queue.id)?.head ?? 0
+                return reader.isTold || reader.seq == truth.line(reader.queue.id)?.head ?? 0
             }
             if !hasAll, findings.isEmpty { report(.events, "a reader does not get beyond \(reader.seq)") }
         }

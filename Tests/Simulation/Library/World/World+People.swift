@@ -68,7 +68,9 @@ extension World {
             do throws(ServiceError) {
                 try await service.visit(id)
                 switch choice {
-                case 0..<45: try await configure(queue, service, seed, now)
+                case 0..<32: try await configure(queue, service, seed, now)
+                case 32..<39: try await configureWithCondition(queue, service, seed)
+                case 39..<45: try await rename(queue, service, seed)
                 case 45..<55: _ = try await service.perform(.pause, on: id, tenant: tenant)
                 case 55..<70: _ = try await service.perform(.resume, on: id, tenant: tenant)
                 case 70..<74: _ = try await service.perform(.close, on: id, tenant: tenant)
@@ -165,7 +167,7 @@ extension World {
 
     func judge(_ error: ServiceError) {
         switch error {
-        case .unavailable, .storeFull, .refused, .noSuchQueue: break
+        case .unavailable, .storeFull, .refused, .noSuchQueue, .slugTaken: break
         // An announcement that was repeated after it had been deleted.
         case .alreadyDone: break
         default: report(.state, "an operator was answered \(error)")

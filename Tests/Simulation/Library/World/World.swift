@@ -17,6 +17,9 @@ public final class World: @unchecked Sendable {
     var gone: Set<InstanceID> = []
     var tenants: [TenantID] = []
     var queues: [SimulatedQueue] = []
+    /// Each queue's address, and when an address was given up or taken last.
+    var slugs: [QueueID: String] = [:]
+    var slugMovedAt: [String: Timestamp] = [:]
     /// Where each instance lost a race last, and how often in a row.
     var races: [InstanceID: [QueueID: Race]] = [:]
     var readers: [Reader] = []
@@ -181,6 +184,7 @@ public final class World: @unchecked Sendable {
 
     private func committed(_ commit: ModelDatabase.Attempt) {
         tally.commits += 1
+        noteSlug(of: commit.append.record)
         for (event, _) in commit.append.events {
             tally.events += 1
             tell("queue \(commit.append.record.slug), seq \(event.seq) by \(commit.instance.low % 10_000): \(event.change)")
