@@ -71,6 +71,8 @@ public struct Options: Sendable {
         retention.receipts = dice.chance(0.7) ? .seconds(dice.int(600...20_000)) : nil
         retention.announcements = dice.chance(0.7) ? .seconds(dice.int(600...20_000)) : nil
         retention.consumers = dice.chance(0.7) ? .seconds(dice.int(600...20_000)) : nil
+        // A receipt may outlive what it tells of.
+        if dice.chance(0.2) { (retention.log, retention.announcements, retention.receipts) = (.seconds(4_000), .seconds(600), nil) }
         cacheCapacity = dice.chance(0.5) ? 5_000 : dice.int(10...2_000)
         reserves = dice.chance(0.7)
         clockError = dice.chance(0.5) ? 0 : dice.logarithmic(0.01...30)
@@ -103,7 +105,7 @@ public struct Options: Sendable {
     }
 
     private mutating func beBusy(_ dice: inout Dice) {
-        isBusy = true
+        (isBusy, days) = (true, 1)
         queues = dice.int(1...2)
         saleEvery = dice.logarithmic(60...600)
         crowdLimit = 1_500

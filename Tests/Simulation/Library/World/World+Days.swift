@@ -33,6 +33,7 @@ extension World {
         var configuration = QueueConfiguration.random(&dice, isBusy: options.isBusy, now: scheduler.now)
         if options.kind == .months { configuration.schedule(&dice, now: scheduler.now) }
         if options.isBusy || dice.chance(0.4) { configuration.priorityLanes = QueueConfiguration.lanes([], &dice) }
+        while options.isBusy, configuration.priorityLanes.isEmpty { configuration.priorityLanes = QueueConfiguration.lanes([], &dice) }
         let wanted = configuration
         process.ask { [self] service in
             do throws(ServiceError) {

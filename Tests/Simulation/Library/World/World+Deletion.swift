@@ -8,7 +8,7 @@ extension World {
     /// At some time of the day one of several queues is deleted, with whoever is in it.
     func scheduleDeletion() {
         let candidates = queues.prefix(options.queues).filter { !$0.isDeleted }
-        guard candidates.count > 1, dice.chance(0.4) else { return }
+        guard candidates.count > 1, dice.chance(0.6) else { return }
         let queue = dice.pick(Array(candidates))
         scheduler.after(dice.time(300...4_000)) { [weak self] in
             guard let self, !self.isDraining else { return }
