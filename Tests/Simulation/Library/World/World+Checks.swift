@@ -80,10 +80,11 @@ extension World {
         }
     }
 
-    /// Two heartbeats after an event every process that serves the queue knows of it.
+    /// In calm every process that serves a queue knows two heartbeats later what has happened in it.
+    var patienceAfterEvents: Timestamp.Span { Timestamp.Span(microseconds: options.lease.microseconds / 5 + 1_000_000) }
+
     private func checkLag(of queue: SimulatedQueue) {
-        let patience = Timestamp.Span(microseconds: options.lease.microseconds / 5 + 1_000_000)
-        guard let line = truth.line(queue.id), line.lastEventAt < scheduler.now - patience else { return }
+        guard let line = truth.line(queue.id), line.lastEventAt < scheduler.now - patienceAfterEvents else { return }
         for process in processes.compactMap(\.self) where process.isServing {
             guard let own = process.snapshots[queue.id]?.state.head, own < line.head else { continue }
             report(.replica, "process \(process.slot) is still at \(own) of \(line.head) in queue \(queue.id)")

@@ -41,7 +41,7 @@ extension World {
 
     /// Every session of a deleted queue has ended, and no process serves it or keeps a visitor of it.
     func checkDeleted(_ queue: SimulatedQueue) {
-        guard let deletedAt = queue.deletedAt, deletedAt < scheduler.now - options.recovery, !queue.isChecked else { return }
+        guard let deletedAt = queue.deletedAt, deletedAt < scheduler.now - patienceAfterEvents, !queue.isChecked else { return }
         let id = queue.id
         let left = database.transaction { state, _ in state.queues[id]?.rows.values.count { $0.session.isUnderWay } ?? 0 }
         if left > 0 { report(.state, "\(left) sessions of the deleted queue \(id) have not ended") }
@@ -97,11 +97,30 @@ extension World {
 
     // MARK: Conditions
 
+    /// An operator changes the settings, whatever they are.
+    private func reconfigure(_ queue: SimulatedQueue, _ seed: UInt64) {
+        guard !queue.isDeleted, let process = pickProcess() else { return }
+        process.ask { [self] service in
+            do throws(ServiceError) {
+                try await service.visit(queue.id)
+                try await configure(queue, service, seed, scheduler.now)
+            } catch {
+                judge(error)
+            }
+        }
+    }
+
     /// An operator looks at the settings and changes them a little later, where nobody else has by then.
     func configureWithCondition(_ queue: SimulatedQueue, _ service: QueueService, _ seed: UInt64) async throws(ServiceError) {
         let (id, tenant, isBusy) = (queue.id, queue.tenant, options.isBusy)
         let tag = try await service.queue(id).record.version
-        scheduler.after(dice.time(mean: 10)) { [weak self] in
+        let wait = dice.time(mean: 10)
+        // Often somebody else is about to change them, too.
+        if dice.chance(0.5) {
+            let (rival, moment) = (dice.next(), scheduler.now + wait)
+            scheduler.at(moment + dice.time(-1...1)) { [weak self] in self?.reconfigure(queue, rival) }
+        }
+        scheduler.after(wait) { [weak self] in
             guard let self, !queue.isDeleted, let process = self.pickProcess() else { return }
             let now = self.scheduler.now
             process.ask { [self] service in
