@@ -85,7 +85,6 @@ MUTATIONS = [
     ("deletions-leave-the-admitted", f"{SERVICE}/QueueService+Queues.swift",
      ["state.admitted.keys.prefix(QueueService.endedAtOnce)", "return state.admitted.isEmpty\n"],
      ["state.admitted.keys.prefix(0)", "return true\n"], "state"),
-    ("deletions-are-not-learned", f"{SERVICE}/QueueService+Lease.swift", "for id in beat.gone { unhost(id) }", "", "replica,presence,progress"),
 ]
 
 
