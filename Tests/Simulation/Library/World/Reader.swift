@@ -34,8 +34,8 @@ final class Reader: @unchecked Sendable {
         let (id, tenant, seq, epoch, attempt) = (queue.id, queue.tenant, seq, epoch, attempt)
         process.ask { [self] service in
             do throws(ServiceError) {
-                try await service.visit(id)
-                let entries = try await service.entries(of: id, tenant: tenant, after: seq, epoch: epoch)
+                let log = try await service.log(of: "\(id)", tenant: tenant)
+                let entries = try await service.entries(of: log.queue, tenant: tenant, after: seq, epoch: epoch)
                 if process.isAlive, attempt == self.attempt { took(entries) }
             } catch {
                 if process.isAlive, attempt == self.attempt { failed(error) }
@@ -67,7 +67,10 @@ final class Reader: @unchecked Sendable {
     private func failed(_ error: ServiceError) {
         switch error {
         case .unavailable, .storeFull: break
-        case .noSuchQueue where queue.isDeleted: isTold = true
+        case .noSuchQueue where queue.isDeleted:
+            isTold = true
+            let head = world.database.transaction { state, _ in state.queues[queue.id]?.bounds?.upperBound }
+            if let head, seq < head { world.report(.events, "a reader after \(seq) was told that the queue is gone; its log has \(head)") }
         case .logRestarted(let epoch, let first, let head):
             if first <= seq + 1, seq <= head, self.epoch ?? epoch == epoch {
                 world.report(.events, "a reader after \(seq) was told that the log restarted; it has \(first)...\(head)")
