@@ -15,6 +15,7 @@ SECONDS = float(os.environ.get("SECONDS", "60"))
 ENGINE, SERVICE = "Sources/QueueEngine", "Sources/QueueService"
 
 # Name, file, what stands there, what is put in its place, and by which checks it is to be found. Several places in lists.
+# Last, where it matters, the kind of world that shows it: only months have deadlines that are far for long.
 MUTATIONS = [
     ("cap-is-one-more", f"{ENGINE}/QueueState+Queries.swift",
      "max(0, configuration.maxConcurrentUsers - admitted.count)", "max(0, configuration.maxConcurrentUsers + 1 - admitted.count)", "cap"),
@@ -61,7 +62,7 @@ MUTATIONS = [
      "        if let receipts { rows.append(.receipts(madeBefore: now - receipts)) }\n", "", "growth"),
     ("the-dead-keep-their-leases", f"{SERVICE}/QueueService+Lease.swift",
      "guard (try? await store.removeLease(peer.id)) != nil else { continue }", "guard peer.id == instance else { continue }", "growth,cost"),
-    ("far-deadlines-pile-up", f"{SERVICE}/Time/WakePlan.swift", "alarms.removeAll { $0 == moment }", "alarms = []", "growth,cost"),
+    ("far-deadlines-pile-up", f"{SERVICE}/Time/WakePlan.swift", "alarms.removeAll { $0 == moment }", "alarms = []", "growth,cost", "months"),
     ("far-alarms-hide-near-ones", f"{SERVICE}/Time/WakePlan.swift", "if let last = alarms.last, last <= moment { return nil }",
      "if !alarms.isEmpty { return nil }", "progress"),
     ("late-instances-refuse", f"{SERVICE}/QueueService+Visitors.swift", "error == .refused(.ended) || error == .refused(.notAdmitted) ||",
@@ -122,9 +123,10 @@ def build():
     return "" if result.returncode == 0 else result.stdout[-2_000:]
 
 
-def simulate(kinds):
+def simulate(kinds, world):
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     command = [COPY / ".build/release/simulate", "--core-seconds", SECONDS, "--seconds", 20 * SECONDS, "--findings", 1, "--only", kinds]
+    command += ["--kind", world] if world else []
     result = run([str(word) for word in command])
     seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
     return result.returncode, seconds, re.findall(r"^SEED .*$", result.stdout, re.M) or result.stdout[-500:].split("\n")
@@ -145,7 +147,7 @@ def put_in(file, old, new):
     return texts
 
 
-def attempt(name, file, old, new, kinds):
+def attempt(name, file, old, new, kinds, world=None):
     try:
         texts = put_in(file, old, new)
     except ValueError as error:
@@ -153,7 +155,7 @@ def attempt(name, file, old, new, kinds):
     try:
         if error := build():
             return f"{name}: does not compile\n{error}"
-        status, seconds, found = simulate(kinds)
+        status, seconds, found = simulate(kinds, world)
     finally:
         for path, text in texts.items():
             path.write_text(text)
