@@ -58,7 +58,7 @@ extension QueueService {
     private func markAbsent(_ join: DoubtfulJoin) async -> Bool {
         // The place came into being behind this instance's back, and so the queue may have been put to rest here.
         if hosted[join.queue] == nil {
-            do throws(StoreError) { try await load(join.queue) } catch { return clock.now() >= join.until }
+            do throws(StoreError) { try await loadServed(join.queue) } catch { return clock.now() >= join.until }
         }
         await catchUp(join.queue)
         guard let queue = hosted[join.queue] else { return true }

@@ -105,12 +105,17 @@ public final class QueueSnapshot: Sendable {
     public let state: QueueState
     public let drain: DrainRate
     public let at: Timestamp
+    /// Cached; see `QueueRecord.version`.
+    public var version: String { recordVersion.text }
+    private let recordVersion: RecordVersion
 
-    init(record: QueueRecord, state: QueueState, at moment: Timestamp) {
+    /// - Parameter previous: the queue as it was before.
+    init(record: QueueRecord, state: QueueState, at moment: Timestamp, after previous: QueueSnapshot? = nil) {
         self.record = record
         self.state = state
         at = moment
         drain = state.drain(at: moment)
+        recordVersion = if let previous, previous.record == record { previous.recordVersion } else { RecordVersion(record) }
     }
 }
 

@@ -1,3 +1,4 @@
+import Locks
 import QueueEngine
 
 /// What a change of a queue's settings asks of the settings as they are when it is decided (RFC 9110 §13.1.1).
@@ -22,5 +23,22 @@ extension QueueRecord {
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
         for byte in String(reflecting: self).utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
         return "\(String(epoch, radix: 16))-\(String(hash, radix: 16))"
+    }
+}
+
+/// Computes a record's version on first use and keeps it: hashing the record costs more than the rest of the answer.
+final class RecordVersion: Sendable {
+    private let record: QueueRecord
+    private let cached = Lock<String?>(nil)
+
+    init(_ record: QueueRecord) { self.record = record }
+
+    var text: String {
+        cached.withLock { cached in
+            if let cached { return cached }
+            let version = record.version
+            cached = version
+            return version
+        }
     }
 }

@@ -19,6 +19,13 @@ extension QueueService {
         return id
     }
 
+    /// The queue that `name` means, as it is now.
+    ///
+    /// - Throws: as `resolve`.
+    public func queue(named name: String, tenant: TenantID) async throws(ServiceError) -> QueueSnapshot {
+        try queue(try await resolve(name, tenant: tenant), tenant: tenant)
+    }
+
     /// Serves the queue from now on where that is not done already.
     ///
     /// - Parameter isSigned: the id comes from a token that was signed here, so no stranger has made it up.
@@ -101,6 +108,7 @@ extension QueueService {
         for stored in page {
             // Word of the people in it may not have come here yet.
             if stored.isOccupied, hosted[stored.record.id] == nil { try await lookUpReadable(stored.record.id) }
+            if let known = hosted[stored.record.id], known.state.head < stored.image.head { await catchUp(stored.record.id) }
             snapshots.append(
                 hosted[stored.record.id]?.snapshot
                     ?? QueueSnapshot(record: stored.record, state: QueueState(stored.image), at: clock.now()))
@@ -119,8 +127,25 @@ extension QueueService {
 
     // MARK: Serving a queue
 
+    /// Serves a queue that must be served. Callers that ask for the same one at once share one load: many messages may tell of a
+    /// queue before it is read.
+    func loadServed(_ id: QueueID) async throws(StoreError) {
+        try await (loads[id] ?? beginLoad(id)).value.get()
+    }
+
+    private func beginLoad(_ id: QueueID) -> LookUp {
+        let load = Operation.apart {
+            Task {
+                defer { loads[id] = nil }
+                do throws(StoreError) { return Result<Void, StoreError>.success(try await self.load(id)) } catch { return .failure(error) }
+            }
+        }
+        loads[id] = load
+        return load
+    }
+
     /// - Parameter isLookUp: somebody has asked for a queue of this name, which need not exist.
-    func load(_ queue: QueueID, isLookUp: Bool = false) async throws(StoreError) {
+    private func load(_ queue: QueueID, isLookUp: Bool = false) async throws(StoreError) {
         do throws(StoreError) {
             let found = isLookUp ? try await store.loadQueue(queue) : try await store.loadServedQueue(queue)
             if let stored = found, hosted[queue] == nil { try await host(stored) }

@@ -10,10 +10,10 @@ extension QueueService {
         do throws(ServiceError) {
             let id = try await resolve(name, tenant: tenant)
             let queue = try queue(id, tenant: tenant)
-            return LogHead(queue: id, epoch: queue.record.epoch, seq: queue.state.head)
+            return LogHead(queue: id, epoch: queue.record.epoch, seq: queue.state.head, isOver: false)
         } catch {
             guard error == .noSuchQueue, let id = QueueID(name), let log = try await deletedLog(id, tenant: tenant) else { throw error }
-            return LogHead(queue: id, epoch: log.epoch, seq: log.bounds.upperBound)
+            return LogHead(queue: id, epoch: log.epoch, seq: log.head, isOver: true)
         }
     }
 
@@ -22,7 +22,7 @@ extension QueueService {
     /// - Parameter epoch: the log that the reader has followed so far; nil: takes whatever log there is.
     /// - Throws: `logRestarted` where the reader's position is not one of this log: another epoch, a `seq` from the
     ///   future, or one behind which entries have been pruned; `noSuchQueue` where the queue was deleted and the reader has
-    ///   its whole log.
+    ///   its whole log, or retention has deleted the queue's row.
     public func entries(
         of id: QueueID, tenant: TenantID, after seq: UInt64, epoch: UInt64?
     ) async throws(ServiceError) -> ArraySlice<LogEntry> {
@@ -44,22 +44,17 @@ extension QueueService {
         _ id: QueueID, tenant: TenantID, after seq: UInt64, epoch: UInt64?
     ) async throws(ServiceError) -> ArraySlice<LogEntry> {
         guard let log = try await deletedLog(id, tenant: tenant) else { throw .noSuchQueue }
-        let restarted = ServiceError.logRestarted(epoch: log.epoch, first: log.bounds.lowerBound, head: log.bounds.upperBound)
-        guard epoch == nil || epoch == log.epoch, seq <= log.bounds.upperBound else { throw restarted }
-        guard seq < log.bounds.upperBound else { throw .noSuchQueue }
-        let entries = try await asking { () throws(StoreError) in
-            try await store.entries(of: id, after: seq, limit: Int(QueueService.pageEntries))
-        }
+        let restarted = ServiceError.logRestarted(epoch: log.epoch, first: log.first, head: log.head)
+        guard epoch == nil || epoch == log.epoch, seq <= log.head else { throw restarted }
+        guard seq < log.head else { throw .noSuchQueue }
+        let entries = try await asking { () throws(StoreError) in try await page(of: id, log.epoch, after: seq) }
         guard entries.first?.event.seq == seq + 1 else { throw restarted }
-        return entries[...]
+        return entries
     }
 
-    private func deletedLog(_ id: QueueID, tenant: TenantID) async throws(ServiceError) -> (epoch: UInt64, bounds: ClosedRange<UInt64>)? {
-        try await asking { () throws(StoreError) in
-            guard let epoch = try await store.deletedEpoch(of: id, tenant: tenant), let bounds = try await store.logBounds(of: id)
-            else { return nil }
-            return (epoch, bounds)
-        }
+    private func deletedLog(_ id: QueueID, tenant: TenantID) async throws(ServiceError) -> DeletedLog? {
+        try checkStore()
+        return try await asking { () throws(StoreError) in try await store.deletedLog(of: id, tenant: tenant) }
     }
 
     private func bounds(of id: QueueID) async throws(ServiceError) -> ClosedRange<UInt64> {
@@ -82,4 +77,6 @@ public struct LogHead: Sendable, Hashable {
     public let queue: QueueID
     public let epoch: UInt64
     public let seq: UInt64
+    /// The queue was deleted: nothing is added.
+    public let isOver: Bool
 }

@@ -67,7 +67,7 @@ extension QueueService {
         _ id: QueueID, tenant: TenantID, if condition: QueueCondition? = nil,
         _ change: @escaping @Sendable (inout QueueRecord) throws(ServiceError) -> Void
     ) async throws(ServiceError) -> QueueSnapshot {
-        _ = try queue(id, tenant: tenant)
+        _ = try await newestQueue(id, tenant: tenant)
         try await perform(on: id) { decision throws(ServiceError) in
             try condition?.check(decision.record)
             var record = decision.record
@@ -77,10 +77,24 @@ extension QueueService {
         return try queue(id)
     }
 
+    /// The queue with all that was committed before the call, at whatever instance: an operator may have done something
+    /// elsewhere just now, and what seems to be done already would not be asked of the store.
+    private func newestQueue(_ id: QueueID, tenant: TenantID) async throws(ServiceError) -> QueueSnapshot {
+        _ = try queue(id, tenant: tenant)
+        try checkStore()
+        await catchUp(id)
+        // A queue is closed before it is deleted.
+        if hosted[id]?.state.status == .closed {
+            let deleted = try await asking { () throws(StoreError) in try await store.deletedLog(of: id, tenant: tenant) }
+            if deleted != nil { unhost(id) }
+        }
+        return try queue(id, tenant: tenant)
+    }
+
     public enum Verb: String, Sendable, CaseIterable { case open, pause, resume, close }
 
     public func perform(_ verb: Verb, on id: QueueID, tenant: TenantID) async throws(ServiceError) -> QueueSnapshot {
-        let known = try queue(id, tenant: tenant)
+        let known = try await newestQueue(id, tenant: tenant)
         if verb == .open, known.state.status == .closed { try await endClosed(id, until: clock.now() + .seconds(5)) }
         try await perform(on: id) { decision throws(ServiceError) in
             try decision.run { state, now, log throws(QueueRefusal) in
@@ -105,7 +119,7 @@ extension QueueService {
     }
 
     /// The same once it is committed that a queue is closed. Whoever opens it again sees to what is left.
-    func goOnClosing(_ id: QueueID) {
+    func endSessionsOfClosedQueue(_ id: QueueID) {
         Task {
             do throws(ServiceError) { try await endClosed(id) } catch {
                 log.warning("not all rows of a closed queue could be written", metadata: ["queue": "\(id)", "error": "\(error)"])
@@ -118,25 +132,45 @@ extension QueueService {
     /// Sessions end some at a time, so that no commit is held up by a crowd. A deletion that breaks off leaves a closed
     /// queue, and is finished by asking again.
     public func delete(_ id: QueueID, tenant: TenantID, if condition: QueueCondition? = nil) async throws(ServiceError) {
+        _ = try queue(id, tenant: tenant)
+        try checkStore()
+        await catchUp(id)
         let epoch = try queue(id, tenant: tenant).record.epoch
         var mustMatch = condition
+        for _ in 0..<QueueService.raceTurns {
+            let (head, hasWritten) = try await endAllSessions(in: id, if: mustMatch)
+            // Once something is committed the caller has won the race for the settings; nobody else's change stops the rest.
+            if hasWritten { mustMatch = nil }
+            if try await asking({ () throws(StoreError) in try await store.deleteQueue(id, tenant: tenant, at: head) }) {
+                unhost(id)
+                return publish([.deletion(of: id, epoch: epoch)])
+            }
+            // Somebody has opened it meanwhile, here or elsewhere, and people may have joined.
+            await catchUp(id)
+        }
+        throw .unavailable(retryAfterSeconds: 1)
+    }
+
+    /// Closes the queue and ends every session in it.
+    ///
+    /// - Returns: where the queue's log ended when nobody was left in it, and whether that took a commit.
+    private func endAllSessions(
+        in id: QueueID, if condition: QueueCondition?
+    ) async throws(ServiceError) -> (head: UInt64, hasWritten: Bool) {
+        var hasWritten = false
         while true {
-            let expected = mustMatch
-            let isEmpty = try await perform(on: id) { decision throws(ServiceError) in
+            let expected = hasWritten ? nil : condition
+            let (isEmpty, head, isChanged) = try await perform(on: id) { decision throws(ServiceError) in
                 try expected?.check(decision.record)
                 return try decision.run { state, now, log throws(QueueRefusal) in
                     state.close(at: now, &log)
                     for ticket in state.admitted.keys.prefix(QueueService.endedAtOnce) { try state.remove(ticket, at: now, &log) }
-                    return state.admitted.isEmpty
+                    return (state.admitted.isEmpty, state.head, !log.isEmpty)
                 }
             }.result
-            // The caller has won the race for the settings; nobody else's change stops the rest.
-            mustMatch = nil
-            if isEmpty { break }
+            hasWritten = hasWritten || isChanged
+            if isEmpty { return (head, hasWritten) }
         }
-        try await asking { () throws(StoreError) in try await store.deleteQueue(id, tenant: tenant) }
-        unhost(id)
-        publish([.deletion(of: id, epoch: epoch)])
     }
 
     /// Sessions of a deleted queue that end in one commit.

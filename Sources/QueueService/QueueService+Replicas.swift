@@ -33,7 +33,7 @@ extension QueueService {
     /// Somebody has joined a queue that is at rest here. What cannot be read now the next heartbeat finds.
     private func wake(for message: BusMessage) async {
         guard message.events.contains(where: { if case .joined = $0.change { true } else { false } }) else { return }
-        try? await load(message.queue)
+        try? await loadServed(message.queue)
     }
 
     /// The log here is not the one of the store: it was restored from an older copy. It gets a new epoch, so that whoever
@@ -112,6 +112,7 @@ extension QueueService {
             if new.isEmpty { break }
             if new.contains(where: { $0.event.change.isConfigured }), let stored = try await store.loadServedQueue(id) {
                 guard hosted[id]?.isCommitting == false, hosted[id]?.state.position == known else { continue }
+                guard stored.record.epoch == queue.record.epoch else { return false }
                 rename(queue.record, to: stored.record)
             }
             apply(new, to: id)

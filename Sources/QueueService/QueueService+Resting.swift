@@ -33,7 +33,7 @@ extension QueueService {
             rest = rest.dropFirst(part.count)
             let tasks = part.map { id in
                 Task(executorPreference: executor.tasks) { () async -> Result<Void, StoreError> in
-                    do throws(StoreError) { return .success(try await self.load(id)) } catch {
+                    do throws(StoreError) { return .success(try await self.loadServed(id)) } catch {
                         // One queue that makes no sense must not keep the others from being served.
                         if case .corrupt = error { return .success(()) }
                         return .failure(error)

@@ -37,6 +37,8 @@ public actor QueueService {
     typealias LookUp = Task<Result<Void, StoreError>, Never>
     /// Ids that are being looked for in the store; callers that ask for the same one share one look-up.
     var lookUps: [QueueID: LookUp] = [:]
+    /// Queues that are being read because they must be served.
+    var loads: [QueueID: LookUp] = [:]
     typealias SlugLookUp = Task<Result<QueueID?, StoreError>, Never>
     /// The same of slugs.
     var slugLookUps: [String: SlugLookUp] = [:]
@@ -193,7 +195,7 @@ public actor QueueService {
     ) {
         guard let now = hosted[queue] else { return }
         clock.observe(now.state.lastEventAt)
-        let snapshot = QueueSnapshot(record: now.record, state: now.state, at: clock.now())
+        let snapshot = QueueSnapshot(record: now.record, state: now.state, at: clock.now(), after: now.snapshot)
         hosted[queue]?.snapshot = snapshot
         let update = QueueUpdate(snapshot: snapshot, events: events, announcements: announcements, movedAway: movedAway)
         for observer in observers { observer.queueChanged(update) }

@@ -154,9 +154,12 @@ public protocol QueueStore: Sendable {
     func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int
     /// The log tells another history from here on. Does nothing where somebody else has said so.
     func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError)
-    func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError)
-    /// The epoch of a deleted queue's log, which stays until retention deletes it; nil where that was not its end.
-    func deletedEpoch(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> UInt64?
+    /// Deletes the queue if its log ends at `seq`; the caller has ended every session up to there.
+    ///
+    /// - Returns: whether it is deleted, now or before.
+    func deleteQueue(_ queue: QueueID, tenant: TenantID, at seq: UInt64) async throws(StoreError) -> Bool
+    /// The log of a deleted queue, as long as retention has left its row; nil if the tenant has no such deleted queue.
+    func deletedLog(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> DeletedLog?
 
     // Instances.
 
@@ -235,6 +238,15 @@ public protocol QueueStore: Sendable {
 
     /// Lets go of it. What is asked from here on fails.
     func close()
+}
+
+/// What there is of the log of a deleted queue, to which nothing is added.
+public struct DeletedLog: Sendable, Hashable {
+    public let epoch: UInt64
+    /// The first entry that retention has left; `head + 1` where it has left none.
+    public let first: UInt64
+    public let head: UInt64
+    public init(epoch: UInt64, first: UInt64, head: UInt64) { (self.epoch, self.first, self.head) = (epoch, first, head) }
 }
 
 /// A store's connections, and who waits for one.

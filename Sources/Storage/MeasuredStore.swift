@@ -81,8 +81,8 @@ public struct MeasuredStore: QueueStore {
         try await measure(.logBounds) { () throws(StoreError) in try await store.logBounds(of: queue) }
     }
 
-    public func deletedEpoch(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> UInt64? {
-        try await measure(.deletedEpoch) { () throws(StoreError) in try await store.deletedEpoch(of: queue, tenant: tenant) }
+    public func deletedLog(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> DeletedLog? {
+        try await measure(.deletedLog) { () throws(StoreError) in try await store.deletedLog(of: queue, tenant: tenant) }
     }
 
     public func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError) {
@@ -97,8 +97,8 @@ public struct MeasuredStore: QueueStore {
         try await measure(.renewEpoch) { () throws(StoreError) in try await store.renewEpoch(of: queue, from: old, to: new) }
     }
 
-    public func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError) {
-        try await measure(.deleteQueue) { () throws(StoreError) in try await store.deleteQueue(queue, tenant: tenant) }
+    public func deleteQueue(_ queue: QueueID, tenant: TenantID, at seq: UInt64) async throws(StoreError) -> Bool {
+        try await measure(.deleteQueue) { () throws(StoreError) in try await store.deleteQueue(queue, tenant: tenant, at: seq) }
     }
 
     // MARK: Instances

@@ -52,8 +52,8 @@ public enum StoreOperation: String, CaseIterable, Sendable {
     case loadQueue = "load_queue"
     case entries
     case logBounds = "log_bounds"
-    /// Whose log it was that somebody reads on.
-    case deletedEpoch = "deleted_epoch"
+    /// Finds a deleted queue's log for a reader.
+    case deletedLog = "deleted_log"
     case confirm
     case deleteExpired = "delete_expired"
     case endClosed = "end_closed"

@@ -33,7 +33,7 @@ import Testing
         for _ in 0..<300 { _ = try await one.join(queue, visitor: Visitor(), holder: .polls) }
         let epoch = try await one.queue(queue).record.epoch
         try await one.delete(queue, tenant: instances.tenant)
-        #expect(await eventually { await other.hosted.isEmpty })
+        try #require(await eventually { await other.hosted.isEmpty })
 
         for service in [one, other] {
             let log = try await service.log(of: "\(queue)", tenant: instances.tenant)
@@ -43,7 +43,8 @@ import Testing
                 while true {
                     let entries = try await service.entries(of: queue, tenant: instances.tenant, after: seq, epoch: epoch)
                     #expect(entries.map(\.event.seq) == Array(seq + 1...seq + UInt64(entries.count)))
-                    (seq, last) = (entries.last!.event.seq, entries.last!.event.change)
+                    let entry = try #require(entries.last)
+                    (seq, last) = (entry.event.seq, entry.event.change)
                 }
             }
             #expect(seq == log.seq)
@@ -95,5 +96,73 @@ import Testing
         let opening = Task { try await service.perform(.open, on: queue, tenant: instances.tenant) }
         try #require(await eventually { await service.hosted.isEmpty })
         await #expect(throws: ServiceError.noSuchQueue) { try await opening.value }
+    }
+
+    /// Somebody opens the queue again while it is being deleted, and somebody joins: that place ends, too.
+    @Test(arguments: StoreKind.allCases) func queueThatIsOpenedWhileItIsDeletedEndsEveryone(_ kind: StoreKind) async throws {
+        let (instances, store) = try await faulty(kind)
+        let (service, tenant) = (instances.services[0], instances.tenant)
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let late = Lock<SessionID?>(nil)
+        store.before { call throws(StoreError) in
+            guard call == .deleteQueue, late.withLock({ $0 == nil }) else { return }
+            _ = try? await service.perform(.open, on: queue, tenant: tenant)
+            let joined = try? await service.join(queue, visitor: Visitor(), holder: .connection)
+            late.withLock { $0 = joined?.session.id }
+        }
+        try await service.delete(queue, tenant: tenant)
+        let session = try #require(late.withLock { $0 })
+        #expect(try await !service.session(session).isUnderWay)
+        #expect(await service.hosted.isEmpty)
+    }
+
+    /// A commit is under way while the queue is deleted: whoever waits for it is told that the queue is gone.
+    @Test(arguments: StoreKind.allCases) func commitThatADeletionOvertakesIsAnswered(_ kind: StoreKind) async throws {
+        let (instances, store) = try await faulty(kind)
+        let (service, tenant) = (instances.services[0], instances.tenant)
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        _ = try await service.perform(.close, on: queue, tenant: tenant)
+        let announcing = Lock<Task<ServiceError?, Never>?>(nil)
+        let appended = store.count(.append)
+        store.before { call throws(StoreError) in
+            switch call {
+            case .deleteQueue:
+                let task = Task {
+                    do throws(ServiceError) {
+                        _ = try await service.announce("late", severity: .info, expiresAt: nil, to: queue, tenant: tenant)
+                        return ServiceError?.none
+                    } catch { return error }
+                }
+                announcing.withLock { $0 = task }
+                _ = await eventually { store.count(.append) > appended }
+            case .append: _ = await eventually { await service.hosted.isEmpty }
+            default: break
+            }
+        }
+        try await service.delete(queue, tenant: tenant)
+        let answer = Lock<ServiceError??>(nil)
+        Task {
+            let error = await announcing.withLock { $0 }!.value
+            answer.withLock { $0 = error }
+        }
+        #expect(await eventually { answer.withLock { $0 } == .some(.noSuchQueue) })
+    }
+
+    /// Of a queue that is closed and empty a deletion writes nothing before it deletes: its condition holds until then.
+    @Test(arguments: StoreKind.allCases) func deletionMeantForOtherSettingsIsRefusedToTheLast(_ kind: StoreKind) async throws {
+        let (instances, store) = try await faulty(kind)
+        let (service, tenant) = (instances.services[0], instances.tenant)
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let seen = try await service.perform(.close, on: queue, tenant: tenant).version
+        let isChanged = Lock(false)
+        store.before { call throws(StoreError) in
+            guard call == .deleteQueue, isChanged.withLock({ !$0 }) else { return }
+            isChanged.withLock { $0 = true }
+            _ = try? await service.update(queue, tenant: tenant) { $0.name = "wanted" }
+        }
+        await #expect(throws: ServiceError.preconditionFailed) {
+            try await service.delete(queue, tenant: tenant, if: .version([seen]))
+        }
+        #expect(try await service.queue(queue).record.name == "wanted")
     }
 }

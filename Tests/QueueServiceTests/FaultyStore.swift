@@ -83,10 +83,11 @@ final class FaultyStore: QueueStore {
         return try await store.queue(slug: slug)
     }
 
-    func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError) {
+    func deleteQueue(_ queue: QueueID, tenant: TenantID, at seq: UInt64) async throws(StoreError) -> Bool {
         try await begin(.deleteQueue)
-        try await store.deleteQueue(queue, tenant: tenant)
+        let isDeleted = try await store.deleteQueue(queue, tenant: tenant, at: seq)
         try end(.deleteQueue)
+        return isDeleted
     }
 
     // Everything else is the store's.
@@ -107,8 +108,8 @@ final class FaultyStore: QueueStore {
     func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
         try await store.renewEpoch(of: queue, from: old, to: new)
     }
-    func deletedEpoch(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> UInt64? {
-        try await store.deletedEpoch(of: queue, tenant: tenant)
+    func deletedLog(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> DeletedLog? {
+        try await store.deletedLog(of: queue, tenant: tenant)
     }
     func endLease(_ instance: InstanceID) async throws(StoreError) { try await store.endLease(instance) }
     func removeLease(_ instance: InstanceID) async throws(StoreError) { try await store.removeLease(instance) }

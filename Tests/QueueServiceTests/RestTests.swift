@@ -126,4 +126,44 @@ import TestSupport
         #expect(try await other.resolve("old-sale") == first)
         #expect(store.count(.queueOfSlug) == asked)
     }
+
+    /// A crowd joins a queue at another instance: the first word of it has the queue read, and all others wait for that.
+    @Test func queueIsReadOnceHoweverManyMessagesTellOfIt() async throws {
+        let made = Lock<FaultyStore?>(nil)
+        let instances = try await Instances(count: 2) { store in
+            let faulty = FaultyStore(store)
+            made.withLock { $0 = faulty }
+            return faulty
+        }
+        let (one, other, store) = (instances.services[0], instances.services[1], try #require(made.withLock { $0 }))
+        instances.bus.lose(percent: 100)
+        let queue = try await one.create(tenant: instances.tenant) { $0.configuration.releaseRatePerMinute = 0 }.record.id
+        let session = try await one.join(queue, visitor: Visitor(), holder: .connection).session
+        let epoch = try await one.queue(queue).record.epoch
+        let event = QueueEvent(seq: 2, at: session.createdAt, change: .joined(session.ticket))
+        let received = Received()
+        store.before { call throws(StoreError) in
+            guard call == .loadQueue(queue) else { return }
+            // Until all have come: who asks the service afterwards stands behind them.
+            _ = await eventually { received.count.withLock { $0 == 20 } }
+            _ = await other.hosted
+        }
+        let message = BusMessage(queue: queue, epoch: epoch, head: 2, previous: nil, events: [event])
+        var tasks: [Task<Void, Never>] = []
+        for _ in 0..<20 {
+            tasks.append(
+                Task {
+                    received.count.withLock { $0 += 1 }
+                    await other.receive([message])
+                })
+        }
+        for task in tasks { await task.value }
+        #expect(await other.hosted.count == 1)
+        #expect(store.count(.loadQueue(queue)) == 1)
+    }
+}
+
+/// How many messages have come.
+private final class Received: Sendable {
+    let count = Lock(0)
 }

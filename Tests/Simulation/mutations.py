@@ -84,8 +84,8 @@ MUTATIONS = [
     ("addresses-stay-with-the-queue-before", f"{SERVICE}/QueueService.swift",
      "        if slugs[old.slug] == old.id { slugs[old.slug] = nil }\n", "", "state"),
     ("deletions-leave-the-admitted", f"{SERVICE}/QueueService+Queues.swift",
-     ["state.admitted.keys.prefix(QueueService.endedAtOnce)", "return state.admitted.isEmpty\n"],
-     ["state.admitted.keys.prefix(0)", "return true\n"], "state"),
+     ["state.admitted.keys.prefix(QueueService.endedAtOnce)", "return (state.admitted.isEmpty, state.head)\n"],
+     ["state.admitted.keys.prefix(0)", "return (true, state.head)\n"], "state"),
 ]
 
 

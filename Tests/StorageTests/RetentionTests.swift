@@ -167,10 +167,16 @@ import TestSupport
             ])
         }
         try await store.confirm("reader", 1, of: gone.record.id, tenant: tenant.id)
-        #expect(try await store.deletedEpoch(of: gone.record.id, tenant: tenant.id) == nil)
-        try await store.deleteQueue(gone.record.id, tenant: tenant.id)
-        #expect(try await store.deletedEpoch(of: gone.record.id, tenant: tenant.id) == gone.record.epoch)
-        #expect(try await store.deletedEpoch(of: gone.record.id, tenant: TenantID(high: 7, low: 7)) == nil)
+        #expect(try await store.deletedLog(of: gone.record.id, tenant: tenant.id) == nil)
+        let head = gone.state.head
+        for (seq, tenant) in [(head - 1, tenant.id), (head + 1, tenant.id), (head, TenantID(high: 7, low: 7))] {
+            #expect(try await !store.deleteQueue(gone.record.id, tenant: tenant, at: seq))
+        }
+        #expect(try await store.loadQueue(gone.record.id) != nil)
+        for _ in 1...2 { #expect(try await store.deleteQueue(gone.record.id, tenant: tenant.id, at: head)) }
+        let log = DeletedLog(epoch: gone.record.epoch, first: 1, head: head)
+        #expect(try await store.deletedLog(of: gone.record.id, tenant: tenant.id) == log)
+        #expect(try await store.deletedLog(of: gone.record.id, tenant: TenantID(high: 7, low: 7)) == nil)
         func delete(before: Timestamp, now: Timestamp) async throws -> ExpiredCount {
             try await store.deleteExpired(.deletedQueues(before: before, now: now), limit: 3)
         }
@@ -182,11 +188,16 @@ import TestSupport
         while case let count = try await delete(before: Timestamp(seconds: 101), now: future), count.hasMore {
             #expect(count.deleted <= 3)
             deleted += count.deleted
+            // As long as the row is there it says what has been deleted.
+            if let left = try await store.deletedLog(of: gone.record.id, tenant: tenant.id) {
+                #expect(left.first == min(UInt64(deleted), head) + 1)
+                #expect(left.head == head)
+            }
         }
         // Fourteen entries, ten sessions, two announcements, a reader and the row.
         #expect(deleted == 28)
         #expect(try await store.logBounds(of: gone.record.id) == nil)
-        #expect(try await store.deletedEpoch(of: gone.record.id, tenant: tenant.id) == nil)
+        #expect(try await store.deletedLog(of: gone.record.id, tenant: tenant.id) == nil)
         #expect(try await store.sessions(tenant: tenant.id, queue: nil, status: nil, after: nil, limit: 99).items.count == 2)
         #expect(try await QueueState(#require(store.loadQueue(stays.record.id)).image) == stays.state)
     }

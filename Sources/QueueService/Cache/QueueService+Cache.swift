@@ -40,7 +40,13 @@ extension QueueService {
         let number = seq / QueueService.pageEntries
         let key = CacheKey(queue: id, epoch: queue.record.epoch, subject: .page(number))
         if (number + 1) * QueueService.pageEntries > queue.state.head { return try await tail(key, number, after: seq) }
-        let value = try await cached(key) { () throws(StoreError) in
+        return try await page(of: id, queue.record.epoch, after: seq)
+    }
+
+    /// The same of a page to which nothing is added.
+    func page(of id: QueueID, _ epoch: UInt64, after seq: UInt64) async throws(StoreError) -> ArraySlice<LogEntry> {
+        let number = seq / QueueService.pageEntries
+        let value = try await cached(CacheKey(queue: id, epoch: epoch, subject: .page(number))) { () throws(StoreError) in
             .page(try await store.entries(of: id, after: number * QueueService.pageEntries, limit: Int(QueueService.pageEntries)))
         }
         guard case .page(let entries) = value else { return [] }

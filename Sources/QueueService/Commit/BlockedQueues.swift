@@ -30,6 +30,7 @@ extension QueueService {
     }
 
     func block(_ id: QueueID, for pause: Timestamp.Span) {
+        guard hosted.index(forKey: id) != nil else { return }
         backlog.block(id)
         // Also where the service is about to end: what was asked before is still committed.
         clock.wake(at: clock.now() + pause) { [weak self] in self?.later { $0.goOn(in: id) } }
@@ -40,7 +41,8 @@ extension QueueService {
 
     /// Reads what the replica lacks while other queues go on.
     func catchUpApart(_ id: QueueID, since base: LogPosition) {
-        hosted[id]?.isCatchingUpAfterLoss = true
+        guard hosted.index(forKey: id) != nil else { return }
+        hosted[id]!.isCatchingUpAfterLoss = true
         backlog.block(id)
         Task {
             await catchUp(id)

@@ -70,6 +70,11 @@ extension QueueService {
     private func retry(
         _ item: DecidedPart, except isRefused: (DecidedPart.Entry) -> Bool = { _ in false }, _ error: ServiceError = .noSuchQueue
     ) {
+        // The queue was deleted while the commit was under way, and nobody would try it again.
+        guard hosted.index(forKey: item.id) != nil else {
+            for entry in item.entries { entry.command.fail(.noSuchQueue) }
+            return
+        }
         var commands: [any PendingCommand] = []
         for entry in item.entries {
             if isRefused(entry) { entry.command.fail(error) } else { commands.append(entry.command) }
@@ -109,7 +114,7 @@ extension QueueService {
         }
         if !announcements.isEmpty { hosted[id]?.announcements.prepend(announcements) }
         notify(id, events: decision.events.map(\.event), announcements: announcements)
-        if decision.events.contains(where: { $0.event.change.isClosing }) { goOnClosing(id) }
+        if decision.events.contains(where: { $0.event.change.isClosing }) { endSessionsOfClosedQueue(id) }
     }
 }
 

@@ -43,7 +43,7 @@ struct WakePlan {
         return moment
     }
 
-    /// A moment came for which the clock was alarms.
+    /// The clock fired the alarm for `moment`.
     mutating func alarmFired(_ moment: Timestamp) { alarms.removeAll { $0 == moment } }
 
     /// Takes the queues that are due at `now`, the earliest first.

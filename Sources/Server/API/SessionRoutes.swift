@@ -83,7 +83,8 @@ extension ServerCore {
             guard (1...64).contains(consumer.utf8.count) else {
                 throw Problem(.badRequest, "invalid_parameter", "consumer must have 1 to 64 bytes", field: "consumer")
             }
-            try await service.confirm(consumer, seq, of: id, tenant: key.tenant)
+            // Retention deletes the log of a deleted queue whoever has yet to read it.
+            if !log.isOver { try await service.confirm(consumer, seq, of: id, tenant: key.tenant) }
         }
         var response = Response(.ok, type: "text/event-stream")
         response.fields[.cacheControl] = "no-store"

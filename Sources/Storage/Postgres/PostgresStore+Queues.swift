@@ -136,13 +136,25 @@ extension PostgresStore {
                 .with(Int64(bitPattern: new)))
     }
 
-    public func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError) {
-        try await writing(PostgresCall("UPDATE queues SET is_active = false WHERE id = $1 AND tenant_id = $2").with(queue).with(tenant))
+    public func deleteQueue(_ queue: QueueID, tenant: TenantID, at seq: UInt64) async throws(StoreError) -> Bool {
+        try await writing(
+            PostgresCall("UPDATE queues SET is_active = false WHERE id = $1 AND tenant_id = $2 AND head = $3").with(queue).with(tenant)
+                .with(Int64(clamping: seq))
+        ).changedCount == 1
     }
 
-    public func deletedEpoch(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> UInt64? {
-        let call = PostgresCall("SELECT epoch FROM queues WHERE id = $1 AND tenant_id = $2 AND NOT is_active").with(queue).with(tenant)
-        return try await row(call).map { row throws(StoreError) in UInt64(bitPattern: try row.get(0, as: Int64.self)) }
+    public func deletedLog(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> DeletedLog? {
+        let call = PostgresCall(
+            """
+            SELECT epoch, head, (SELECT seq FROM log WHERE queue_id = q.id ORDER BY seq LIMIT 1) FROM queues q
+            WHERE id = $1 AND tenant_id = $2 AND NOT is_active
+            """
+        ).with(queue).with(tenant)
+        guard let row = try await row(call) else { return nil }
+        let head = UInt64(try row.get(1, as: Int64.self))
+        return DeletedLog(
+            epoch: UInt64(bitPattern: try row.get(0, as: Int64.self)),
+            first: try row.optional(2, as: Int64.self).map { UInt64($0) } ?? head + 1, head: head)
     }
 
     public func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {

@@ -50,17 +50,26 @@ extension SQLiteStore {
         }
     }
 
-    public func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError) {
+    public func deleteQueue(_ queue: QueueID, tenant: TenantID, at seq: UInt64) async throws(StoreError) -> Bool {
         try await writing { db in
             try db.execute(
-                sql: "UPDATE queues SET is_active = 0 WHERE id = ? AND tenant_id = ?", arguments: [queue.data, tenant.data])
+                sql: "UPDATE queues SET is_active = 0 WHERE id = ? AND tenant_id = ? AND head = ?",
+                arguments: [queue.data, tenant.data, Int64(clamping: seq)])
+            return db.changesCount == 1
         }
     }
 
-    public func deletedEpoch(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> UInt64? {
+    public func deletedLog(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> DeletedLog? {
         try await reading { db in
-            let statement = try db.cachedStatement(sql: "SELECT epoch FROM queues WHERE id = ? AND tenant_id = ? AND NOT is_active")
-            return try Int64.fetchOne(statement, arguments: [queue.data, tenant.data]).map(UInt64.init(bitPattern:))
+            let statement = try db.cachedStatement(
+                sql: """
+                    SELECT epoch, head, (SELECT seq FROM log WHERE queue_id = q.id ORDER BY seq LIMIT 1) FROM queues q
+                    WHERE id = ? AND tenant_id = ? AND NOT is_active
+                    """)
+            guard let row = try Row.fetchOne(statement, arguments: [queue.data, tenant.data]) else { return nil }
+            let head = UInt64(row[1] as Int64)
+            return DeletedLog(
+                epoch: UInt64(bitPattern: row[0] as Int64), first: (row[2] as Int64?).map { UInt64($0) } ?? head + 1, head: head)
         }
     }
 

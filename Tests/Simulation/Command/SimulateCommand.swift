@@ -7,7 +7,7 @@ import Simulation
     static func main() {
         let arguments = Arguments(CommandLine.arguments)
         repeatWithSteadyHashing()
-        if let joins = arguments.joinsPerSecond { exit(liveBusyDay(joins, hours: arguments.hours)) }
+        if let joins = arguments.joinsPerSecond { exit(runBusyDay(joins, hours: arguments.hours)) }
         let began = Date()
         var isTimeOver: Bool {
             Date().timeIntervalSince(began) >= arguments.seconds || coreSeconds() >= arguments.coreSeconds
@@ -36,18 +36,22 @@ import Simulation
     }
 
     /// The second hour has everything at its size: what ended an hour ago is long deleted.
-    private static func liveBusyDay(_ joins: Int, hours: Int) -> Int32 {
-        var (settled, growth) = (BusyDay.Hour?.none, [String]())
-        BusyDay(joinsPerSecond: joins).live(hours: hours) { hour in
+    private static func runBusyDay(_ joins: Int, hours: Int) -> Int32 {
+        guard joins >= 10, hours >= 3 else {
+            print("a busy day has 10 joins a second and 3 hours at least")
+            return 2
+        }
+        var (settled, faults) = (BusyDay.Hour?.none, [String]())
+        BusyDay(joinsPerSecond: joins).run(hours: hours) { hour in
             if hour.number == 2 { settled = hour }
-            growth = settled.map { hour.growth(since: $0) } ?? []
+            faults = settled.map { hour.faults(since: $0) } ?? []
             print(
                 "hour \(hour.number): \(hour.joins) joins, \(hour.refused) requests refused, \(hour.waiting) wait,",
                 "\(hour.resident / 1_000_000) MB resident")
             fflush(nil)
         }
-        for text in growth { print("GROWTH: \(text)") }
-        return growth.isEmpty ? 0 : 1
+        for text in faults { print("FAULT: \(text)") }
+        return faults.isEmpty ? 0 : 1
     }
 
     /// Processor time of this process so far.

@@ -49,10 +49,11 @@ extension ModelState {
             redirectURL: record.redirectURL, configuration: record.configuration, createdAt: record.createdAt)
     }
 
-    mutating func delete(_ id: QueueID, tenant: TenantID) {
-        guard let queue = queues[id], queue.record.tenant == tenant else { return }
+    mutating func delete(_ id: QueueID, tenant: TenantID, at seq: UInt64) -> Bool {
+        guard let queue = queues[id], queue.record.tenant == tenant, queue.position.seq == seq else { return false }
         if queue.isActive { moveWake(of: id, from: queue.wakeAt, to: nil) }
         queues[id]!.isActive = false
         if slugs[queue.record.slug] == id { slugs[queue.record.slug] = nil }
+        return true
     }
 }

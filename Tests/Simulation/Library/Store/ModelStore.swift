@@ -143,14 +143,15 @@ public final class ModelStore: QueueStore {
         try await call(.write) { state, _ in state.renewEpoch(of: queue, from: old, to: new) }
     }
 
-    public func deleteQueue(_ queue: QueueID, tenant: TenantID) async throws(StoreError) {
-        try await call(.write) { state, _ in state.delete(queue, tenant: tenant) }
+    public func deleteQueue(_ queue: QueueID, tenant: TenantID, at seq: UInt64) async throws(StoreError) -> Bool {
+        try await call(.write) { state, _ in state.delete(queue, tenant: tenant, at: seq) }
     }
 
-    public func deletedEpoch(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> UInt64? {
+    public func deletedLog(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> DeletedLog? {
         try await call(.load) { state, _ in
             guard let queue = state.queues[queue], !queue.isActive, queue.record.tenant == tenant else { return nil }
-            return queue.record.epoch
+            let head = queue.position.seq
+            return DeletedLog(epoch: queue.record.epoch, first: queue.bounds?.lowerBound ?? head + 1, head: head)
         }
     }
 

@@ -62,8 +62,8 @@ public final class BusyDay: QueueObserver, @unchecked Sendable {
         scheduler.add(runQueue)
     }
 
-    /// Lives so many hours, and tells what there was at the end of each.
-    public func live(hours: Int, each: (Hour) -> Void) {
+    /// Runs for that many hours, and tells what there was at the end of each.
+    public func run(hours: Int, each: (Hour) -> Void) {
         ask { [self] service in
             try await service.start()
             await service.observe(self)
@@ -155,9 +155,11 @@ public final class BusyDay: QueueObserver, @unchecked Sendable {
 }
 
 extension BusyDay.Hour {
-    /// What has grown since `first`, an hour in which everything had its size already.
-    public func growth(since first: BusyDay.Hour) -> [String] {
+    /// What has grown since `first`, an hour in which everything had its size already, and what went wrong.
+    public func faults(since first: BusyDay.Hour) -> [String] {
         var found = BusyDay.Hour.grown(sizes, first.sizes) + BusyDay.Hour.grown(tables, first.tables)
+        if refused > 0 { found.append("\(refused) requests were refused") }
+        if waiting > first.waiting + 1_000 { found.append("\(waiting) wait, and \(first.waiting) did") }
         if Double(resident) > 1.05 * Double(first.resident) + 16e6 {
             found.append("\(resident / 1_000_000) MB are resident, and \(first.resident / 1_000_000) MB were")
         }

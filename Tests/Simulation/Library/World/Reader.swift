@@ -69,8 +69,11 @@ final class Reader: @unchecked Sendable {
         case .unavailable, .storeFull: break
         case .noSuchQueue where queue.isDeleted:
             isTold = true
-            let head = world.database.transaction { state, _ in state.queues[queue.id]?.bounds?.upperBound }
-            if let head, seq < head { world.report(.events, "a reader after \(seq) was told that the queue is gone; its log has \(head)") }
+            let (head, isActive) = world.database.transaction { state, _ in
+                (state.queues[queue.id]?.position.seq ?? 0, state.queues[queue.id]?.isActive ?? false)
+            }
+            if isActive { world.report(.events, "a reader was told that the queue is gone before it was") }
+            if seq < head { world.report(.events, "a reader after \(seq) was told that the queue is gone; its log has \(head)") }
         case .logRestarted(let epoch, let first, let head):
             if first <= seq + 1, seq <= head, self.epoch ?? epoch == epoch {
                 world.report(.events, "a reader after \(seq) was told that the log restarted; it has \(first)...\(head)")

@@ -24,14 +24,17 @@ extension World {
         guard let process = pickProcess() else { return }
         let (id, tenant) = (queue.id, queue.tenant)
         process.ask { [self] service in
+            var isDone = false
             do throws(ServiceError) {
                 try await service.visit(id)
                 try await service.delete(id, tenant: tenant)
+                isDone = true
             } catch {
                 judge(error)
             }
             // An answer may have been lost, and the deletion done.
             let isActive = database.transaction { state, _ in state.queues[id]?.isActive ?? false }
+            if isDone, isActive { report(.state, "queue \(id) was said to be deleted, and is there") }
             guard process.isAlive, !isActive, queue.deletedAt == nil else { return }
             queue.deletedAt = scheduler.now
             truth.deleted(id)
