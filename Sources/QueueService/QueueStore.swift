@@ -152,6 +152,8 @@ public protocol QueueStore: Sendable {
     ///
     /// - Returns: how many there were.
     func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int
+    /// Closed queues, also deleted ones, of which `endClosed` has something left to do, at most `limit`.
+    func closingQueues(limit: Int) async throws(StoreError) -> [QueueID]
     /// The log tells another history from here on. Does nothing where somebody else has said so.
     func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError)
     /// Deletes the queue if its log ends at `seq`; the caller has ended every session up to there.

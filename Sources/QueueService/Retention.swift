@@ -55,6 +55,7 @@ extension QueueService {
     private static let retentionPause = Timestamp.Span.seconds(60)
     private static let shortestPause = Timestamp.Span.milliseconds(50)
     private static let rowsAtOnce = 1_000
+    private static let closingAtOnce = 16
 
     func scheduleRetention() { scheduleRetention(after: QueueService.retentionPause) }
 
@@ -65,7 +66,7 @@ extension QueueService {
         }
     }
 
-    /// Deletes a batch of each kind.
+    /// Deletes a batch of each kind, and writes the ends that closing has left to be written.
     ///
     /// - Returns: when to go on.
     private func deleteExpired() async -> Timestamp.Span {
@@ -73,6 +74,10 @@ extension QueueService {
         let began = clock.now()
         var hasMore = false
         do throws(StoreError) {
+            // Whoever closed a queue has seen to these rows, unless an error or the end of its process came between.
+            for id in try await store.closingQueues(limit: QueueService.closingAtOnce) where life == .serving {
+                if try await store.endClosed(id, limit: QueueService.rowsAtOnce) > 0 { hasMore = true }
+            }
             for rows in retention.expired(at: began) where life == .serving {
                 if try await store.deleteExpired(rows, limit: QueueService.rowsAtOnce).hasMore { hasMore = true }
             }

@@ -93,6 +93,10 @@ public struct MeasuredStore: QueueStore {
         try await measure(.endClosed) { () throws(StoreError) in try await store.endClosed(queue, limit: limit) }
     }
 
+    public func closingQueues(limit: Int) async throws(StoreError) -> [QueueID] {
+        try await measure(.closingQueues) { () throws(StoreError) in try await store.closingQueues(limit: limit) }
+    }
+
     public func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
         try await measure(.renewEpoch) { () throws(StoreError) in try await store.renewEpoch(of: queue, from: old, to: new) }
     }

@@ -57,6 +57,8 @@ public enum StoreOperation: String, CaseIterable, Sendable {
     case confirm
     case deleteExpired = "delete_expired"
     case endClosed = "end_closed"
+    /// Those of which the one above has something left to do.
+    case closingQueues = "closing_queues"
     case renewEpoch = "renew_epoch"
     case deleteQueue = "delete_queue"
     case beat

@@ -6,7 +6,8 @@ import QueueEngine
 /// A real store in which single calls can be counted, held up, or answered otherwise.
 final class FaultyStore: QueueStore {
     enum Call: Hashable {
-        case append, beat, loadQueue(QueueID), missedEntries(QueueID), wakingQueues, deleteExpired, queueOfSlug, deleteQueue
+        case append, beat, loadQueue(QueueID), missedEntries(QueueID), wakingQueues, deleteExpired, queueOfSlug, deleteQueue,
+            endClosed
     }
 
     private struct State {
@@ -90,6 +91,11 @@ final class FaultyStore: QueueStore {
         return isDeleted
     }
 
+    func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int {
+        try await begin(.endClosed)
+        return try await store.endClosed(queue, limit: limit)
+    }
+
     // Everything else is the store's.
 
     var isShared: Bool { store.isShared }
@@ -104,7 +110,7 @@ final class FaultyStore: QueueStore {
     func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError) {
         try await store.confirm(consumer, seq, of: queue, tenant: tenant)
     }
-    func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int { try await store.endClosed(queue, limit: limit) }
+    func closingQueues(limit: Int) async throws(StoreError) -> [QueueID] { try await store.closingQueues(limit: limit) }
     func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
         try await store.renewEpoch(of: queue, from: old, to: new)
     }

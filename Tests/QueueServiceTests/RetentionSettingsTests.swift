@@ -1,3 +1,4 @@
+import Locks
 import QueueEngine
 import Testing
 import TestSupport
@@ -58,5 +59,28 @@ import TestSupport
                 return try await instances.store.session(sessions[0].id) == nil
             })
         #expect(try await service.session(sessions[1].id).status == .waiting)
+    }
+
+    /// The instance that closed a queue has not written the ends of all who waited: somebody does so later.
+    @Test(arguments: StoreKind.allCases) func endsThatClosingHasLeftAreWritten(_ kind: StoreKind) async throws {
+        let made = Lock<FaultyStore?>(nil)
+        let instances = try await Instances(kind, count: 1) { store in
+            let faulty = FaultyStore(store)
+            made.withLock { $0 = faulty }
+            return faulty
+        }
+        let (service, store) = (instances.services[0], try #require(made.withLock { $0 }))
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        for _ in 0..<3 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        store.before { call throws(StoreError) in if call == .endClosed { throw .unavailable("gone") } }
+        _ = try await service.perform(.close, on: queue, tenant: instances.tenant)
+        #expect(await eventually { store.count(.endClosed) == 1 })
+        #expect(try await store.closingQueues(limit: 9) == [queue])
+        store.before { _ in }
+        #expect(
+            try await eventually {
+                instances.clock.advance(.seconds(20))
+                return try await store.closingQueues(limit: 9).isEmpty
+            })
     }
 }

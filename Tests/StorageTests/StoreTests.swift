@@ -158,9 +158,12 @@ import TestSupport
         #expect(try await store.held(by: store.writer, in: id) == [])
         #expect(try await QueueState(#require(store.loadQueue(id)).image) == queue.state)
 
+        #expect(try await store.closingQueues(limit: 9) == [id])
         #expect(try await store.endClosed(id, limit: 3) == 3)
+        #expect(try await store.closingQueues(limit: 9) == [id])
         #expect(try await all(nil) == before)
         while try await store.endClosed(id, limit: 3) > 0 {}
+        #expect(try await store.closingQueues(limit: 9).isEmpty)
         #expect(try await all(nil) == before)
         var again = try queue.append { state, now, log in
             try state.open(at: now, &log)

@@ -143,6 +143,11 @@ extension PostgresStore {
         ).changedCount == 1
     }
 
+    public func closingQueues(limit: Int) async throws(StoreError) -> [QueueID] {
+        let call = PostgresCall("SELECT id FROM queues WHERE closed_seq > coalesce(closed_written, 0) LIMIT $1").with(Int64(limit))
+        return try await rows(call).map { row throws(StoreError) in try row.get(0) }
+    }
+
     public func deletedLog(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> DeletedLog? {
         let call = PostgresCall(
             """

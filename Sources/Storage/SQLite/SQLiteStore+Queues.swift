@@ -59,6 +59,14 @@ extension SQLiteStore {
         }
     }
 
+    public func closingQueues(limit: Int) async throws(StoreError) -> [QueueID] {
+        try await reading { db in
+            let statement = try db.cachedStatement(
+                sql: "SELECT id FROM queues INDEXED BY idx_queues_closing WHERE closed_seq > coalesce(closed_written, 0) LIMIT ?")
+            return try Row.fetchAll(statement, arguments: [limit]).compactMap { QueueID(bytes: $0[0] as Data) }
+        }
+    }
+
     public func deletedLog(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> DeletedLog? {
         try await reading { db in
             let statement = try db.cachedStatement(

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import socket
 import threading
 
 import websockets
@@ -81,22 +82,24 @@ def by_stream_at_once(server, queue, count):
 async def to_the_end(connecting):
     """What a reader is sent until it is told that there is no such queue."""
     events = []
-    async with connecting as socket:
-        while "seq" in (event := json.loads(await asyncio.wait_for(socket.recv(), 10))):
+    async with connecting as reader:
+        while "seq" in (event := json.loads(await asyncio.wait_for(reader.recv(), 10))):
             events.append(event)
         assert event["code"] == "no_such_queue", event
-        await asyncio.wait_for(socket.wait_closed(), 10)
-        assert socket.close_code == 4502, socket.close_code
+        await asyncio.wait_for(reader.wait_closed(), 10)
+        assert reader.close_code == 4502, reader.close_code
     return events
 
 
 async def deleted_while_behind(server, queue):
-    """Does not read while the queue is deleted."""
-    connecting = websockets.connect(f"ws://127.0.0.1:{server.port}/v1/events?queue={queue}&after=0", max_queue=1, compression=None,
-                                    additional_headers={"Authorization": f"Bearer {KEY}"})
-    socket = await connecting
+    """Does not read while the queue is deleted, and its system takes in little."""
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    small.connect(("127.0.0.1", server.port))
+    reader = await websockets.connect(f"ws://127.0.0.1:{server.port}/v1/events?queue={queue}&after=0", max_queue=1, compression=None, sock=small,
+                                      additional_headers={"Authorization": f"Bearer {KEY}"})
     assert server.call("DELETE", f"/v1/queues/{queue}")[0] < 300
-    return await to_the_end(socket)
+    return await to_the_end(reader)
 
 
 def stream_to_the_end(server, queue, after):

@@ -69,7 +69,7 @@ struct QuietTime {
         let minutes = 61 * hours
         let deletions = Double((world.tally.calls[.retention] ?? 0) - (tally.calls[.retention] ?? 0))
         let planned = Double(world.tally.planned - tally.planned)
-        if deletions > 7 * minutes + 200 * Double(world.queues.count) {
+        if deletions > 8 * minutes + 200 * Double(world.queues.count) {
             world.report(.cost, "\(Int(deletions)) deletions in \(hours) quiet hours")
         }
         let events = Double(world.tally.events - tally.events)

@@ -139,6 +139,12 @@ public final class ModelStore: QueueStore {
         try await call(.write) { state, _ in state.endClosed(queue, limit: limit) }
     }
 
+    public func closingQueues(limit: Int) async throws(StoreError) -> [QueueID] {
+        try await call(.retention) { state, _ in
+            Array(state.queues.values.filter { !$0.closing.isEmpty }.map(\.record.id).sorted().prefix(limit))
+        }
+    }
+
     public func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
         try await call(.write) { state, _ in state.renewEpoch(of: queue, from: old, to: new) }
     }

@@ -97,6 +97,8 @@ extension World {
     /// Nothing is kept for longer than it is to be, and an hour.
     func checkRetention() {
         let moment = scheduler.now - .seconds(3_600)
+        let closing = database.transaction { state, _ in state.queues.values.reduce(0) { $0 + $1.closing.count } }
+        if closing > 0 { report(.growth, "the ends of \(closing) sessions in closed queues are not written in the morning") }
         let ages = database.transaction { state, _ in state.ages }
         let limits: [(name: String, oldest: Timestamp?, age: Timestamp.Span?)] = [
             ("session", ages.session, options.retention.sessions.map { max($0, options.retention.receipts ?? $0) }),

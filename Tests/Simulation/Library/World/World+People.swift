@@ -152,6 +152,9 @@ extension World {
         if words != nil { report(.tenants, "a stranger announced something") }
         let change = try? await service.update(queue.id, tenant: stranger) { $0.configuration.maxConcurrentUsers = 1 }
         if change != nil { report(.tenants, "a stranger changed settings") }
+        let log = try? await service.log(of: "\(queue.id)", tenant: stranger)
+        if log != nil { report(.tenants, "a stranger was shown where a log ends") }
+        if (try? await service.delete(queue.id, tenant: stranger)) != nil { report(.tenants, "a stranger deleted a queue") }
     }
 
     /// Strangers come by and try.
@@ -160,7 +163,7 @@ extension World {
         scheduler.after(dice.time(mean: options.intrudeEvery)) { [weak self] in
             guard let self, !self.isDraining else { return }
             let queue = self.dice.pick(self.queues)
-            if !queue.isDeleted { self.pickProcess()?.ask { await self.intrude(queue, $0) } }
+            self.pickProcess()?.ask { await self.intrude(queue, $0) }
             self.scheduleIntruder()
         }
     }
