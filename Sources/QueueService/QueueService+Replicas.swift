@@ -103,7 +103,7 @@ extension QueueService {
     private func readOn(_ id: QueueID) async throws(StoreError) -> Bool {
         while let known = hosted[id]?.state.position {
             // With the last one that is known: it says that the log is still the same.
-            let entries = try await store.missedEntries(of: id, after: max(known.seq, 1) - 1, limit: 1_000)
+            let entries = try await store.missedEntries(of: id, after: max(known.seq, 1) - 1, limit: QueueService.missedAtOnce)
             // What is being committed from here may be among them, and is not somebody else's.
             await wait(for: id) { $0.isCommitting }
             guard let queue = hosted[id], queue.state.position == known else { continue }
@@ -116,9 +116,14 @@ extension QueueService {
                 rename(queue.record, to: stored.record)
             }
             apply(new, to: id)
+            // A page that is not full ends where the log did, which was after the call.
+            if entries.count < QueueService.missedAtOnce { break }
         }
         return true
     }
+
+    /// Entries that a replica reads at once.
+    private static let missedAtOnce = 1_000
 
     // MARK: One thing at a time
 
