@@ -75,6 +75,7 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
         gate.isCut = true
         runQueue.isFrozen = false
         world.leaveBus(service.instance)
+        world.races[service.instance] = nil
         world.gone.insert(service.instance)
         let gone = connections.sorted { $0.key < $1.key }.flatMap { $0.value.sorted { $0.key < $1.key }.flatMap(\.value) }
         connections = [:]

@@ -92,19 +92,19 @@ public struct Options: Sendable {
         intrudeEvery = dice.chance(0.7) ? dice.logarithmic(100...2_000) : 0
         givingUp = dice.weight() / 8
         hasBus = dice.chance(0.8)
-        if dice.chance(0.25) { beBusy(&dice) } else if dice.chance(0.5) { beSmall(&dice) }
+        if dice.chance(0.25) { makeBusy(&dice) } else if dice.chance(0.5) { makeSmall(&dice) }
         watching = dice.chance(0.3) ? dice.unit() : 0
         if kind == .months { liveForMonths(&dice) }
     }
 
     /// Few people: a world that takes little time, so that more of what can come together does.
-    private mutating func beSmall(_ dice: inout Dice) {
+    private mutating func makeSmall(_ dice: inout Dice) {
         (restingQueues, saleEvery) = (min(3, restingQueues), 0)
         crowdLimit = dice.int(5...60)
         arrivalEvery = max(3, arrivalEvery)
     }
 
-    private mutating func beBusy(_ dice: inout Dice) {
+    private mutating func makeBusy(_ dice: inout Dice) {
         (isBusy, days) = (true, 1)
         queues = dice.int(1...2)
         saleEvery = dice.logarithmic(60...600)

@@ -10,7 +10,7 @@ final class Reader: @unchecked Sendable {
     private var epoch: UInt64?
     private var isReading = false
     /// That the queue is not there any more.
-    private(set) var isTold = false
+    private(set) var knowsOfDeletion = false
     /// An answer that came after the reader had given up on it is ignored.
     private var attempt = 0
 
@@ -68,7 +68,7 @@ final class Reader: @unchecked Sendable {
         switch error {
         case .unavailable, .storeFull: break
         case .noSuchQueue where queue.isDeleted:
-            isTold = true
+            knowsOfDeletion = true
             let (head, isActive) = world.database.transaction { state, _ in
                 (state.queues[queue.id]?.position.seq ?? 0, state.queues[queue.id]?.isActive ?? false)
             }

@@ -55,7 +55,7 @@ extension QueueConfiguration {
     }
 
     /// Strict lanes become shared ones and the other way round, as when too many wait in one of them.
-    static func turned(_ before: [PriorityLane], _ dice: inout Dice) -> [PriorityLane] {
+    static func sharedOtherwise(_ before: [PriorityLane], _ dice: inout Dice) -> [PriorityLane] {
         var (lanes, left) = (before, 95)
         for index in lanes.indices {
             lanes[index].sharePercent = lanes[index].sharePercent < 100 || left < 2 ? 100 : dice.int(1...left)

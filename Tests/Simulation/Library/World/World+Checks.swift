@@ -20,12 +20,12 @@ extension World {
     /// How late what is due may be: two ticks and the way to the store, and longer just after a fault.
     private var patience: Timestamp.Span {
         let way = 4 * weather.latency.upperBound / 1_000
-        return Timestamp.Span(microseconds: 200_000 + Int64(way * 1_000_000) + hearsay.microseconds)
+        return Timestamp.Span(microseconds: 200_000 + Int64(way * 1_000_000) + delayWithoutBus.microseconds)
     }
 
     /// How much longer it takes without a bus, until who is first in turn knows: two heartbeats, or the turn of the one who
     /// knows.
-    private var hearsay: Timestamp.Span {
+    private var delayWithoutBus: Timestamp.Span {
         options.hasBus ? .seconds(0) : Timestamp.Span(microseconds: options.lease.microseconds / 5 + 4_000_000)
     }
 
@@ -100,7 +100,7 @@ extension World {
             if visitor.wasSeen(within: .seconds(100)) { held.insert(ticket) }
             // An instance where somebody has polled before says that they are gone, until the one that sees them answers.
             guard let connection = visitor.connection, connection.openedAt < scheduler.now - .seconds(20), let since else { continue }
-            if since < scheduler.now - .seconds(5) - hearsay {
+            if since < scheduler.now - .seconds(5) - delayWithoutBus {
                 report(.presence, "ticket \(ticket) is connected and counts as absent in queue \(queue.id)")
             }
         }

@@ -65,7 +65,7 @@ extension World {
             run(for: dice.time(600...5_000))
         }
         calmDown()
-        if dice.chance(0.5) { dieInCalm() }
+        if dice.chance(0.5) { killProcessInCalm() }
         run(for: dice.time(600...3_000))
         evening()
         night()
@@ -118,7 +118,7 @@ extension World {
         for reader in readers {
             let hasAll = run(atMost: .seconds(7_200)) {
                 reader.read()
-                return reader.isTold || reader.seq == truth.line(reader.queue.id)?.head ?? 0
+                return reader.knowsOfDeletion || reader.seq == truth.line(reader.queue.id)?.head ?? 0
             }
             if !hasAll, findings.isEmpty { report(.events, "a reader does not get beyond \(reader.seq)") }
         }

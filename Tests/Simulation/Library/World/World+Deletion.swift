@@ -1,7 +1,7 @@
 import QueueEngine
 import QueueService
 
-/// Queues that are deleted, that get other addresses, and that are changed with a condition.
+/// Queues that are deleted, that get other slugs, and that are changed with a condition.
 extension World {
     // MARK: Deleting
 
@@ -57,9 +57,9 @@ extension World {
         queue.isChecked = true
     }
 
-    // MARK: Addresses
+    // MARK: Slugs
 
-    /// The queue gets another address, which may be another's, or have been.
+    /// The queue gets another slug, which may be another's, or have been.
     func rename(_ queue: SimulatedQueue, _ service: QueueService, _ seed: UInt64) async throws(ServiceError) {
         let slug = "queue-\(seed % UInt64(options.queues + 3))"
         _ = try await service.update(queue.id, tenant: queue.tenant) { $0.slug = slug }
@@ -72,7 +72,7 @@ extension World {
         (slugMovedAt[old], slugMovedAt[record.slug]) = (scheduler.now, scheduler.now)
     }
 
-    /// Two heartbeats after an address has moved it leads to its queue everywhere, and one that is nobody's leads nowhere.
+    /// Two heartbeats after a slug has moved it leads to its queue everywhere, and one that is nobody's leads nowhere.
     func checkSlug() {
         let slug = "queue-\(dice.int(0...options.queues + 2))"
         guard !isDraining, let process = pickProcess(), isSteady(slug) else { return }
@@ -85,7 +85,7 @@ extension World {
             guard process.isAlive, found != owner, isSteady(slug), self.owner(of: slug) == owner else { return }
             report(
                 .state,
-                "\(slug) leads to \(found.map { "\($0)" } ?? "nothing") at process \(process.slot), and is the address of "
+                "\(slug) leads to \(found.map { "\($0)" } ?? "nothing") at process \(process.slot), and is the slug of "
                     + "\(owner.map { "\($0)" } ?? "none")")
         }
     }

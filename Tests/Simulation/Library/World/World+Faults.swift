@@ -55,7 +55,7 @@ extension World {
     }
 
     /// A process dies, and what it left is seen to while nothing else goes wrong.
-    func dieInCalm() {
+    func killProcessInCalm() {
         guard let process = pickProcess() else { return }
         tally.faults += 1
         process.kill()

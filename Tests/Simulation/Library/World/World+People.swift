@@ -29,7 +29,7 @@ extension World {
                 self.scheduler.after(self.dice.time(0...20)) { if !self.isDraining { self.arrive(in: queue) } }
             }
             if self.options.operateEvery > 0, self.dice.chance(0.5) {
-                self.scheduler.after(self.dice.time(10...60)) { self.turnLanes(of: queue) }
+                self.scheduler.after(self.dice.time(10...60)) { self.toggleLaneSharing(of: queue) }
             }
             self.scheduleSale(in: queue, until: end)
         }
@@ -116,7 +116,7 @@ extension World {
     }
 
     /// Somebody changes how lanes share, while a crowd waits in them.
-    private func turnLanes(of queue: SimulatedQueue) {
+    private func toggleLaneSharing(of queue: SimulatedQueue) {
         guard goesOn(queue, until: nil), let process = pickProcess() else { return }
         let seed = dice.next()
         process.ask { [self] service in
@@ -124,7 +124,7 @@ extension World {
                 try await service.visit(queue.id)
                 _ = try await service.update(queue.id, tenant: queue.tenant) { record in
                     var dice = Dice(seed: seed)
-                    record.configuration.priorityLanes = QueueConfiguration.turned(record.configuration.priorityLanes, &dice)
+                    record.configuration.priorityLanes = QueueConfiguration.sharedOtherwise(record.configuration.priorityLanes, &dice)
                 }
             } catch {
                 judge(error)

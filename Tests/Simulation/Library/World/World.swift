@@ -17,7 +17,7 @@ public final class World: @unchecked Sendable {
     var gone: Set<InstanceID> = []
     var tenants: [TenantID] = []
     var queues: [SimulatedQueue] = []
-    /// Each queue's address, and when an address was given up or taken last.
+    /// Each queue's slug, and when a slug was given up or taken last.
     var slugs: [QueueID: String] = [:]
     var slugMovedAt: [String: Timestamp] = [:]
     /// Where each instance lost a race last, and how often in a row.
