@@ -20,9 +20,8 @@ struct DoubtfulJoin {
 }
 
 extension QueueService {
-    /// Remembers the joins of a commit that failed, where the error leaves open whether they happened.
-    func doubt(_ decision: Decision, after error: StoreError) {
-        guard case .inDoubt = error else { return }
+    /// Remembers the joins of a commit of which it is not known whether it happened.
+    func doubt(_ decision: Decision) {
         let until = clock.now() + DoubtfulJoin.patience
         for (event, detail) in decision.events {
             guard case .joined(let ticket) = event.change, case .session(let id, _) = detail else { continue }

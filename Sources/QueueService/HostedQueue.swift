@@ -36,6 +36,9 @@ struct HostedQueue {
     var isTicking = false
     /// How late releases come.
     private(set) var releaseLag = ReleaseLag()
+    /// Commits of this instance that told who is seen here, and whose answer was lost: read in the log, they are not another
+    /// instance's.
+    private var doubtfulConnections: [QueueEvent] = []
     /// Admissions that those who poll here have not been told yet.
     var untold = UntoldAdmissions()
     /// Another instance was faster, and the store may keep the queue for this one.
@@ -75,8 +78,18 @@ struct HostedQueue {
         lastAdmission = state.head
         told = nil
         deferredMessages = []
+        doubtfulConnections = []
         (releaseLag, untold) = (ReleaseLag(), UntoldAdmissions())
     }
+
+    /// Remembers which of a commit's events may be in the log without this instance having heard so.
+    mutating func doubt(_ decision: Decision) {
+        doubtfulConnections += decision.events.map(\.event).filter { if case .connected = $0.change { true } else { false } }
+        doubtfulConnections.removeFirst(max(0, doubtfulConnections.count - HostedQueue.doubtfulLimit))
+    }
+
+    /// A commit has a few of them, and after one that is in doubt nothing is committed before the store is back.
+    private static let doubtfulLimit = 64
 
     /// Keeps a message until the commit has ended. One that finds no room is read from the store when it is missed.
     mutating func deferUntilCommitted(_ message: BusMessage) {
@@ -123,7 +136,7 @@ struct HostedQueue {
         var contradicted: [Ticket] = []
     }
 
-    /// Takes an event that another instance has committed.
+    /// Takes an event that another instance has committed, or this one without having heard so.
     mutating func apply(_ event: QueueEvent, _ moves: inout Moves) {
         state.apply(event)
         note(event)
@@ -134,6 +147,10 @@ struct HostedQueue {
         presence.forgetEnded(event.change)
         switch event.change {
         case .connected(let ranges):
+            if let index = doubtfulConnections.firstIndex(of: event) {
+                doubtfulConnections.remove(at: index)
+                break
+            }
             for ticket in held(ranges) {
                 presence.forget(ticket)
                 moves.away.append((ticket, event.at))

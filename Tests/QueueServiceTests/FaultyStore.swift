@@ -25,7 +25,7 @@ final class FaultyStore: QueueStore {
     /// From now on `body` runs before each of the calls, and may throw in its place.
     func before(_ body: @escaping @Sendable (Call) async throws(StoreError) -> Void) { state.withLock { $0.before = body } }
 
-    /// From now on `body` runs after a deletion, and may throw as if its answer were lost.
+    /// From now on `body` runs after an append or a deletion, and may throw as if its answer were lost.
     func after(_ body: @escaping @Sendable (Call) throws(StoreError) -> Void) { state.withLock { $0.after = body } }
 
     /// From now on batches of which `body` gives outcomes are not committed.
@@ -49,7 +49,9 @@ final class FaultyStore: QueueStore {
     func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
         try await begin(.append)
         if let outcomes = state.withLock({ $0.outcomes })(batch) { return outcomes }
-        return try await store.append(batch, by: instance)
+        let outcomes = try await store.append(batch, by: instance)
+        try end(.append)
+        return outcomes
     }
 
     func beat(

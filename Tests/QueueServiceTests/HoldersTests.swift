@@ -1,3 +1,4 @@
+import Locks
 import QueueEngine
 import Testing
 import TestSupport
@@ -75,6 +76,35 @@ import TestSupport
         #expect(try await eventually { try await instances.store.held(by: other.instance, in: queue) == [] })
         await one.beat()
         #expect(try await one.queue(queue).state.isAbsent(session.ticket))
+    }
+
+    /// An instance says that it sees somebody, and the answer to that is lost: what it reads in the log then is its own word, and
+    /// the connection stays its own.
+    @Test(arguments: [StoreKind.model, .postgres]) func ownWordWhoseAnswerWasLostMovesNobodyAway(_ kind: StoreKind) async throws {
+        let made = Lock<[FaultyStore]>([])
+        let instances = try await Instances(kind, count: 2) { store in
+            let faulty = FaultyStore(store)
+            made.withLock { $0.append(faulty) }
+            return faulty
+        }
+        let (one, other, store) = (instances.services[0], instances.services[1], made.withLock { $0[0] })
+        let queue = try await makeQueue(instances)
+        let ticket = try await one.join(queue, visitor: Visitor(), holder: .connection).session.ticket
+        #expect(await eventually { (try? await other.queue(queue).state.isWaiting(ticket)) == true })
+        store.after { call throws(StoreError) in if call == .append { throw .inDoubt("the answer is lost") } }
+        // The other one takes the visitor for gone, and the one that sees the visitor contradicts.
+        try await other.perform(on: queue) { decision throws(ServiceError) in try decision.markAbsent([ticket]) }
+        #expect(await eventually { await one.outage != nil })
+        store.after { _ in }
+        #expect(
+            await eventually {
+                await one.beat()
+                return await one.outage == nil
+            })
+        await one.catchUp(queue)
+        #expect(await one.hosted[queue]?.presence.holds(ticket) == true)
+        await one.closed(queue, [ticket])
+        #expect(try await eventually(within: 60) { try await other.queue(queue).state.isAbsent(ticket) })
     }
 
     /// A join whose answer was lost is carried out after the queue has been put to rest.

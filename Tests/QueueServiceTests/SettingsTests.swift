@@ -69,4 +69,23 @@ import TestSupport
         _ = try await other.update(queue, tenant: tenant, if: .version([changed.version])) { $0.name = "second" }
         #expect(try await instances.store.loadQueue(queue)?.record.name == "second")
     }
+
+    /// What is refused leaves nothing behind, also where the settings say that time has something to bring.
+    @Test(arguments: StoreKind.allCases) func queueThatCouldNotBeMadeIsNotThere(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 1)
+        let (service, tenant, now) = (instances.services[0], instances.tenant, instances.clock.now())
+        let times: [(opens: Timestamp?, closes: Timestamp)] = [
+            (nil, now - .seconds(1)), (now + .seconds(9), now - .seconds(1)), (now + .seconds(9), now + .seconds(5)),
+        ]
+        for (opens, closes) in times {
+            await #expect(throws: ServiceError.self) {
+                try await service.create(tenant: tenant) { record in
+                    record.slug = "sale"
+                    (record.configuration.opensAt, record.configuration.closesAt) = (opens, closes)
+                }
+            }
+            #expect(try await instances.store.queue(slug: "sale") == nil)
+        }
+        _ = try await service.create(tenant: tenant) { $0.slug = "sale" }
+    }
 }

@@ -174,7 +174,8 @@ extension QueueService {
                 command.fail(error)
             }
         }
-        item.decision.advance()
+        // A queue that could not be made has no time of its own: what its settings bring would make it after all.
+        if item.decision.state.head > 0 { item.decision.advance() }
         return item
     }
 

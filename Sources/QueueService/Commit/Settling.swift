@@ -84,7 +84,10 @@ extension QueueService {
 
     /// Callers are told; changes of presence are tried again later.
     func fail(_ item: DecidedPart, _ error: StoreError) {
-        doubt(item.decision, after: error)
+        if case .inDoubt = error {
+            doubt(item.decision)
+            hosted[item.id]?.doubt(item.decision)
+        }
         for entry in item.entries { entry.command.fail(ServiceError(error)) }
         backlog.putBack(Backlog.Part(queue: item.id, commands: [], presence: item.presence))
     }
