@@ -84,11 +84,13 @@ extension World {
         checkRetention()
     }
 
-    /// In quiet a process serves no queue but those to which time brings something soon.
+    /// In quiet a process serves no queue but those to which time brings something soon, or has brought something just now.
     func checkRest() {
+        let lately = scheduler.now - options.restAfter - .seconds(180)
         let horizon = scheduler.now + options.restAfter + .seconds(Int(options.lease.seconds / 5) + 180)
         for process in processes.compactMap(\.self) where process.isServing {
             for id in process.snapshots.keys.sorted() where truth.nextDue(of: id).map({ $0.at > horizon }) ?? true {
+                if let last = truth.line(id)?.lastEventAt, last > lately { continue }
                 return report(.cost, "process \(process.slot) serves queue \(id), in which nobody is, all night")
             }
         }
