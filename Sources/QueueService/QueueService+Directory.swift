@@ -40,6 +40,16 @@ extension QueueService {
         hosted[id]!.visitedAt = clock.now()
     }
 
+    /// The same for a command: the store says whose a slug is now, because another instance may have moved it just before.
+    public func resolveForCommand(_ name: String, tenant: TenantID) async throws(ServiceError) -> QueueID {
+        guard QueueID(name) == nil else { return try await resolve(name, tenant: tenant) }
+        guard name.utf8.count <= QueueService.longestSlug else { throw .noSuchQueue }
+        try checkStore()
+        let owner = try await asking { () throws(StoreError) in try await store.queue(slug: name) }
+        guard let owner else { throw .noSuchQueue }
+        return try await resolve("\(owner)", tenant: tenant)
+    }
+
     private func queue(slug: String, _ caller: LookUpCaller?) async throws(ServiceError) -> QueueID {
         if let id = slugs[slug], hosted[id]?.snapshot != nil { return id }
         guard slug.utf8.count <= QueueService.longestSlug else { throw .noSuchQueue }

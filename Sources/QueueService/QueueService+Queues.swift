@@ -80,14 +80,19 @@ extension QueueService {
     /// The queue with all that was committed before the call, at whatever instance: an operator may have done something
     /// elsewhere just now, and what seems to be done already would not be asked of the store.
     private func newestQueue(_ id: QueueID, tenant: TenantID) async throws(ServiceError) -> QueueSnapshot {
-        _ = try queue(id, tenant: tenant)
-        try checkStore()
-        await catchUp(id)
+        let known = try await caughtUp(id, tenant: tenant)
         // A queue is closed before it is deleted.
-        if hosted[id]?.state.status == .closed {
+        if known.state.status == .closed {
             let deleted = try await asking { () throws(StoreError) in try await store.deletedLog(of: id, tenant: tenant) }
             if deleted != nil { unhost(id) }
         }
+        return try queue(id, tenant: tenant)
+    }
+
+    private func caughtUp(_ id: QueueID, tenant: TenantID) async throws(ServiceError) -> QueueSnapshot {
+        _ = try queue(id, tenant: tenant)
+        try checkStore()
+        await catchUp(id)
         return try queue(id, tenant: tenant)
     }
 
@@ -132,10 +137,8 @@ extension QueueService {
     /// Sessions end some at a time, so that no commit is held up by a crowd. A deletion that breaks off leaves a closed
     /// queue, and is finished by asking again.
     public func delete(_ id: QueueID, tenant: TenantID, if condition: QueueCondition? = nil) async throws(ServiceError) {
-        _ = try queue(id, tenant: tenant)
-        try checkStore()
-        await catchUp(id)
-        let epoch = try queue(id, tenant: tenant).record.epoch
+        // One that is deleted already is deleted once more: the caller may not have had the answer.
+        let epoch = try await caughtUp(id, tenant: tenant).record.epoch
         var mustMatch = condition
         for _ in 0..<QueueService.raceTurns {
             let (head, hasWritten) = try await endAllSessions(in: id, if: mustMatch)

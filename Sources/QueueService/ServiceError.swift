@@ -1,6 +1,7 @@
 public import QueueEngine
 
-/// Why something could not be done. Nothing has changed, and the case says what the caller can do about it.
+/// Why something could not be done. Nothing has changed, except where a deletion broke off, and the case says what the caller
+/// can do about it.
 public enum ServiceError: Error, Sendable, Hashable {
     case noSuchQueue
     case noSuchSession

@@ -57,7 +57,7 @@ public enum StoreOperation: String, CaseIterable, Sendable {
     case confirm
     case deleteExpired = "delete_expired"
     case endClosed = "end_closed"
-    /// Those of which the one above has something left to do.
+    /// Finds closed queues whose sessions have yet to be ended in their rows.
     case closingQueues = "closing_queues"
     case renewEpoch = "renew_epoch"
     case deleteQueue = "delete_queue"

@@ -60,13 +60,8 @@ import Testing
     }
 
     private func faulty(_ kind: StoreKind) async throws -> (Instances, FaultyStore) {
-        let made = Lock<FaultyStore?>(nil)
-        let instances = try await Instances(kind, count: 1) { store in
-            let faulty = FaultyStore(store)
-            made.withLock { $0 = faulty }
-            return faulty
-        }
-        return (instances, made.withLock { $0! })
+        let instances = try await Instances(kind, count: 1, store: FaultyStore.init)
+        return (instances, instances.faultyStores[0])
     }
 
     /// A deletion was carried out, and the answer is lost: whoever asks for it again succeeds, and so finds it done.

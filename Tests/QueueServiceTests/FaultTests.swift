@@ -8,13 +8,8 @@ import TestSupport
 /// What the store refuses, holds up or cannot read concerns nobody else.
 @Suite struct FaultTests {
     private func faulty(_ kind: StoreKind = .sqlite, count: Int = 1) async throws -> (Instances, [FaultyStore]) {
-        let made = Lock<[FaultyStore]>([])
-        let instances = try await Instances(kind, count: count) { store in
-            let faulty = FaultyStore(store)
-            made.withLock { $0.append(faulty) }
-            return faulty
-        }
-        return (instances, made.withLock { $0 })
+        let instances = try await Instances(kind, count: count, store: FaultyStore.init)
+        return (instances, instances.faultyStores)
     }
 
     /// Holds calls up until it is opened.
@@ -273,15 +268,10 @@ import TestSupport
 
     /// One of the live instances deletes what has expired, and nobody does while the store cannot be written.
     @Test func retentionIsOneInstancesAndPausesDuringAnOutage() async throws {
-        let made = Lock<[FaultyStore]>([])
         var retention = RetentionSettings()
         retention.receipts = .seconds(3_600)
-        let instances = try await Instances(.postgres, count: 2, retention: retention) { store in
-            let faulty = FaultyStore(store)
-            made.withLock { $0.append(faulty) }
-            return faulty
-        }
-        let stores = made.withLock { $0 }
+        let instances = try await Instances(.postgres, count: 2, retention: retention, store: FaultyStore.init)
+        let stores = instances.faultyStores
         func deletions() -> [Int] { stores.map { $0.count(.deleteExpired) } }
         // Both know of each other.
         #expect(

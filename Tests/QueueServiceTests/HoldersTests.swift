@@ -1,4 +1,3 @@
-import Locks
 import QueueEngine
 import Testing
 import TestSupport
@@ -81,13 +80,8 @@ import TestSupport
     /// An instance says that it sees somebody, and the answer to that is lost: what it reads in the log then is its own word, and
     /// the connection stays its own.
     @Test(arguments: [StoreKind.model, .postgres]) func ownWordWhoseAnswerWasLostMovesNobodyAway(_ kind: StoreKind) async throws {
-        let made = Lock<[FaultyStore]>([])
-        let instances = try await Instances(kind, count: 2) { store in
-            let faulty = FaultyStore(store)
-            made.withLock { $0.append(faulty) }
-            return faulty
-        }
-        let (one, other, store) = (instances.services[0], instances.services[1], made.withLock { $0[0] })
+        let instances = try await Instances(kind, count: 2, store: FaultyStore.init)
+        let (one, other, store) = (instances.services[0], instances.services[1], instances.faultyStores[0])
         let queue = try await makeQueue(instances)
         let ticket = try await one.join(queue, visitor: Visitor(), holder: .connection).session.ticket
         #expect(await eventually { (try? await other.queue(queue).state.isWaiting(ticket)) == true })

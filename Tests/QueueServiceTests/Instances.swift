@@ -74,6 +74,8 @@ final class Instances: Sendable {
     private let registry = PrometheusRegistry()
 
     var store: any QueueStore { stores[0] }
+    /// The stores of instances that were made with `FaultyStore.init` around them.
+    var faultyStores: [FaultyStore] { stores.compactMap { $0 as? FaultyStore } }
 
     /// What the services have counted together: a series with its labels, as Prometheus is told.
     func counted(_ series: String) -> Int { Int(figure(series)) }

@@ -100,13 +100,8 @@ import TestSupport
     /// A queue gives a slug up and another one takes it, and an instance hears of either first: the slug leads to its owner,
     /// and the store is asked only where the owner is not served yet.
     @Test(arguments: [true, false]) func slugLeadsToItsOwnerInWhateverOrderWordComes(isNewOwnerFirst: Bool) async throws {
-        let made = Lock<FaultyStore?>(nil)
-        let instances = try await Instances(count: 2) { store in
-            let faulty = FaultyStore(store)
-            made.withLock { $0 = faulty }
-            return faulty
-        }
-        let store = try #require(made.withLock { $0 })
+        let instances = try await Instances(count: 2, store: FaultyStore.init)
+        let store = instances.faultyStores[0]
         let (one, other) = (instances.services[0], instances.services[1])
         let first = try await one.create(tenant: instances.tenant) { $0.slug = "sale" }.record.id
         try await other.visit(first)
@@ -127,15 +122,29 @@ import TestSupport
         #expect(store.count(.queueOfSlug) == asked)
     }
 
+    /// A slug moves to another queue, and an instance has not heard of it: a command there goes to the queue that has it.
+    @Test(arguments: StoreKind.allCases) func commandGoesToTheQueueThatHasTheSlugNow(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2)
+        let (one, other, tenant) = (instances.services[0], instances.services[1], instances.tenant)
+        let first = try await one.create(tenant: tenant) { $0.slug = "sale" }.record.id
+        let second = try await one.create(tenant: tenant) { $0.slug = "second" }.record.id
+        for id in [first, second] { try await other.visit(id) }
+        instances.bus.lose(percent: 100)
+        _ = try await one.update(first, tenant: tenant) { $0.slug = "first" }
+        _ = try await one.update(second, tenant: tenant) { $0.slug = "sale" }
+        #expect(try await other.resolve("sale", tenant: tenant) == first)
+        #expect(try await other.resolveForCommand("sale", tenant: tenant) == second)
+        #expect(try await other.resolveForCommand("first", tenant: tenant) == first)
+        await #expect(throws: ServiceError.noSuchQueue) { try await other.resolveForCommand("second", tenant: tenant) }
+        await #expect(throws: ServiceError.noSuchQueue) {
+            try await other.resolveForCommand("sale", tenant: TenantID(high: 7, low: 7))
+        }
+    }
+
     /// A crowd joins a queue at another instance: the first word of it has the queue read, and all others wait for that.
     @Test func queueIsReadOnceHoweverManyMessagesTellOfIt() async throws {
-        let made = Lock<FaultyStore?>(nil)
-        let instances = try await Instances(count: 2) { store in
-            let faulty = FaultyStore(store)
-            made.withLock { $0 = faulty }
-            return faulty
-        }
-        let (one, other, store) = (instances.services[0], instances.services[1], try #require(made.withLock { $0 }))
+        let instances = try await Instances(count: 2, store: FaultyStore.init)
+        let (one, other, store) = (instances.services[0], instances.services[1], instances.faultyStores[0])
         instances.bus.lose(percent: 100)
         let queue = try await one.create(tenant: instances.tenant) { $0.configuration.releaseRatePerMinute = 0 }.record.id
         let session = try await one.join(queue, visitor: Visitor(), holder: .connection).session

@@ -1,4 +1,3 @@
-import Locks
 import QueueEngine
 import Testing
 import TestSupport
@@ -63,13 +62,8 @@ import TestSupport
 
     /// The instance that closed a queue has not written the ends of all who waited: somebody does so later.
     @Test(arguments: StoreKind.allCases) func endsThatClosingHasLeftAreWritten(_ kind: StoreKind) async throws {
-        let made = Lock<FaultyStore?>(nil)
-        let instances = try await Instances(kind, count: 1) { store in
-            let faulty = FaultyStore(store)
-            made.withLock { $0 = faulty }
-            return faulty
-        }
-        let (service, store) = (instances.services[0], try #require(made.withLock { $0 }))
+        let instances = try await Instances(kind, count: 1, store: FaultyStore.init)
+        let (service, store) = (instances.services[0], instances.faultyStores[0])
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
         for _ in 0..<3 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
         store.before { call throws(StoreError) in if call == .endClosed { throw .unavailable("gone") } }

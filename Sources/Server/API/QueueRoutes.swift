@@ -14,7 +14,7 @@ extension ServerCore {
         }
         router.on(.patch, "v1/queues/{id}") { [self] request, path in
             let key = try await keys.authenticate(request, atLeast: .operator)
-            let id = try await path.queue(of: key, in: self)
+            let id = try await path.queueForCommand(of: key, in: self)
             let settings = try QueueSettings(request.json(), isNew: false)
             let snapshot = try await service.update(id, tenant: key.tenant, if: try request.condition()) { record throws(ServiceError) in
                 try settings.apply(to: &record)
@@ -23,14 +23,15 @@ extension ServerCore {
         }
         router.on(.delete, "v1/queues/{id}") { [self] request, path in
             let key = try await keys.authenticate(request, atLeast: .operator)
-            try await service.delete(try await path.queue(of: key, in: self), tenant: key.tenant, if: try request.condition())
+            try await service.delete(try await path.queueForCommand(of: key, in: self), tenant: key.tenant, if: try request.condition())
             return Response(.noContent)
         }
         for verb in QueueService.Verb.allCases {
             router.on(.post, "v1/queues/{id}/\(verb.rawValue)") { [self] request, path in
                 let key = try await keys.authenticate(request, atLeast: .operator)
                 try request.json().finish(known: "nothing")
-                return try await answer(try await service.perform(verb, on: try await path.queue(of: key, in: self), tenant: key.tenant))
+                let id = try await path.queueForCommand(of: key, in: self)
+                return try await answer(try await service.perform(verb, on: id, tenant: key.tenant))
             }
         }
         router.on(.post, "v1/queues/{id}/announcements") { [self] request, path in try await announce(request, path) }
@@ -81,7 +82,7 @@ extension ServerCore {
 
     private func announce(_ request: Request, _ path: Router.Parameters) async throws -> Response {
         let key = try await keys.authenticate(request, atLeast: .operator)
-        let id = try await path.queue(of: key, in: self)
+        let id = try await path.queueForCommand(of: key, in: self)
         var fields = try request.json()
         let text = try fields.requiredString("text", max: 2_000)
         let severity = try fields.choice("severity", Severity.self) ?? .info

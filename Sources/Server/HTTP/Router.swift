@@ -17,6 +17,12 @@ struct Router: Sendable {
         func queue(of key: APIKey, in core: ServerCore) async throws(Problem) -> QueueID {
             try await core.resolve(text("id"), tenant: key.tenant)
         }
+        /// The same for a command.
+        func queueForCommand(of key: APIKey, in core: ServerCore) async throws(Problem) -> QueueID {
+            do throws(ServiceError) { return try await core.service.resolveForCommand(text("id"), tenant: key.tenant) } catch {
+                throw Problem(error)
+            }
+        }
         func session() throws -> SessionID { try identifier("id", Problem(.notFound, "no_such_session", "there is no such session")) }
         func key() throws -> KeyID { try identifier("id", .notFound) }
         func text(_ name: String) -> String { named.first { $0.name == name }.map { segments[$0.index] } ?? "" }
