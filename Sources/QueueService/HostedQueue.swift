@@ -36,8 +36,8 @@ struct HostedQueue {
     var isTicking = false
     /// How late releases come.
     private(set) var releaseLag = ReleaseLag()
-    /// Commits of this instance that told who is seen here, and whose answer was lost: read in the log, they are not another
-    /// instance's.
+    /// Events by which this instance said whom it sees, and of which it does not know whether they were committed: found in the
+    /// log, they are not another instance's.
     private var doubtfulConnections: [QueueEvent] = []
     /// Admissions that those who poll here have not been told yet.
     var untold = UntoldAdmissions()
@@ -88,7 +88,7 @@ struct HostedQueue {
         doubtfulConnections.removeFirst(max(0, doubtfulConnections.count - HostedQueue.doubtfulLimit))
     }
 
-    /// A commit has a few of them, and after one that is in doubt nothing is committed before the store is back.
+    /// A commit has a few such events, and after one that is in doubt nothing is committed before the store is back.
     private static let doubtfulLimit = 64
 
     /// Keeps a message until the commit has ended. One that finds no room is read from the store when it is missed.

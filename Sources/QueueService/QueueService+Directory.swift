@@ -40,7 +40,10 @@ extension QueueService {
         hosted[id]!.visitedAt = clock.now()
     }
 
-    /// The same for a command: the store says whose a slug is now, because another instance may have moved it just before.
+    /// The queue that `name` means, for a command to it. The store says whose a slug is now: another instance may have moved it
+    /// just before.
+    ///
+    /// - Throws: as `resolve`.
     public func resolveForCommand(_ name: String, tenant: TenantID) async throws(ServiceError) -> QueueID {
         guard QueueID(name) == nil else { return try await resolve(name, tenant: tenant) }
         guard name.utf8.count <= QueueService.longestSlug else { throw .noSuchQueue }

@@ -17,7 +17,7 @@ struct Router: Sendable {
         func queue(of key: APIKey, in core: ServerCore) async throws(Problem) -> QueueID {
             try await core.resolve(text("id"), tenant: key.tenant)
         }
-        /// The same for a command.
+        /// The key's queue that the path names, for a command to it.
         func queueForCommand(of key: APIKey, in core: ServerCore) async throws(Problem) -> QueueID {
             do throws(ServiceError) { return try await core.service.resolveForCommand(text("id"), tenant: key.tenant) } catch {
                 throw Problem(error)
