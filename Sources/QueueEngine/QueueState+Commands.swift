@@ -118,6 +118,8 @@ extension QueueState {
         guard !gone.isEmpty else { return }
         // A loss has a moment of its own, by which those whom it concerns are told from all others who are absent.
         let moment = max(now, lastEventAt + Timestamp.Span(microseconds: 1))
+        // Its own event would end a loss that is over before it begins, and a state rebuilt from rows would know nothing of it.
+        guard until > moment else { return disconnect(tickets, at: now, &log) }
         emit(.lost(gone, since: loss(at: moment, until: until).since, until: until), at: moment, &log)
     }
 

@@ -170,4 +170,15 @@ import TestSupport
         state.advance(to: start + .seconds(26), &log)
         #expect(admitted(log) == [tickets[1]])
     }
+
+    /// Nobody waits for people who are lost until a moment that has passed: they are absent like others, and a loss of the same
+    /// moment is not mixed up with theirs.
+    @Test func lossThatIsOverIsAnAbsence() throws {
+        var (state, tickets, log) = try line()
+        for ticket in tickets.prefix(2) { state.lose([ticket], until: start, at: start, &log) }
+        #expect(log.suffix(2).allSatisfy { if case .disconnected = $0.change { true } else { false } })
+        #expect(state.isAbsent(tickets[0]) && state.isAbsent(tickets[1]))
+        state.advance(to: start, &log)
+        #expect(admitted(log) == [tickets[2]])
+    }
 }
