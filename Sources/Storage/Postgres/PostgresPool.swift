@@ -214,9 +214,9 @@ final class PostgresPool {
         var state = unreachable ?? Unreachable(since: now, error: error)
         state.error = error
         state.attempts += 1
-        // 0.05, 0.1, 0.2 … 5 seconds, each up to half shorter: instances do not come back in step.
-        let limit: UInt64 = min(5_000_000_000, 25_000_000 << UInt64(min(state.attempts, 8)))
-        let pause = limit / 2 + UInt64.random(in: 0...limit / 2)
+        // Each up to half shorter: instances do not come back in step.
+        let longest = UInt64(PostgresSettings.pauseLength(before: state.attempts) / .nanoseconds(1))
+        let pause = longest / 2 + UInt64.random(in: 0...longest / 2)
         state.nextAttempt = now + pause
         if let retry = state.retry { loop.cancel(retry) }
         state.retry = loop.schedule(after: pause) { [weak self] in

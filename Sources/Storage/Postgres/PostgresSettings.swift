@@ -21,7 +21,7 @@ public struct PostgresSettings: Sendable {
 
     public init() {}
 
-    /// 50 ms, twice as long each time, a second at most.
+    /// 50 ms, twice as long each time, a second at most: a server that is back is found within a second.
     static func pauseLength(before turn: Int) -> Duration { .milliseconds(min(1_000, 25 << min(turn, 6))) }
 
     /// Where the address says nothing else.
