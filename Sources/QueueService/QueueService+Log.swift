@@ -52,7 +52,7 @@ extension QueueService {
         return entries
     }
 
-    private func deletedLog(_ id: QueueID, tenant: TenantID) async throws(ServiceError) -> DeletedLog? {
+    func deletedLog(_ id: QueueID, tenant: TenantID) async throws(ServiceError) -> DeletedLog? {
         try checkStore()
         return try await asking { () throws(StoreError) in try await store.deletedLog(of: id, tenant: tenant) }
     }

@@ -82,10 +82,7 @@ extension QueueService {
     private func newestQueue(_ id: QueueID, tenant: TenantID) async throws(ServiceError) -> QueueSnapshot {
         let known = try await caughtUp(id, tenant: tenant)
         // A queue is closed before it is deleted.
-        if known.state.status == .closed {
-            let deleted = try await asking { () throws(StoreError) in try await store.deletedLog(of: id, tenant: tenant) }
-            if deleted != nil { unhost(id) }
-        }
+        if known.state.status == .closed, try await deletedLog(id, tenant: tenant) != nil { unhost(id) }
         return try queue(id, tenant: tenant)
     }
 
@@ -98,10 +95,14 @@ extension QueueService {
 
     public enum Verb: String, Sendable, CaseIterable { case open, pause, resume, close }
 
-    public func perform(_ verb: Verb, on id: QueueID, tenant: TenantID) async throws(ServiceError) -> QueueSnapshot {
+    /// - Parameter condition: as that of `update`.
+    public func perform(
+        _ verb: Verb, on id: QueueID, tenant: TenantID, if condition: QueueCondition? = nil
+    ) async throws(ServiceError) -> QueueSnapshot {
         let known = try await newestQueue(id, tenant: tenant)
         if verb == .open, known.state.status == .closed { try await endClosed(id, until: clock.now() + .seconds(5)) }
         try await perform(on: id) { decision throws(ServiceError) in
+            try condition?.check(decision.record)
             try decision.run { state, now, log throws(QueueRefusal) in
                 switch verb {
                 case .open: try state.open(at: now, &log)
@@ -129,6 +130,18 @@ extension QueueService {
             do throws(ServiceError) { try await endClosed(id) } catch {
                 log.warning("not all rows of a closed queue could be written", metadata: ["queue": "\(id)", "error": "\(error)"])
             }
+        }
+    }
+
+    /// Deletes the queue that `name` means. One that was deleted before, by its id, is deleted once more, as long as retention
+    /// has left its row: the caller may not have had the answer.
+    ///
+    /// - Throws: as `resolve` and `delete`.
+    public func delete(named name: String, tenant: TenantID, if condition: QueueCondition? = nil) async throws(ServiceError) {
+        do throws(ServiceError) {
+            try await delete(try await resolveForCommand(name, tenant: tenant), tenant: tenant, if: condition)
+        } catch {
+            guard error == .noSuchQueue, let id = QueueID(name), try await deletedLog(id, tenant: tenant) != nil else { throw error }
         }
     }
 

@@ -79,6 +79,23 @@ import TestSupport
         await #expect(throws: ServiceError.refused(.ended)) { try await service.leave(queue, removed.ticket, of: removed.id) }
     }
 
+    /// By its id, at any instance and for its tenant: a slug may lead to another queue by then.
+    @Test(arguments: StoreKind.allCases) func deletingQueueTwiceIsDeletingItOnce(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2)
+        let tenant = instances.tenant
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let slug = try await instances.services[0].queue(queue).record.slug
+        for service in instances.services + instances.services {
+            try await service.delete(named: "\(queue)", tenant: tenant)
+        }
+        for service in instances.services {
+            await #expect(throws: ServiceError.noSuchQueue) { try await service.delete(named: slug, tenant: tenant) }
+            await #expect(throws: ServiceError.noSuchQueue) {
+                try await service.delete(named: "\(queue)", tenant: TenantID(high: 1, low: 2))
+            }
+        }
+    }
+
     @Test(arguments: StoreKind.allCases) func deletingQueueEndsEverySessionInIt(_ kind: StoreKind) async throws {
         let instances = try await Instances(kind, count: 1)
         let service = instances.services[0]

@@ -45,6 +45,10 @@ import TestSupport
             try await other.update(queue, tenant: tenant, if: seen) { $0.configuration.maxConcurrentUsers = 9 }
         }
         await #expect(throws: ServiceError.preconditionFailed) { try await other.delete(queue, tenant: tenant, if: seen) }
+        for verb in QueueService.Verb.allCases {
+            await #expect(throws: ServiceError.preconditionFailed) { try await other.perform(verb, on: queue, tenant: tenant, if: seen) }
+        }
+        #expect(try await other.perform(.pause, on: queue, tenant: tenant, if: .exists).state.status == .paused)
         let now = try await other.update(queue, tenant: tenant, if: .exists) { $0.configuration.maxConcurrentUsers = 9 }.state.configuration
         #expect(now.releaseRatePerMinute == 600 && now.maxConcurrentUsers == 9)
         try await other.delete(queue, tenant: tenant, if: .version([try await other.queue(queue).record.version]))

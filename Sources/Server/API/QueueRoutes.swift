@@ -23,7 +23,7 @@ extension ServerCore {
         }
         router.on(.delete, "v1/queues/{id}") { [self] request, path in
             let key = try await keys.authenticate(request, atLeast: .operator)
-            try await service.delete(try await path.queueForCommand(of: key, in: self), tenant: key.tenant, if: try request.condition())
+            try await service.delete(named: path.text("id"), tenant: key.tenant, if: try request.condition())
             return Response(.noContent)
         }
         for verb in QueueService.Verb.allCases {
@@ -31,7 +31,7 @@ extension ServerCore {
                 let key = try await keys.authenticate(request, atLeast: .operator)
                 try request.json().finish(known: "nothing")
                 let id = try await path.queueForCommand(of: key, in: self)
-                return try await answer(try await service.perform(verb, on: id, tenant: key.tenant))
+                return try await answer(try await service.perform(verb, on: id, tenant: key.tenant, if: try request.condition()))
             }
         }
         router.on(.post, "v1/queues/{id}/announcements") { [self] request, path in try await announce(request, path) }
