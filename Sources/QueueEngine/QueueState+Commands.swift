@@ -165,10 +165,8 @@ extension QueueState {
             emit(.expired(deadline.ticket, .admission), at: now, &log)
             left -= 1
         }
-        while left > 0, let absence = absences.first, expiry(ofAbsenceSince: absence.since) <= now,
-            let ticket = absence.first
-        {
-            emit(.expired(ticket, .grace), at: now, &log)
+        while left > 0, let next = nextExpiry, next.at <= now {
+            emit(.expired(next.ticket, .grace), at: now, &log)
             left -= 1
         }
         release(now, &log)

@@ -33,6 +33,8 @@ extension QueueState {
 
     private mutating func forgetLosses(where isOver: (Loss) -> Bool) {
         losses.removeAll(where: isOver)
+        let left = losses
+        absences.settle { since in left.contains { $0.since == since } }
         for lane in lanes.indices { lanes[lane].settling = stillSettling(lane, losses) }
     }
 
@@ -64,11 +66,14 @@ extension QueueState {
 
     /// When those who are absent since `since` lose their places: after the grace period, and not while the line waits for
     /// them.
-    func expiry(ofAbsenceSince since: Timestamp) -> Timestamp {
+    private func expiry(ofAbsenceSince since: Timestamp) -> Timestamp {
         // While no instance was there nobody could come back.
         let grace = max(since, unseenSince ?? since) + .seconds(configuration.graceSeconds)
         return losses.first { $0.since == since }.map { max(grace, $0.until) } ?? grace
     }
+
+    /// Who of the absent loses the place next, and when.
+    var nextExpiry: (ticket: Ticket, at: Timestamp)? { absences.next { expiry(ofAbsenceSince: $0) } }
 
     /// When the line stopped waiting for somebody ahead of those who are there, if that has happened since the last event
     /// and not later than `now`.

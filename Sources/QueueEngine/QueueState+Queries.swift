@@ -86,7 +86,7 @@ extension QueueState {
         var moments: [Timestamp] = []
         if let opensAt { moments.append(opensAt) }
         if status != .closed, let closesAt = configuration.closesAt { moments.append(closesAt) }
-        if let absence = absences.first { moments.append(expiry(ofAbsenceSince: absence.since)) }
+        if let expiry = nextExpiry { moments.append(expiry.at) }
         if let deadline = deadlines.first { moments.append(deadline.at) }
         if let moment = nextMove(after: max(now, lastEventAt)) { moments.append(moment) }
         return moments.min()

@@ -28,35 +28,8 @@ public struct QueueState: Sendable {
     var absentSince = TreeDictionary<Ticket, Timestamp>()
 
     // Indexes over the above, by due time. An entry whose subject has moved on is skipped when its time comes.
-    var absences = DueList<Absence>()
+    var absences = AbsenceIndex()
     var deadlines = DueList<Deadline>()
-
-    struct Absence: Sendable, Comparable {
-        let since: Timestamp
-        private let ranges: [TicketRange]
-        /// The first ticket that was not skipped yet: which range, and how far into it.
-        private var place: (range: Int, offset: UInt64) = (0, 0)
-
-        init(since: Timestamp, ranges: [TicketRange]) {
-            self.since = since
-            self.ranges = ranges
-        }
-
-        static func < (a: Absence, b: Absence) -> Bool { a.since < b.since }
-        static func == (a: Absence, b: Absence) -> Bool { a.since == b.since && a.ranges == b.ranges }
-
-        /// The first ticket that is left.
-        var first: Ticket? {
-            guard place.range < ranges.count else { return nil }
-            let first = ranges[place.range].first
-            return Ticket(lane: first.lane, number: first.number + place.offset)
-        }
-
-        mutating func skipFirst() {
-            place.offset += 1
-            if place.offset == ranges[place.range].count { place = (place.range + 1, 0) }
-        }
-    }
 
     struct Deadline: Sendable, Comparable {
         let at: Timestamp
@@ -138,18 +111,11 @@ public struct QueueState: Sendable {
     /// Drops deadlines and absences whose subjects have moved on, so that the first of each is always one to come.
     private mutating func skipWhatHasMovedOn() {
         while let deadline = deadlines.first, admitted[deadline.ticket] != deadline.at { deadlines.removeFirst() }
-        while var absence = absences.first {
-            var skipped = false
-            while let ticket = absence.first, self.absence(of: ticket) != absence.since {
-                absence.skipFirst()
-                skipped = true
-            }
-            if absence.first != nil {
-                if skipped { absences.replaceFirst(absence) }
-                return
-            }
-            absences.removeFirst()
-        }
+        // Not in its place meanwhile: who is skipped the rest of the state says.
+        var index = AbsenceIndex()
+        swap(&index, &absences)
+        index.skip { ticket, since in absence(of: ticket) != since }
+        absences = index
     }
 
     mutating func markPresent(_ ticket: Ticket) {
@@ -162,7 +128,7 @@ public struct QueueState: Sendable {
         for range in ranges {
             for ticket in range.tickets where isWaiting(ticket) { markAbsent(ticket, since: moment) }
         }
-        absences.insert(Absence(since: moment, ranges: ranges))
+        absences.insert(Absence(since: moment, ranges: ranges), isLoss: losses.contains { $0.since == moment })
     }
 
     mutating func markAbsent(_ ticket: Ticket, since moment: Timestamp) {
@@ -181,8 +147,8 @@ public struct QueueState: Sendable {
         for (ticket, since) in absentSince where !losses.contains(where: { $0.since == since }) {
             lanes[ticket.lane].settling.remove(ticket.number)
         }
-        absences.removeAll { $0.since == unseenSince }
-        absences.insert(Absence(since: moment, ranges: lanes.indices.compactMap { lanes[$0].span(lane: $0) }))
+        if let unseenSince { absences.removeAll(since: unseenSince) }
+        absences.insert(Absence(since: moment, ranges: lanes.indices.compactMap { lanes[$0].span(lane: $0) }), isLoss: true)
         // Where reconnect moments were dealt before, the line waits for as long as those last.
         let dealt = losses.map(\.until).max() ?? moment
         let until = max(dealt, moment + .seconds(configuration.settleSeconds))
@@ -238,7 +204,7 @@ public struct QueueState: Sendable {
             lanes[index].settling = TicketSet()
         }
         (absentSince, losses) = ([:], [])
-        absences = DueList()
+        absences = AbsenceIndex()
     }
 }
 

@@ -113,6 +113,30 @@ import TestSupport
         #expect(!state.isWaiting(ticket))
     }
 
+    /// Who went by themselves loses the place after the grace period, though the line waits longer for others who went before.
+    @Test(arguments: [false, true]) func graceEndsWhileTheLineWaitsForOthers(isRebuilt: Bool) throws {
+        var (state, tickets, log) = try line()
+        let patient = QueueConfiguration(maxConcurrentUsers: 1, releaseRatePerMinute: 600, graceSeconds: 5, settleSeconds: 600)
+        try state.configure(patient, at: start, &log)
+        state.lose([tickets[0]], until: start + .seconds(600), at: start, &log)
+        state.disconnect([tickets[1]], at: start + .seconds(20), &log)
+        if isRebuilt {
+            var image = QueueImage(
+                configuration: patient, status: .open, head: state.head, lastEventAt: state.lastEventAt, counters: state.counters)
+            image.waiting = tickets.map { ($0, nil) }
+            image.waiting[0].absentSince = try #require(state.counters.losses?.first?.since)
+            image.waiting[1].absentSince = start + .seconds(20)
+            state = QueueState(image)
+        }
+        #expect(state.nextWake(after: start + .seconds(20)) == start + .seconds(25))
+        state.advance(to: start + .seconds(25), &log)
+        #expect(!state.isWaiting(tickets[1]) && state.isWaiting(tickets[0]))
+        state.advance(to: start + .seconds(599), &log)
+        #expect(state.isWaiting(tickets[0]))
+        state.advance(to: start + .seconds(600), &log)
+        #expect(!state.isWaiting(tickets[0]))
+    }
+
     /// Somebody goes by themselves at the very moment of a loss: the line does not wait for them.
     @Test func ordinaryAbsenceAtTheMomentOfALossIsNoLoss() throws {
         var (state, tickets, log) = try line()
