@@ -222,24 +222,24 @@ extension PostgresStore {
     /// plain condition on the status would lead the second through all who wait, too (see `AppendStatement`).
     ///
     /// That nothing is left is written by a call that has found nothing: one that holds sessions' rows must not ask for
-    /// their queue's, which appends lock first.
+    /// their queue's, which appends lock first. One that has found only what another call was just writing has found something.
     public func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int {
         let ended = try await writing(
             PostgresCall(
                 """
-                WITH ended AS (
+                WITH found AS MATERIALIZED (
+                    SELECT w.ticket FROM user_sessions w, queues c WHERE c.id = $1 AND w.queue_id = $1 AND w.status = 'waiting'
+                        AND c.closed_seq IS NOT NULL AND coalesce(w.presence_seq, 0) < c.closed_seq LIMIT $2
+                ), ended AS (
                     UPDATE user_sessions s
                     SET status = 'expired', end_reason = 'closed', absent_since = NULL, ended_at = q.closed_at
-                    FROM queues q WHERE q.id = $1 AND s.queue_id = $1 AND s.ticket = ANY (ARRAY(
-                        SELECT w.ticket FROM user_sessions w, queues c WHERE c.id = $1 AND w.queue_id = $1 AND w.status = 'waiting'
-                            AND c.closed_seq IS NOT NULL AND coalesce(w.presence_seq, 0) < c.closed_seq LIMIT $2))
+                    FROM queues q WHERE q.id = $1 AND s.queue_id = $1 AND s.ticket = ANY (ARRAY(SELECT ticket FROM found))
                         AND s.status IS NOT DISTINCT FROM 'waiting'
-                    RETURNING s.ticket
                 ), written AS (
                     UPDATE queues q SET closed_written = seen.closed_seq FROM (SELECT closed_seq FROM queues WHERE id = $1) seen
-                    WHERE q.id = $1 AND seen.closed_seq > coalesce(q.closed_written, 0) AND NOT EXISTS (SELECT FROM ended)
+                    WHERE q.id = $1 AND seen.closed_seq > coalesce(q.closed_written, 0) AND NOT EXISTS (SELECT FROM found)
                 )
-                SELECT count(*) FROM ended
+                SELECT count(*) FROM found
                 """
             ).with(queue).with(Int64(limit)))
         return Int(try ended.first?.get(0, as: Int64.self) ?? 0)
