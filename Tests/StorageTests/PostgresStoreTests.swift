@@ -97,6 +97,94 @@ import TestSupport
         #expect(try await QueueState(#require(store.loadQueue(queue.record.id)).image) == queue.state)
     }
 
+    /// Runs `change` in a transaction that is committed once `body` has returned.
+    private func holding(_ change: PostgresCall, at home: TestStore, _ body: () async throws -> Void) async throws {
+        let others = try await PostgresStoreTests.limited(home) { ($0.connections, $0.answerSeconds) = (8, 300) }
+        defer { others.close() }
+        let (lock, sleep) = (PostgresCall("SELECT pg_advisory_xact_lock(1)::text"), PostgresCall("SELECT pg_sleep(300)::text"))
+        func locks(_ granted: String) async throws -> Int64? {
+            try await others.row(
+                PostgresCall(
+                    """
+                    SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                    WHERE locktype = 'advisory' AND datname = current_database() AND granted::text = $1
+                    """
+                ).with(granted))?.get(0)
+        }
+        async let gate = others.run([lock, sleep], seconds: 300)
+        #expect(try await eventually { try await locks("true") == 1 })
+        async let held = others.run([change, lock], seconds: 300)
+        #expect(try await eventually { try await locks("false") == 1 })
+        try await body()
+        try TestStore.psql(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND datname = current_database()",
+            in: home.uri)
+        _ = await (gate, held)
+    }
+
+    /// A transaction that stays open, as an administrator's at lunch, holds up the queue whose row it has changed, and no other.
+    @Test func rowThatIsLockedHoldsUpItsQueueAlone() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await PostgresStoreTests.limited(home) { $0.answerSeconds = 2 }
+        defer { store.close() }
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        try await store.takeLease()
+        var queues = [Written(tenant), Written(tenant, slug: "b", id: 8)]
+        for index in queues.indices {
+            let append = try queues[index].append { try $0.configure(QueueConfiguration(), at: $1, &$2) }
+            #expect(try await store.append([append]) == [.committed])
+        }
+        var locked = queues[0]
+        let join = try locked.append { _ = try $0.join(lane: 0, at: $1, &$2) }
+        let lock = PostgresCall("UPDATE queues SET name = 'by hand' WHERE id = $1").with(locked.record.id)
+        try await holding(lock, at: home) {
+            // The first append finds it out, the second one knows.
+            for _ in 0..<2 {
+                let other = try queues[1].append { _ = try $0.join(lane: 0, at: $1, &$2) }
+                let outcomes = try await store.append([join, other])
+                guard case .failed(.busy) = outcomes[0] else { return #expect(Bool(false), "\(outcomes)") }
+                #expect(outcomes[1] == .committed)
+            }
+            #expect(store.locked.withLock { $0 == [locked.record.id] })
+        }
+        #expect(try await eventually { try await store.append([join]) == [.committed] })
+        #expect(store.locked.withLock { $0.isEmpty })
+    }
+
+    /// Two write the ends of a closed queue at once: whoever finds only what the other was writing has not found the last of it.
+    @Test func endsThatAnotherIsWritingAreNotTheLastOnes() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await PostgresStoreTests.limited(home) { _ in }
+        defer { store.close() }
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        try await store.takeLease()
+        var queue = Written(tenant)
+        let joins = try queue.append { state, now, log in
+            try state.configure(QueueConfiguration(), at: now, &log)
+            for _ in 0..<20 { _ = try state.join(lane: 0, at: now, &log) }
+        }
+        #expect(try await store.append([joins]) == [.committed])
+        let closing = queue.append { $0.close(at: $1, &$2) }
+        #expect(try await store.append([closing]) == [.committed])
+        let id = queue.record.id
+        let change = PostgresCall(
+            "UPDATE user_sessions SET status = 'expired', end_reason = 'closed', ended_at = now() WHERE queue_id = $1 AND ticket < 20"
+        ).with(id)
+        var late: Task<Int, any Error>?
+        try await holding(change, at: home) {
+            late = Task { try await store.endClosed(id, limit: 3) }
+            func waits() async throws -> Bool {
+                try await store.row(PostgresCall("SELECT pid FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted")) != nil
+            }
+            let isHeldUp = try await eventually { try await waits() }
+            #expect(isHeldUp)
+        }
+        let found = try await #require(late).value
+        #expect(found == 3)
+        #expect(try await store.closingQueues(limit: 9) == [id])
+        #expect(try await store.endClosed(id, limit: 3) == 1)
+    }
+
     /// Who loses a race has the queue kept for it, until it has written, but not for long.
     @Test func whoLosesIsNext() async throws {
         let home = try await TestStore(.postgres)

@@ -29,6 +29,8 @@ struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Two transactions stood in each other's way, and this one was chosen to give way.
     var isGivingWay: Bool { state == "40001" || isDeadlock }
     var isDeadlock: Bool { state == "40P01" }
+    /// Somebody else's transaction holds a lock for too long.
+    var isLockTimeout: Bool { state == "55P03" }
 
     var description: String { state.map { "\(message) (\($0))" } ?? message }
 }

@@ -14,7 +14,8 @@ public struct PostgresSettings: Sendable {
     public var reconnectSeconds = 2
     /// What a statement may take where nobody waits for it, in seconds.
     public var statementSeconds = 30
-    /// What a commit or a look-up may take, in seconds. The server ends its statement when the caller stops waiting.
+    /// What a commit or a look-up may take, in seconds. The server ends its statement when the caller stops waiting, and one that
+    /// has waited for a lock for half of it.
     public var answerSeconds = 8
     /// Waits before a request is repeated for the n-th time.
     var pause: @Sendable (Int) async -> Void = { turn in try? await Task.sleep(for: pauseLength(before: turn)) }
@@ -33,7 +34,7 @@ public struct PostgresSettings: Sendable {
             (
                 "options",
                 """
-                -c statement_timeout=\(statementSeconds)s -c lock_timeout=\(answerSeconds)s \
+                -c statement_timeout=\(statementSeconds)s -c lock_timeout=\(500 * answerSeconds)ms \
                 -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c timezone=UTC
                 """
             ),

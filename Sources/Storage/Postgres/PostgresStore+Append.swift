@@ -1,11 +1,58 @@
 import EventLoop
+import Locks
 import QueueEngine
 public import QueueService
 
 extension PostgresStore {
     public func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
         let deadline = EventLoop.monotonicNow() + UInt64(settings.answerSeconds) * 1_000_000_000
-        do throws(PostgresError) { return try await halving(batch[...], by: instance, until: deadline) } catch { throw StoreError(error) }
+        do throws(PostgresError) { return try await sparing(batch, by: instance, until: deadline) } catch { throw StoreError(error) }
+    }
+
+    /// Appends without the queues whose rows somebody else's transaction holds, and does not end: an administrator's who has
+    /// changed one by hand and not committed yet, say. Only the first append waits for it.
+    private func sparing(
+        _ batch: [LogAppend], by instance: InstanceID, until deadline: UInt64
+    ) async throws(PostgresError) -> [AppendOutcome] {
+        let suspects = locked.withLock { locked in locked.isEmpty ? [] : batch.map(\.record.id).filter { locked.contains($0) } }
+        var held = try await stillHeld(suspects)
+        while true {
+            let free = held.isEmpty ? batch : batch.filter { !held.contains($0.record.id) }
+            do throws(PostgresError) {
+                var outcomes = free.isEmpty ? [] : try await halving(free[...], by: instance, until: deadline)[...]
+                if held.isEmpty { return Array(outcomes) }
+                return batch.map { append in
+                    held.contains(append.record.id) ? .failed(.busy("another transaction holds the queue's row")) : outcomes.removeFirst()
+                }
+            } catch {
+                guard error.isLockTimeout, !error.isInDoubt else { throw error }
+                let found = try await stillHeld(free.map(\.record.id))
+                guard !found.isEmpty else { throw error }
+                held.formUnion(found)
+            }
+        }
+    }
+
+    /// Those of the queues whose rows another transaction holds; remembers which they are.
+    func stillHeld(_ queues: [QueueID]) async throws(PostgresError) -> Set<QueueID> {
+        guard !queues.isEmpty else { return [] }
+        var ids = PostgresColumn<QueueID>()
+        for queue in queues { ids.append(queue) }
+        let call = PostgresCall(
+            """
+            WITH free AS (SELECT id FROM queues WHERE id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)
+            SELECT id FROM queues WHERE id = ANY ($1) AND id NOT IN (SELECT id FROM free)
+            """
+        ).with(ids)
+        let rows = try await run([call], seconds: settings.answerSeconds, lane: .commits).get()[0].rows
+        do throws(StoreError) {
+            var held: Set<QueueID> = []
+            for row in rows { held.insert(try row.get(0)) }
+            locked.withLock { $0 = $0.subtracting(queues).union(held) }
+            return held
+        } catch {
+            throw PostgresError(state: "XX000", message: "\(error)")
+        }
     }
 
     /// Appends what the server takes: where it refuses values, the halves apart, down to the queue that holds them.

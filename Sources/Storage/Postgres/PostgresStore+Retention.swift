@@ -1,8 +1,8 @@
 import QueueEngine
 public import QueueService
 
-/// What retention deletes. Nothing else locks these rows but for a queue's own, which is written once a log was pruned,
-/// and each statement finds its rows by an index: where nothing has expired it reads nothing.
+/// What retention deletes. Nothing else locks these rows, but for a queue's own, which is written once a log was pruned; each
+/// statement finds its rows by an index: where nothing has expired it reads nothing.
 extension PostgresStore {
     public func deleteExpired(_ rows: ExpiredRows, limit: Int) async throws(StoreError) -> ExpiredCount {
         let limit = Int64(limit)
