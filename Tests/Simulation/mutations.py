@@ -1,6 +1,7 @@
 """Puts faults back into the code, one at a time and in a copy of the tree, and has the simulator find each.
 
 Usage: mutations.py [NAME ...]   SECONDS=60 of processor time that each may take; ends with status 1 where one is not found.
+       mutations.py --check      only looks whether the code is as each of them expects it.
 """
 import os
 import pathlib
@@ -35,10 +36,9 @@ MUTATIONS = [
      "        backlog.putBack(Backlog.Part(queue: item.id, commands: [], presence: item.presence))\n", "", "presence"),
     ("the-dead-stay-present", f"{SERVICE}/QueueService+Lease.swift",
      "guard peers.live.allSatisfy({ instance < $0 }) else { return [] }", "guard peers.live.contains(instance) else { return [] }", "presence,growth"),
-    ("lost-answers-are-forgotten", f"{SERVICE}/DoubtfulJoin.swift",
-     "guard case .inDoubt = error else { return }", "guard case .full = error else { return }", "presence"),
+    ("lost-answers-are-forgotten", f"{SERVICE}/Commit/Settling.swift", "            doubt(item.decision)\n", "", "presence"),
     ("polls-never-end", f"{SERVICE}/Presence.swift", "gone += first.tickets.tickets.filter { !hasLease($0) }", "gone += first.tickets.tickets.filter { _ in false }", "presence"),
-    ("heartbeats-teach-nothing", f"{SERVICE}/QueueService+Lease.swift", "for head in beat.changed {", "for head in beat.changed.prefix(0) {", "replica"),
+    ("heartbeats-teach-nothing", f"{SERVICE}/QueueService+Lease.swift", "beat.changed.map { head in", "beat.changed.prefix(0).map { head in", "replica"),
     ("nobody-is-first-in-turn", f"{SERVICE}/Lease.swift",
      "return live.count { (Peers.weight($0, queue), $0) < (own, instance) }",
      "return live.isEmpty ? 0 : 1 + live.count { (Peers.weight($0, queue), $0) < (own, instance) }", "progress"),
@@ -80,12 +80,13 @@ MUTATIONS = [
     ("repeated-writes-never-end", [f"{SERVICE}/QueueService+Queues.swift", f"{SERVICE}/WriteOnce.swift"],
      ["            return try await announcement(seq, of: id)\n", "for _ in 0..<QueueService.raceTurns {"],
      ["            return try? await announcement(seq, of: id)\n", "for _ in 0..<1_000_000 {"], "cost"),
-    ("conditions-are-not-looked-at", f"{SERVICE}/QueueService+Queues.swift", "            try condition?.check(decision.record)\n", "", "state"),
+    ("conditions-are-not-looked-at", f"{SERVICE}/QueueService+Queues.swift",
+     "            try condition?.check(decision.record)\n            var record", "            var record", "state"),
     ("addresses-stay-with-the-queue-before", f"{SERVICE}/QueueService.swift",
      "        if slugs[old.slug] == old.id { slugs[old.slug] = nil }\n", "", "state"),
     ("deletions-leave-the-admitted", f"{SERVICE}/QueueService+Queues.swift",
-     ["state.admitted.keys.prefix(QueueService.endedAtOnce)", "return (state.admitted.isEmpty, state.head)\n"],
-     ["state.admitted.keys.prefix(0)", "return (true, state.head)\n"], "state"),
+     ["state.admitted.keys.prefix(QueueService.endedAtOnce)", "return (state.admitted.isEmpty, state.head, "],
+     ["state.admitted.keys.prefix(0)", "return (true, state.head, "], "state"),
 ]
 
 
@@ -132,11 +133,21 @@ def simulate(kinds, world):
     return result.returncode, seconds, re.findall(r"^SEED .*$", result.stdout, re.M) or result.stdout[-500:].split("\n")
 
 
+def places(file, old, new):
+    return [(file, old, new)] if isinstance(old, str) else list(zip([file] * len(old) if isinstance(file, str) else file, old, new))
+
+
+def check():
+    """Ends with status 1 where the code has changed under a mutation."""
+    wrong = [f"{name}: write it anew ({path})" for name, file, old, new, *_ in MUTATIONS
+             for path, was, _ in places(file, old, new) if (ROOT / path).read_text().count(was) != 1]
+    sys.exit("\n".join(wrong) or None)
+
+
 def put_in(file, old, new):
     """The texts of the files before; an error where one is not as it is thought to be."""
-    places = [(file, old, new)] if isinstance(old, str) else list(zip([file] * len(old) if isinstance(file, str) else file, old, new))
     texts = {}
-    for name, was, becomes in places:
+    for name, was, becomes in places(file, old, new):
         path = COPY / name
         texts.setdefault(path, path.read_text())
         if path.read_text().count(was) != 1:
@@ -168,6 +179,8 @@ def attempt(name, file, old, new, kinds, world=None):
 
 def main():
     wanted = set(sys.argv[1:])
+    if wanted == {"--check"}:
+        check()
     copy_tree()
     missed = []
     for mutation in MUTATIONS:

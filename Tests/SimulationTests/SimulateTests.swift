@@ -20,21 +20,28 @@ import Testing
         let result = try await Simulate.run(["--seconds", "60", "--findings", "1"] + seed)
         #expect(result.status == 0, "\(result.output)")
     }
+
+    /// `make mutations` takes an hour; that each of them still fits the code is seen here.
+    @Test func mutationsFitTheCode() async throws {
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../Simulation/mutations.py")
+        let result = try await Simulate.run([script.path, "--check"], in: URL(fileURLWithPath: "/usr/bin/python3"))
+        #expect(result.status == 0, "\(result.output)")
+    }
 }
 
 enum Simulate {
     /// Beside the tests' own program.
-    private static let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+    static let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         .deletingLastPathComponent().appendingPathComponent("simulate")
 
     /// On a thread of its own: it waits for a minute, and all tests share one for each core.
-    static func run(_ arguments: [String]) async throws -> (status: Int32, output: String) {
+    static func run(_ arguments: [String], in program: URL = program) async throws -> (status: Int32, output: String) {
         try await withCheckedThrowingContinuation { done in
-            Thread.detachNewThread { done.resume(with: Result { try runAndWait(arguments) }) }
+            Thread.detachNewThread { done.resume(with: Result { try runAndWait(arguments, in: program) }) }
         }
     }
 
-    private static func runAndWait(_ arguments: [String]) throws -> (status: Int32, output: String) {
+    private static func runAndWait(_ arguments: [String], in program: URL) throws -> (status: Int32, output: String) {
         let process = Process()
         process.executableURL = program
         process.arguments = arguments
