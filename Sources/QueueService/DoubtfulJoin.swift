@@ -49,8 +49,12 @@ extension QueueService {
                 break
             }
         }
-        guard !doubtful.isEmpty else { return }
-        wake(at: clock.now() + DoubtfulJoin.pause) { await $0.settleDoubts() }
+        guard !doubtful.isEmpty, !isSettlingPlanned else { return }
+        isSettlingPlanned = true
+        wake(at: clock.now() + DoubtfulJoin.pause) {
+            $0.isSettlingPlanned = false
+            await $0.settleDoubts()
+        }
     }
 
     /// False where the replica does not know of the place yet: what is decided there would not concern it.

@@ -26,12 +26,16 @@ struct HostedQueue {
 
     /// The replica is being brought up to date from the store.
     var isCatchingUp = false
-    /// How often that has begun.
+    /// How often that has begun, and which of them was the last that came to the log's end.
     var catchUps = 0
+    var caughtUp = 0
+    /// How many commits have begun here, and which of them was adopted last.
+    private(set) var commits = 0
+    private(set) var adoptedCommit = 0
     /// A commit lost against another instance, and its commands wait for the replica.
     var isCatchingUpAfterLoss = false
     /// A decision made against the replica is in the store's hands.
-    var isCommitting = false
+    private(set) var isCommitting = false
     /// A tick is in the backlog.
     var isTicking = false
     /// How late releases come.
@@ -69,11 +73,11 @@ struct HostedQueue {
     }
 
     /// Another history, in which nobody has been seen yet.
-    mutating func restart(from stored: StoredQueue) {
+    mutating func restart(from stored: StoredQueue, _ announcements: [Announcement]) {
         record = stored.record
         state = QueueState(stored.image)
         presence = Presence()
-        announcements = []
+        self.announcements = announcements
         storeHead = 0
         lastAdmission = state.head
         told = nil
@@ -88,8 +92,15 @@ struct HostedQueue {
         doubtfulConnections.removeFirst(max(0, doubtfulConnections.count - HostedQueue.doubtfulLimit))
     }
 
-    /// A commit has a few such events, and after one that is in doubt nothing is committed before the store is back.
+    /// A commit has a few such events, and after one that is in doubt the next one comes after a pause.
     private static let doubtfulLimit = 64
+
+    mutating func beginCommit() {
+        isCommitting = true
+        commits += 1
+    }
+
+    mutating func endCommit() { isCommitting = false }
 
     /// Keeps a message until the commit has ended. One that finds no room is read from the store when it is missed.
     mutating func deferUntilCommitted(_ message: BusMessage) {
@@ -108,6 +119,7 @@ struct HostedQueue {
         for (event, _) in decision.events { untold.note(event) { presence.polls($0) } }
         presence = decision.presence
         state = decision.state
+        adoptedCommit = commits
         let released = decision.events.count { $0.event.change.isAdmission }
         let lags = released > 0 ? releaseLag.released(released, at: decision.now, state: state) : []
         releaseLag.look(at: state)

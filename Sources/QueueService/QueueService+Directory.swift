@@ -170,13 +170,17 @@ extension QueueService {
 
     private func host(_ stored: StoredQueue) async throws(StoreError) {
         let id = stored.record.id
-        let announcements = try await store.announcements(of: id, at: clock.now(), limit: 20)
+        let announcements = try await latestAnnouncements(of: id)
         guard hosted[id] == nil else { return }
         hosted[id] = HostedQueue(record: stored.record, state: QueueState(stored.image), announcements: announcements)
         hosted[id]!.visitedAt = clock.now()
         slugs[stored.record.slug] = id
         notify(id, events: [])
         scheduleWake(for: CollectionOfOne(id))
+    }
+
+    func latestAnnouncements(of id: QueueID) async throws(StoreError) -> [Announcement] {
+        try await store.announcements(of: id, at: clock.now(), limit: 20)
     }
 
     /// The queue has been deleted.
@@ -190,6 +194,7 @@ extension QueueService {
         guard let queue = hosted.removeValue(forKey: id) else { return false }
         for one in queue.waiting { one.resume() }
         for command in backlog.remove(id) { command.fail(.noSuchQueue) }
+        resumeIdleWaiters()
         wakes.plan(id, at: nil)
         if slugs[queue.record.slug] == id { slugs[queue.record.slug] = nil }
         return true

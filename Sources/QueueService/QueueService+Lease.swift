@@ -69,18 +69,24 @@ extension QueueService {
     /// Comes to know what the others have committed, as far as no message told it.
     private func learn(_ heartbeat: Heartbeat) async {
         let (beat, known) = heartbeat
-        for head in beat.changed {
-            hosted[head.queue]?.storeHead = head.position.seq
-            if let own = known[head.queue], own.epoch != head.epoch || !head.position.mayFollow(own.position) {
-                await rebuild(head.queue, insteadOf: own.epoch)
-            } else if let queue = hosted[head.queue], head.position.seq > queue.state.head {
-                await catchUp(head.queue)
-                scheduleWake(for: CollectionOfOne(head.queue))
-            }
+        // Beside each other, as far as `catchUpGate` lets them: a queue of which much is to be read keeps no other waiting.
+        let tasks = beat.changed.map { head in
+            Task(executorPreference: executor.tasks) { await self.learn(head, known[head.queue]) }
         }
+        for task in tasks { await task.value }
         for id in beat.gone { unhost(id) }
         do throws(StoreError) { try await wakeQueues() } catch {
             log.warning("queues that wake could not be read", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func learn(_ head: Beat.Head, _ own: Beat.Head?) async {
+        hosted[head.queue]?.storeHead = head.position.seq
+        if let own, own.epoch != head.epoch || !head.position.mayFollow(own.position) {
+            await rebuild(head.queue, insteadOf: own.epoch)
+        } else if let queue = hosted[head.queue], head.position.seq > queue.state.head {
+            await catchUp(head.queue)
+            scheduleWake(for: CollectionOfOne(head.queue))
         }
     }
 

@@ -89,7 +89,7 @@ extension QueueService {
     private func caughtUp(_ id: QueueID, tenant: TenantID) async throws(ServiceError) -> QueueSnapshot {
         _ = try queue(id, tenant: tenant)
         try checkStore()
-        await catchUp(id)
+        guard await catchUp(id) else { throw .unavailable(retryAfterSeconds: 1) }
         return try queue(id, tenant: tenant)
     }
 
@@ -133,8 +133,8 @@ extension QueueService {
         }
     }
 
-    /// Deletes the queue that `name` means. One that was deleted before, by its id, is deleted once more, as long as retention
-    /// has left its row: the caller may not have had the answer.
+    /// Deletes the queue that `name` means. Where it is the id of a queue that was deleted before, and whose row retention has
+    /// left, that succeeds whatever `condition` asks: the caller may not have had the answer.
     ///
     /// - Throws: as `resolve` and `delete`.
     public func delete(named name: String, tenant: TenantID, if condition: QueueCondition? = nil) async throws(ServiceError) {

@@ -40,20 +40,28 @@ extension QueueService {
     /// has followed the old one is told, and the replica is built anew. Nobody is held any more: all must show who they are.
     ///
     /// - Parameter epoch: the history that is contradicted. Reports about an epoch that was already replaced are ignored.
-    func rebuild(_ id: QueueID, insteadOf epoch: UInt64) async {
-        guard let old = hosted[id]?.record, old.epoch == epoch else { return }
+    /// - Returns: whether the replica is one of the new history.
+    @discardableResult
+    func rebuild(_ id: QueueID, insteadOf epoch: UInt64) async -> Bool {
+        guard let old = hosted[id]?.record, old.epoch == epoch else { return true }
         log.error("the store tells another history of a queue: it was restored from an older copy", metadata: ["queue": "\(id)"])
         do throws(StoreError) {
             try await store.renewEpoch(of: id, from: old.epoch, to: random.next() & ~1)
             await wait(for: id) { $0.isCommitting || $0.isCatchingUp }
-            guard let stored = try await store.loadServedQueue(id) else { return unhost(id) }
-            guard hosted[id]?.isCommitting == false, stored.record.epoch != hosted[id]?.record.epoch else { return }
-            hosted[id]?.restart(from: stored)
+            guard let stored = try await store.loadServedQueue(id) else {
+                unhost(id)
+                return true
+            }
+            let announcements = try await latestAnnouncements(of: id)
+            guard hosted[id]?.isCommitting == false, stored.record.epoch != hosted[id]?.record.epoch else { return false }
+            hosted[id]?.restart(from: stored, announcements)
             rename(old, to: stored.record)
-            notify(id, events: [])
+            notify(id, events: [], announcements: announcements.reversed())
             markEveryoneAbsent(in: id)
+            return true
         } catch {
             log.warning("a queue could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
+            return false
         }
     }
 
@@ -78,48 +86,74 @@ extension QueueService {
     /// Somebody was marked absent who is connected here.
     private func stillHere(_ id: QueueID, _ tickets: [Ticket]) { changePresence(of: id) { $0.contradict(tickets) } }
 
-    /// Reads what the replica has missed from the store. What was committed before the call is known here afterwards.
+    /// Reads what the replica has missed from the store.
     ///
-    /// Of any number who ask meanwhile one reads for all, once the reading that is under way has ended.
-    func catchUp(_ id: QueueID) async {
-        let own = (hosted[id]?.catchUps ?? 0) + 1
-        await wait(for: id) { $0.isCatchingUp || $0.isCommitting }
-        guard let queue = hosted[id], queue.catchUps < own else { return }
+    /// Of any number who ask meanwhile one reads for all, once the reading that is under way has ended. A commit that begins
+    /// after the call and is adopted does as well: the log ended where it began.
+    ///
+    /// - Returns: whether what was committed before the call is known here now; false where the log could not be read.
+    @discardableResult
+    func catchUp(_ id: QueueID) async -> Bool {
+        guard let demand = hosted[id].map(CatchUpDemand.init) else { return true }
+        await wait(for: id) { ($0.isCatchingUp || $0.isCommitting) && !demand.isMet(by: $0) }
+        guard let queue = hosted[id], !demand.isMet(by: queue) else { return true }
+        // Whoever has read for all could not.
+        if queue.catchUps >= demand.reading { return false }
+        return await beginCatchUp(id)
+    }
+
+    private func beginCatchUp(_ id: QueueID) async -> Bool {
         hosted[id]?.isCatchingUp = true
         hosted[id]?.catchUps += 1
         await catchUpGate.enter()
-        var isContinued = true
-        let epoch = queue.record.epoch
-        do throws(StoreError) { isContinued = try await readOn(id) } catch {
-            log.warning("the log could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
-        }
+        let end = await readOn(id)
         catchUpGate.leave()
+        if end == .reached, let reading = hosted[id]?.catchUps { hosted[id]?.caughtUp = reading }
         hosted[id]?.isCatchingUp = false
         tellChange(of: id)
-        if !isContinued { await rebuild(id, insteadOf: epoch) }
+        if case .otherHistory(let epoch) = end { return await rebuild(id, insteadOf: epoch) }
+        return end == .reached
     }
 
-    /// Applies what comes after the replica's last event, page after page; false where the log does not have that event.
-    private func readOn(_ id: QueueID) async throws(StoreError) -> Bool {
-        while let known = hosted[id]?.state.position {
-            // With the last one that is known: it says that the log is still the same.
-            let entries = try await store.missedEntries(of: id, after: max(known.seq, 1) - 1, limit: QueueService.missedAtOnce)
-            // What is being committed from here may be among them, and is not somebody else's.
-            await wait(for: id) { $0.isCommitting }
-            guard let queue = hosted[id], queue.state.position == known else { continue }
-            guard known.seq == 0 || entries.first?.event.position == known else { return false }
-            let new = entries.drop { $0.event.seq <= known.seq }
-            if new.isEmpty { break }
-            if new.contains(where: { $0.event.change.isConfigured }), let stored = try await store.loadServedQueue(id) {
-                guard hosted[id]?.isCommitting == false, hosted[id]?.state.position == known else { continue }
-                guard stored.record.epoch == queue.record.epoch else { return false }
-                rename(queue.record, to: stored.record)
+    private enum ReadingEnd: Hashable {
+        case reached, failed
+        /// The store's log does not have the replica's last event.
+        case otherHistory(epoch: UInt64)
+    }
+
+    private func readOn(_ id: QueueID) async -> ReadingEnd {
+        guard let queue = hosted[id] else { return .reached }
+        let demand = CatchUpDemand(queue)
+        do throws(StoreError) {
+            while true {
+                if let end = try await readPage(id, demand, epoch: queue.record.epoch) { return end }
             }
-            apply(new, to: id)
-            // A page that is not full ends where the log did, which was after the call.
-            if entries.count < QueueService.missedAtOnce { break }
+        } catch {
+            log.warning("the log could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
+            return .failed
         }
-        return true
+    }
+
+    /// Applies what comes after the replica's last event; nil where there may be more.
+    private func readPage(_ id: QueueID, _ demand: CatchUpDemand, epoch: UInt64) async throws(StoreError) -> ReadingEnd? {
+        guard let known = hosted[id]?.state.position else { return .reached }
+        // With the last one that is known: it says that the log is still the same.
+        let entries = try await store.missedEntries(of: id, after: max(known.seq, 1) - 1, limit: QueueService.missedAtOnce)
+        // What is being committed from here may be among them, and is not somebody else's.
+        await wait(for: id) { $0.isCommitting && !demand.isMet(by: $0) }
+        guard let queue = hosted[id], !demand.isMet(by: queue) else { return .reached }
+        guard queue.state.position == known else { return nil }
+        guard known.seq == 0 || entries.first?.event.position == known else { return .otherHistory(epoch: epoch) }
+        let new = entries.drop { $0.event.seq <= known.seq }
+        if new.isEmpty { return .reached }
+        if new.contains(where: { $0.event.change.isConfigured }), let stored = try await store.loadServedQueue(id) {
+            guard hosted[id]?.isCommitting == false, hosted[id]?.state.position == known else { return nil }
+            guard stored.record.epoch == queue.record.epoch else { return .otherHistory(epoch: epoch) }
+            rename(queue.record, to: stored.record)
+        }
+        apply(new, to: id)
+        // A page that is not full ends where the log did, which was after the call.
+        return entries.count < QueueService.missedAtOnce ? .reached : nil
     }
 
     /// Entries that a replica reads at once.
@@ -145,14 +179,25 @@ extension QueueService {
     }
 
     /// A commit is under way: nobody else's events are applied before its answer.
-    func beginCommit(of id: QueueID) { hosted[id]?.isCommitting = true }
+    func beginCommit(of id: QueueID) { hosted[id]?.beginCommit() }
 
     /// Its answer is here, and has been taken account of.
     func endCommit(of id: QueueID) {
         guard hosted[id]?.isCommitting == true else { return }
         let deferred = hosted[id]!.takeDeferredMessages()
-        hosted[id]!.isCommitting = false
+        hosted[id]!.endCommit()
         tellChange(of: id)
         if !deferred.isEmpty { Task { await receive(deferred) } }
     }
+}
+
+/// What is asked of a replica: to know what was committed before a moment.
+private struct CatchUpDemand {
+    /// The first reading that begins after that moment, and the first commit.
+    let reading: Int
+    private let commit: Int
+
+    init(_ queue: HostedQueue) { (reading, commit) = (queue.catchUps + 1, queue.commits + 1) }
+
+    func isMet(by queue: HostedQueue) -> Bool { queue.caughtUp >= reading || queue.adoptedCommit >= commit }
 }

@@ -42,7 +42,12 @@ extension QueueService {
 
     private func earlierSession(_ id: QueueID, _ visitor: Visitor, _ once: WriteOnce?) async throws(ServiceError) -> SessionRecord? {
         try checkStore()
-        if let result = try await earlierResult(once), let session = SessionID(result) { return try await self.session(session) }
+        if let result = try await earlierResult(once), let session = SessionID(result) {
+            do throws(ServiceError) { return try await self.session(session) } catch {
+                // Retention has taken the session, and left the receipt.
+                throw error == .noSuchSession ? .alreadyDone : error
+            }
+        }
         guard let user = visitor.user else { return nil }
         return try await asking { () throws(StoreError) in try await store.currentSession(user: user, queue: id) }
     }
@@ -148,8 +153,9 @@ extension QueueService {
 
     /// Somebody without a connection asked for the position: that counts as being present for a while.
     public func poll(_ id: QueueID, _ ticket: Ticket) {
-        // While the store is away nothing is decided; whoever goes on polling is present all the same.
-        if outage == nil { return changePresence(of: id) { $0.poll(ticket) } }
+        // While the store is away nothing is decided; whoever goes on polling is present all the same. A commit that is under way
+        // may still replace what is known of presence, so that then the next one brings it.
+        if outage == nil || hosted[id]?.isCommitting == true { return changePresence(of: id) { $0.poll(ticket) } }
         hosted[id]?.presence.prolong(ticket, at: clock.now(), lease: QueueService.pollLease)
     }
 

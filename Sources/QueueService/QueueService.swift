@@ -74,6 +74,7 @@ public actor QueueService {
     public private(set) var outage: (since: Timestamp, error: ServiceError)?
     /// Joins of which it is not known whether they were committed.
     var doubtful: [DoubtfulJoin] = []
+    var isSettlingPlanned = false
     private(set) var life = Life.serving
 
     enum Life {
@@ -156,8 +157,8 @@ public actor QueueService {
     /// Releases nobody any more, and returns once what was asked before is committed or refused. What is asked from then
     /// on is refused. The others are told.
     public func stop() async {
-        life = .ending
         takeArrivals()
+        life = .ending
         // A heartbeat that is under way would take the lease again.
         while isCommitting || beatsUnderWay > 0 || backlog.commandCount > 0 {
             await withCheckedContinuation { idleWaiters.append($0) }
@@ -217,6 +218,7 @@ public actor QueueService {
         outage = (since, error)
         guard isNew else { return }
         for command in backlog.takeCommands() { command.fail(error) }
+        resumeIdleWaiters()
         for observer in observers { observer.stalenessChanged(since) }
         scheduleBeat()
     }

@@ -70,23 +70,29 @@ extension QueueService {
     ///
     /// - Returns: when to go on.
     private func deleteExpired() async -> Timestamp.Span {
-        guard outage == nil, peers.live.allSatisfy({ instance < $0 }) else { return QueueService.retentionPause }
+        guard peers.live.allSatisfy({ instance < $0 }) else { return QueueService.retentionPause }
         let began = clock.now()
         var hasMore = false
-        do throws(StoreError) {
-            // Whoever closed a queue has seen to these rows, unless an error or the end of its process came between.
-            for id in try await store.closingQueues(limit: QueueService.closingAtOnce) where life == .serving {
-                if try await store.endClosed(id, limit: QueueService.rowsAtOnce) > 0 { hasMore = true }
-            }
-            for rows in retention.expired(at: began) where life == .serving {
-                if try await store.deleteExpired(rows, limit: QueueService.rowsAtOnce).hasMore { hasMore = true }
-            }
-        } catch {
-            log.warning("expired rows could not be deleted", metadata: ["error": "\(error)"])
-            return QueueService.retentionPause
+        // Whoever closed a queue has seen to these rows, unless an error or the end of its process came between.
+        for id in await expiring({ () throws(StoreError) in try await store.closingQueues(limit: QueueService.closingAtOnce) }) ?? [] {
+            let ended = await expiring { () throws(StoreError) in try await store.endClosed(id, limit: QueueService.rowsAtOnce) }
+            if ended ?? 0 > 0 { hasMore = true }
+        }
+        for rows in retention.expired(at: began) {
+            let count = await expiring { () throws(StoreError) in try await store.deleteExpired(rows, limit: QueueService.rowsAtOnce) }
+            if count?.hasMore == true { hasMore = true }
         }
         guard hasMore else { return QueueService.retentionPause }
         let took = clock.now() - began
         return min(QueueService.retentionPause, max(QueueService.shortestPause, Timestamp.Span(microseconds: 4 * took.microseconds)))
+    }
+
+    /// Takes one step; nil where it could not be taken: one kind or queue that fails keeps no other waiting.
+    private func expiring<R>(_ step: () async throws(StoreError) -> R) async -> R? {
+        guard outage == nil, life == .serving else { return nil }
+        do throws(StoreError) { return try await step() } catch {
+            log.warning("expired rows could not be deleted", metadata: ["error": "\(error)"])
+            return nil
+        }
     }
 }

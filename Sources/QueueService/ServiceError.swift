@@ -1,7 +1,7 @@
 public import QueueEngine
 
-/// Why something could not be done. Nothing has changed, except where a deletion broke off, and the case says what the caller
-/// can do about it.
+/// Why something could not be done, and so what the caller can do about it. Nothing has changed, but for a deletion that broke
+/// off, and perhaps where the error is `unavailable`: a commit whose answer was lost may have happened.
 public enum ServiceError: Error, Sendable, Hashable {
     case noSuchQueue
     case noSuchSession

@@ -247,7 +247,7 @@ import TestSupport
         #expect(await eventually { await service.resting.map(\.id) == [queue] })
         let gate = Gate()
         stores[0].before { call in if call == .missedEntries(queue) { await gate.pass() } }
-        let catchingUp = Task { await service.catchUp(queue) }
+        let catchingUp = Task { _ = await service.catchUp(queue) }
         #expect(await eventually { gate.waiting == 1 })
         // Its moment passes.
         instances.clock.advance(.seconds(121))
@@ -261,6 +261,151 @@ import TestSupport
             await eventually(within: 300) {
                 instances.clock.advance(.seconds(5))
                 return await service.hosted[queue] == nil
+            })
+    }
+
+    // MARK: Catching up
+
+    /// A rush commits without a pause, and an operator's command, which catches up first, is done in the midst of it.
+    @Test func commandIsDoneWhileItsQueueIsCommittedWithoutAPause() async throws {
+        let (instances, stores) = try await faulty()
+        let (service, store) = (instances.services[0], stores[0])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let isRush = Lock(true)
+        @Sendable func join() { Task { try await service.join(queue, visitor: Visitor(), holder: .connection) } }
+        store.before { call in
+            guard isRush.withLock({ $0 }) else { return }
+            if call == .append {
+                // The next one is there before this one is committed.
+                join()
+                _ = await eventually { await service.backlog.commandCount > 0 }
+            } else if call == .missedEntries(queue) {
+                // What is read is old when it comes.
+                let appends = store.count(.append)
+                _ = await eventually { store.count(.append) > appends + 1 }
+            }
+        }
+        join()
+        #expect(await eventually { store.count(.append) > 3 })
+        async let paused = service.perform(.pause, on: queue, tenant: instances.tenant)
+        #expect(await eventually(within: 60) { await service.hosted[queue]?.state.status == .paused })
+        isRush.withLock { $0 = false }
+        #expect(try await paused.state.status == .paused)
+    }
+
+    /// What cannot be brought up to date is not said to be done.
+    @Test func commandIsRefusedWhereTheLogCannotBeRead() async throws {
+        let (instances, stores) = try await faulty(.postgres, count: 2)
+        let (one, other, tenant) = (instances.services[0], instances.services[1], instances.tenant)
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        _ = try await one.perform(.pause, on: queue, tenant: tenant)
+        #expect(try await eventually { try await other.queue(queue).state.status == .paused })
+        instances.bus.lose(percent: 100)
+        _ = try await one.perform(.resume, on: queue, tenant: tenant)
+        stores[1].before { call throws(StoreError) in if call == .missedEntries(queue) { throw .busy("too many wait") } }
+        await #expect(throws: ServiceError.unavailable(retryAfterSeconds: 1)) {
+            try await other.perform(.pause, on: queue, tenant: tenant)
+        }
+        stores[1].before { _ in }
+        #expect(try await other.perform(.pause, on: queue, tenant: tenant).state.status == .paused)
+        #expect(try await one.perform(.resume, on: queue, tenant: tenant).state.status == .open)
+    }
+
+    /// The reading of one queue that is far behind, or slow, keeps no other queue's news waiting.
+    @Test func heartbeatsNewsOfOneQueueDoesNotWaitForAnother() async throws {
+        let (instances, stores) = try await faulty(.postgres, count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        var queues: [QueueID] = []
+        for _ in 0..<4 { queues.append(try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))) }
+        for queue in queues { #expect(await eventually { (try? await other.visit(queue)) != nil }) }
+        instances.bus.lose(percent: 100)
+        let (held, gate) = (queues[1], Gate())
+        stores[1].before { call in if call == .missedEntries(held) { await gate.pass() } }
+        for queue in queues { _ = try await one.perform(.pause, on: queue, tenant: instances.tenant) }
+        async let beating: Void = other.beat()
+        for queue in queues where queue != held {
+            #expect(try await eventually { try await other.queue(queue).state.status == .paused })
+        }
+        #expect(try await other.queue(held).state.status == .open && gate.waiting == 1)
+        gate.open()
+        await beating
+        #expect(try await other.queue(held).state.status == .paused)
+    }
+
+    // MARK: Stopping
+
+    /// What waits for a queue that turns out to be deleted is refused, and the service stops.
+    @Test func serviceStopsWhereTheLastCommandsAreRefused() async throws {
+        let (instances, stores) = try await faulty(.postgres, count: 2)
+        let (service, other) = (instances.services[0], instances.services[1])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        #expect(await eventually { (try? await other.visit(queue)) != nil })
+        instances.bus.lose(percent: 100)
+        try await other.delete(queue, tenant: instances.tenant)
+        let gate = Gate()
+        stores[0].before { call in if call == .missedEntries(queue) { await gate.pass() } }
+        let joined = Task { try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        #expect(await eventually { gate.waiting > 0 })
+        let hasStopped = Lock(false)
+        Task {
+            await service.stop()
+            hasStopped.withLock { $0 = true }
+        }
+        #expect(await eventually { if case .ending = await service.life { true } else { false } })
+        await #expect(throws: ServiceError.unavailable(retryAfterSeconds: 1)) {
+            try await service.join(queue, visitor: Visitor(), holder: .connection)
+        }
+        gate.open()
+        await #expect(throws: ServiceError.noSuchQueue) { try await joined.value }
+        #expect(await eventually { hasStopped.withLock { $0 } })
+    }
+
+    /// The store may have taken one queue's part of a commit of which the rest is refused: no outage ends that would ask.
+    @Test func joinInDoubtIsLookedForWithoutAnOutage() async throws {
+        let (instances, stores) = try await faulty()
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
+        let batch = Lock<[LogAppend]>([])
+        stores[0].answer { appends in
+            batch.withLock { $0 = appends }
+            return appends.map { _ in .failed(.inDoubt("the connection is gone")) }
+        }
+        await #expect(throws: ServiceError.self) { try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        stores[0].answer { _ in nil }
+        #expect(await service.outage == nil)
+        #expect(try await instances.store.append(batch.withLock { $0 }, by: service.instance) == [.committed])
+        #expect(
+            try await eventually {
+                instances.clock.advance(.seconds(2))
+                return try await service.queue(queue).state.absentCount == 1
+            })
+        #expect(await service.doubtful.isEmpty)
+    }
+
+    /// A poll that comes while the store is away and a commit is still under way counts, whatever becomes of the commit.
+    @Test func pollDuringAnOutageOutlivesTheCommitThatIsUnderWay() async throws {
+        let (instances, stores) = try await faulty()
+        let (service, store) = (instances.services[0], stores[0])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
+        let ticket = try await service.join(queue, visitor: Visitor(), holder: .polls).session.ticket
+        instances.clock.advance(.seconds(20))
+        let gate = Gate()
+        store.before { call in if call == .append { await gate.pass() } }
+        async let joined = service.join(queue, visitor: Visitor(), holder: .connection)
+        #expect(await eventually { gate.waiting == 1 })
+        store.before { call throws(StoreError) in if call == .beat { throw .unavailable("gone") } }
+        await service.beat()
+        #expect(await service.outage != nil)
+        let now = instances.clock.now()
+        await service.poll(queue, ticket)
+        store.before { _ in }
+        gate.open()
+        _ = try await joined
+        // Longer than the lease of before.
+        #expect(
+            await eventually(within: 60) {
+                guard var presence = await service.hosted[queue]?.presence else { return false }
+                return presence.lapsed(at: now + .seconds(25)).isEmpty && presence.polls(ticket)
             })
     }
 

@@ -228,6 +228,7 @@ import TestSupport
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
         let kept = try await one.join(queue, visitor: Visitor(), holder: .connection).session
         func psql(_ sql: String) throws { try TestStore.psql(sql, in: instances.home.uri) }
+        _ = try await one.announce("kept", severity: .info, expiresAt: nil, to: queue, tenant: instances.tenant)
         try psql("CREATE TABLE copy AS SELECT id, head, counters, last_event_at FROM queues")
         let lost = try await one.join(queue, visitor: Visitor(), holder: .connection).session
         let before = try await one.queue(queue)
@@ -245,6 +246,7 @@ import TestSupport
             })
         let after = try await one.queue(queue)
         #expect(after.record.epoch != before.record.epoch)
+        for service in [one, other] { #expect(try await service.announcements(of: queue).map(\.text) == ["kept"]) }
         await #expect {
             try await other.entries(
                 of: queue, tenant: instances.tenant, after: before.state.head, epoch: before.record.epoch)

@@ -38,6 +38,21 @@ import TestSupport
         await #expect(throws: ServiceError.alreadyDone) { try await announce("first", once("k", instances)) }
     }
 
+    /// Receipts may be kept for longer than sessions.
+    @Test func joinWhoseSessionIsGoneIsRefused() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let once = once("k", instances)
+        func join() async throws -> SessionRecord {
+            try await service.join(queue, visitor: Visitor(), holder: .polls, once: once).session
+        }
+        let session = try await join()
+        try await service.leave(queue, session.ticket)
+        while try await instances.store.deleteExpired(.sessions(endedBefore: instances.clock.now() + .seconds(1)), limit: 9).hasMore {}
+        await #expect(throws: ServiceError.alreadyDone) { try await join() }
+    }
+
     @Test func concurrentCompletionsAndRemovalsAllSucceed() async throws {
         let instances = try await Instances(.postgres, count: 2)
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 6_000))

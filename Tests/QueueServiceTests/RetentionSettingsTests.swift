@@ -62,7 +62,9 @@ import TestSupport
 
     /// The instance that closed a queue has not written the ends of all who waited: somebody does so later.
     @Test(arguments: StoreKind.allCases) func endsThatClosingHasLeftAreWritten(_ kind: StoreKind) async throws {
-        let instances = try await Instances(kind, count: 1, store: FaultyStore.init)
+        var retention = RetentionSettings()
+        retention.receipts = .seconds(3_600)
+        let instances = try await Instances(kind, count: 1, retention: retention, store: FaultyStore.init)
         let (service, store) = (instances.services[0], instances.faultyStores[0])
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
         for _ in 0..<3 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
@@ -70,6 +72,13 @@ import TestSupport
         _ = try await service.perform(.close, on: queue, tenant: instances.tenant)
         #expect(await eventually { store.count(.endClosed) == 1 })
         #expect(try await store.closingQueues(limit: 9) == [queue])
+        // A queue that fails keeps nothing else from being deleted.
+        let before = store.count(.deleteExpired)
+        #expect(
+            await eventually {
+                instances.clock.advance(.seconds(20))
+                return store.count(.endClosed) > 1 && store.count(.deleteExpired) > before
+            })
         store.before { _ in }
         #expect(
             try await eventually {

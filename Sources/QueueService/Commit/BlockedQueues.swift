@@ -18,6 +18,7 @@ extension QueueService {
         hosted[id]!.failures = failures
         hosted[id]!.isBackingOff = true
         for command in backlog.takeCommands(of: id) { command.fail(error) }
+        resumeIdleWaiters()
         backlog.block(id)
         clock.wake(at: clock.now() + .seconds(1 << min(failures - 1, 6))) { [weak self] in
             self?.later { service in

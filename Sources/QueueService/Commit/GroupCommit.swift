@@ -59,7 +59,7 @@ extension QueueService {
     }
 
     private func refusal(of queue: QueueID) -> ServiceError? {
-        guard life != .ended else { return .unavailable(retryAfterSeconds: 1) }
+        guard life == .serving else { return .unavailable(retryAfterSeconds: 1) }
         guard hosted.index(forKey: queue) != nil else { return .noSuchQueue }
         // Callers are answered at once during an outage, not after a time limit; the heartbeat finds out when it ends.
         if let outage { return outage.error }

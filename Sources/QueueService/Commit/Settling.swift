@@ -64,6 +64,8 @@ extension QueueService {
         default:
             fail(item, error)
             backOff(item.id, ServiceError(error))
+            // No outage begins whose end would look for them.
+            if !doubtful.isEmpty { Task { await settleDoubts() } }
         }
     }
 
