@@ -30,10 +30,22 @@ extension QueueService {
         }
     }
 
-    /// Somebody has joined a queue that is at rest here. What cannot be read now the next heartbeat finds.
+    /// Something has happened in a queue that is at rest here. What cannot be read now the next heartbeat finds.
     private func wake(for message: BusMessage) async {
+        if message.events.isEmpty, !message.isDeletion { return lookWhoWakes() }
         guard message.events.contains(where: { if case .joined = $0.change { true } else { false } }) else { return }
         try? await loadServed(message.queue)
+    }
+
+    /// Queues that are at rest here were changed elsewhere. One of them may have a deadline before the next heartbeat, and this
+    /// instance be the first in turn: looks soon, once for all that are changed meanwhile.
+    private func lookWhoWakes() {
+        guard !isLookPlanned else { return }
+        isLookPlanned = true
+        wake(at: clock.now() + .milliseconds(50)) {
+            $0.isLookPlanned = false
+            try? await $0.wakeQueues()
+        }
     }
 
     /// The log here is not the one of the store: it was restored from an older copy. It gets a new epoch, so that whoever
@@ -95,16 +107,22 @@ extension QueueService {
     @discardableResult
     func catchUp(_ id: QueueID) async -> Bool {
         guard let demand = hosted[id].map(CatchUpDemand.init) else { return true }
-        await wait(for: id) { ($0.isCatchingUp || $0.isCommitting) && !demand.isMet(by: $0) }
-        guard let queue = hosted[id], !demand.isMet(by: queue) else { return true }
-        // Whoever has read for all could not.
-        if queue.catchUps >= demand.reading { return false }
-        return await beginCatchUp(id)
+        while let queue = hosted[id], !demand.isMet(by: queue) {
+            // Looked at anew after each wait: on the way back from it another may have begun.
+            if queue.isCatchingUp || queue.isCommitting {
+                await wait(for: id) { ($0.isCatchingUp || $0.isCommitting) && !demand.isMet(by: $0) }
+                continue
+            }
+            // Whoever has read for all could not.
+            if queue.catchUps >= demand.reading { return false }
+            hosted[id]!.isCatchingUp = true
+            hosted[id]!.catchUps += 1
+            return await readForAll(id)
+        }
+        return true
     }
 
-    private func beginCatchUp(_ id: QueueID) async -> Bool {
-        hosted[id]?.isCatchingUp = true
-        hosted[id]?.catchUps += 1
+    private func readForAll(_ id: QueueID) async -> Bool {
         await catchUpGate.enter()
         let end = await readOn(id)
         catchUpGate.leave()
@@ -142,7 +160,7 @@ extension QueueService {
         // What is being committed from here may be among them, and is not somebody else's.
         await wait(for: id) { $0.isCommitting && !demand.isMet(by: $0) }
         guard let queue = hosted[id], !demand.isMet(by: queue) else { return .reached }
-        guard queue.state.position == known else { return nil }
+        guard queue.state.position == known, !queue.isCommitting else { return nil }
         guard known.seq == 0 || entries.first?.event.position == known else { return .otherHistory(epoch: epoch) }
         let new = entries.drop { $0.event.seq <= known.seq }
         if new.isEmpty { return .reached }
@@ -161,7 +179,7 @@ extension QueueService {
 
     // MARK: One thing at a time
 
-    /// Returns once the queue's replica is not busy any more, or gone.
+    /// Returns once the queue's replica was not busy any more, or is gone. It may be busy again.
     private func wait(for id: QueueID, isBusy: (HostedQueue) -> Bool) async {
         while let queue = hosted[id], isBusy(queue) {
             await withCheckedContinuation { waiter in

@@ -75,6 +75,8 @@ public actor QueueService {
     /// Joins of which it is not known whether they were committed.
     var doubtful: [DoubtfulJoin] = []
     var isSettlingPlanned = false
+    /// It is looked soon which queues wake.
+    var isLookPlanned = false
     private(set) var life = Life.serving
 
     enum Life {

@@ -48,6 +48,25 @@ import TestSupport
         #expect(await comesToRest(followed, at: service, instances))
     }
 
+    /// A deadline that is set elsewhere, and is near, is known to whoever is first in turn.
+    @Test func queueAtRestIsServedWhereADeadlineNearIsSetElsewhere() async throws {
+        let instances = try await Instances(.postgres, count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let queue = try await instances.makeQueue(QueueConfiguration())
+        #expect(await comesToRest(queue, at: other, instances))
+        try await one.visit(queue)
+        let month = instances.clock.now() + .seconds(30 * 86_400)
+        _ = try await one.update(queue, tenant: instances.tenant) { $0.configuration.closesAt = month }
+        let near = instances.clock.now() + .seconds(40)
+        _ = try await one.update(queue, tenant: instances.tenant) { $0.configuration.closesAt = near }
+        // Long before the next heartbeat.
+        #expect(
+            await eventually(within: 60) {
+                if instances.clock.now() < near - .seconds(39) { instances.clock.advance(.milliseconds(10)) }
+                return await isServed(queue, by: other)
+            })
+    }
+
     /// A queue at rest opens at its moment, and closes at its moment, although nobody asks for it.
     @Test(arguments: StoreKind.allCases) func queueAtRestIsServedBeforeItsDeadline(_ kind: StoreKind) async throws {
         let instances = try await Instances(kind, count: 1)

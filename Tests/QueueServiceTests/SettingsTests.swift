@@ -54,6 +54,23 @@ import TestSupport
         try await other.delete(queue, tenant: tenant, if: .version([try await other.queue(queue).record.version]))
     }
 
+    /// Those who change something at the same moment, and catch up for it together, are all served.
+    @Test func concurrentChangesAllSucceed() async throws {
+        let instances = try await Instances(.postgres, count: 1)
+        let (service, tenant) = (instances.services[0], instances.tenant)
+        let queue = try await instances.makeQueue(QueueConfiguration(maxConcurrentUsers: 1, releaseRatePerMinute: 0))
+        for round in 1...150 {
+            try await withThrowingTaskGroup { group in
+                for number in 0..<6 {
+                    group.addTask {
+                        _ = try await service.update(queue, tenant: tenant) { $0.configuration.graceSeconds = 1_000 * number + round }
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
     /// An operator's next command goes to another instance, which has not heard of the last one: it is done all the same,
     /// and not taken for something that was done before.
     @Test(arguments: StoreKind.allCases) func commandsAtInstancesThatLagAreDone(_ kind: StoreKind) async throws {

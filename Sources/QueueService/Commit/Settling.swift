@@ -61,6 +61,11 @@ extension QueueService {
         case .full:
             fail(item, error)
             beginOutage(ServiceError(error))
+        case .busy:
+            // Somebody holds the queue's row. Whether that is still so costs little to ask, each second.
+            fail(item, error)
+            hosted[item.id]?.failures = 0
+            backOff(item.id, ServiceError(error))
         default:
             fail(item, error)
             backOff(item.id, ServiceError(error))

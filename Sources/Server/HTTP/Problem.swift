@@ -68,7 +68,7 @@ struct Problem: Error, Equatable {
             self.init(.tooManyRequests, "rate_limited", "you are asking for too many unknown queues at once", retryAfterSeconds: seconds)
         case .unavailable(let seconds):
             self.init(
-                .serviceUnavailable, "unavailable", "nothing can be written right now; places in line are safe",
+                .serviceUnavailable, "unavailable", "this cannot be done right now; places in line are safe",
                 retryAfterSeconds: seconds)
         case .storeFull(let seconds):
             self.init(
