@@ -115,11 +115,13 @@ import TestSupport
         #expect(try await eventually { try await locks("true") == 1 })
         async let held = others.run([change, lock], seconds: 300)
         #expect(try await eventually { try await locks("false") == 1 })
-        try await body()
+        let outcome: Result<Void, any Error>
+        do { outcome = .success(try await body()) } catch { outcome = .failure(error) }
         try TestStore.psql(
             "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND datname = current_database()",
             in: home.uri)
         _ = await (gate, held)
+        try outcome.get()
     }
 
     /// A transaction that stays open, as an administrator's at lunch, holds up the queue whose row it has changed, and no other.
@@ -137,8 +139,17 @@ import TestSupport
         var locked = queues[0]
         let join = try locked.append { _ = try $0.join(lane: 0, at: $1, &$2) }
         let lock = PostgresCall("UPDATE queues SET name = 'by hand' WHERE id = $1").with(locked.record.id)
+        let second = try await PostgresStoreTests.limited(home) { $0.answerSeconds = 2 }
+        defer { second.close() }
+        let rival = InstanceID(high: 2, low: 2)
+        _ = try await store.beat(rival, lease: .seconds(3_600), capacity: nil, isFirst: true, known: [])
         try await holding(lock, at: home) {
-            // The first append finds it out, the second one knows.
+            // Two at once, of which one waits for the other's turn to wait.
+            async let late = second.append([join], by: rival)
+            guard case .failed(.busy) = try await store.append([join])[0], case .failed(.busy) = try await late[0] else {
+                return #expect(Bool(false), "it was not told that the row is held")
+            }
+            // Who has found it out knows it the next time.
             for _ in 0..<2 {
                 let other = try queues[1].append { _ = try $0.join(lane: 0, at: $1, &$2) }
                 let outcomes = try await store.append([join, other])

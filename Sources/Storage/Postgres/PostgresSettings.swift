@@ -15,7 +15,7 @@ public struct PostgresSettings: Sendable {
     /// What a statement may take where nobody waits for it, in seconds.
     public var statementSeconds = 30
     /// What a commit or a look-up may take, in seconds. The server ends its statement when the caller stops waiting, and one that
-    /// has waited for a lock for half of it.
+    /// has waited for a lock for a quarter of it: where others wait for a row, too, that is waited for twice.
     public var answerSeconds = 8
     /// Waits before a request is repeated for the n-th time.
     var pause: @Sendable (Int) async -> Void = { turn in try? await Task.sleep(for: pauseLength(before: turn)) }
@@ -34,7 +34,7 @@ public struct PostgresSettings: Sendable {
             (
                 "options",
                 """
-                -c statement_timeout=\(statementSeconds)s -c lock_timeout=\(500 * answerSeconds)ms \
+                -c statement_timeout=\(statementSeconds)s -c lock_timeout=\(250 * answerSeconds)ms \
                 -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c timezone=UTC
                 """
             ),
