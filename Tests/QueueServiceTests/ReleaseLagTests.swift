@@ -84,5 +84,10 @@ import TestSupport
 }
 
 extension QueueService {
-    fileprivate func isQuiet(_ queue: QueueID) -> Bool { !isCommitting && !backlog.hasWork && hosted[queue]?.isTicking == false }
+    /// Nothing is under way in the queue, and nothing is due that has yet to begin.
+    fileprivate func isQuiet(_ queue: QueueID) -> Bool {
+        guard !isCommitting, !backlog.hasWork, let queue = hosted[queue], !queue.isTicking else { return false }
+        let now = clock.now()
+        return queue.nextWake(after: now, turn: 0).map { $0 > now } ?? true
+    }
 }
