@@ -75,8 +75,7 @@ extension QueueState {
             absences[absentSince, default: []].append(ticket)
         }
         for (since, tickets) in absences.sorted(by: { $0.key < $1.key }) {
-            self.absences.insert(
-                Absence(since: since, ranges: TicketRange.covering(tickets)), isLoss: losses.contains { $0.since == since })
+            self.absences.insert(Absence(since: since, ranges: TicketRange.covering(tickets)), isLoss: isLoss(since: since))
         }
         for (ticket, until) in image.admitted { admitted[ticket] = until }
         for deadline in image.admitted.map({ Deadline(at: $0.until, ticket: $0.ticket) }).sorted() { deadlines.insert(deadline) }

@@ -26,6 +26,9 @@ extension QueueState {
         forgetLosses { $0 == oldest }
     }
 
+    /// Whether the line waits for those who are absent since then.
+    func isLoss(since moment: Timestamp) -> Bool { losses.contains { $0.since == moment } }
+
     /// Forgets the losses that the line has waited for long enough by `moment`.
     mutating func forgetLosses(at moment: Timestamp) {
         if losses.contains(where: { $0.until <= moment }) { forgetLosses { $0.until <= moment } }
@@ -33,8 +36,8 @@ extension QueueState {
 
     private mutating func forgetLosses(where isOver: (Loss) -> Bool) {
         losses.removeAll(where: isOver)
-        let left = losses
-        absences.settle { since in left.contains { $0.since == since } }
+        let left = Set(losses.map(\.since))
+        absences.settle { left.contains($0) }
         for lane in lanes.indices { lanes[lane].settling = stillSettling(lane, losses) }
     }
 

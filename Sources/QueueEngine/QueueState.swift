@@ -111,7 +111,7 @@ public struct QueueState: Sendable {
     /// Drops deadlines and absences whose subjects have moved on, so that the first of each is always one to come.
     private mutating func skipWhatHasMovedOn() {
         while let deadline = deadlines.first, admitted[deadline.ticket] != deadline.at { deadlines.removeFirst() }
-        // Not in its place meanwhile: who is skipped the rest of the state says.
+        // Taken out meanwhile: the rest of the state says who is skipped.
         var index = AbsenceIndex()
         swap(&index, &absences)
         index.skip { ticket, since in absence(of: ticket) != since }
@@ -128,13 +128,13 @@ public struct QueueState: Sendable {
         for range in ranges {
             for ticket in range.tickets where isWaiting(ticket) { markAbsent(ticket, since: moment) }
         }
-        absences.insert(Absence(since: moment, ranges: ranges), isLoss: losses.contains { $0.since == moment })
+        absences.insert(Absence(since: moment, ranges: ranges), isLoss: isLoss(since: moment))
     }
 
     mutating func markAbsent(_ ticket: Ticket, since moment: Timestamp) {
         lanes[ticket.lane].absent.insert(ticket.number)
         absentSince[ticket] = moment == unseenSince ? nil : moment
-        if losses.contains(where: { $0.since == moment }) { lanes[ticket.lane].settling.insert(ticket.number) }
+        if isLoss(since: moment) { lanes[ticket.lane].settling.insert(ticket.number) }
     }
 
     /// Costs nothing for each of those who were there: they may be a million.
@@ -144,7 +144,7 @@ public struct QueueState: Sendable {
             lanes[index].settling = lanes[index].waiting
         }
         // Whoever had gone before, and was not waited for, holds nobody up.
-        for (ticket, since) in absentSince where !losses.contains(where: { $0.since == since }) {
+        for (ticket, since) in absentSince where !isLoss(since: since) {
             lanes[ticket.lane].settling.remove(ticket.number)
         }
         if let unseenSince { absences.removeAll(since: unseenSince) }

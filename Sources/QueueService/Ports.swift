@@ -7,7 +7,8 @@ public protocol ServiceClock: Sendable {
     func observe(_ moment: Timestamp)
     /// The store's clock showed this while it was asked, which took `roundTrip`: all instances go by that one.
     func calibrate(_ store: Timestamp, roundTrip: Timestamp.Span)
-    /// Calls `body` once: soon after `moment`, or earlier, after a minute at least. Whoever finds nothing to do then asks again.
+    /// Calls `body` once: soon after `moment`, or after a minute where that comes first. A caller for whom it is too early then
+    /// asks again.
     func wake(at moment: Timestamp, _ body: @escaping @Sendable () -> Void)
 }
 

@@ -58,13 +58,18 @@ extension QueueService {
         guard let old = hosted[id]?.record, old.epoch == epoch else { return true }
         log.error("the store tells another history of a queue: it was restored from an older copy", metadata: ["queue": "\(id)"])
         do throws(StoreError) {
-            try await store.renewEpoch(of: id, from: old.epoch, to: random.next() & ~1)
+            let new = random.next() & ~1
+            try await catchUpGate.pass { () throws(StoreError) in try await store.renewEpoch(of: id, from: old.epoch, to: new) }
+            // Not within the gate: what is waited for may have to pass it.
             await wait(for: id) { $0.isCommitting || $0.isCatchingUp }
-            guard let stored = try await store.loadServedQueue(id) else {
+            let loaded = try await catchUpGate.pass { () throws(StoreError) -> (StoredQueue, [Announcement])? in
+                guard let stored = try await store.loadServedQueue(id) else { return nil }
+                return (stored, try await latestAnnouncements(of: id))
+            }
+            guard let (stored, announcements) = loaded else {
                 unhost(id)
                 return true
             }
-            let announcements = try await latestAnnouncements(of: id)
             guard hosted[id]?.isCommitting == false, stored.record.epoch != hosted[id]?.record.epoch else { return false }
             hosted[id]?.restart(from: stored, announcements)
             rename(old, to: stored.record)
@@ -108,7 +113,7 @@ extension QueueService {
     func catchUp(_ id: QueueID) async -> Bool {
         guard let demand = hosted[id].map(CatchUpDemand.init) else { return true }
         while let queue = hosted[id], !demand.isMet(by: queue) {
-            // Looked at anew after each wait: on the way back from it another may have begun.
+            // Checked anew after each wait: before this call goes on another one may have begun to read, or a commit.
             if queue.isCatchingUp || queue.isCommitting {
                 await wait(for: id) { ($0.isCatchingUp || $0.isCommitting) && !demand.isMet(by: $0) }
                 continue
@@ -123,9 +128,7 @@ extension QueueService {
     }
 
     private func readForAll(_ id: QueueID) async -> Bool {
-        await catchUpGate.enter()
-        let end = await readOn(id)
-        catchUpGate.leave()
+        let end = await catchUpGate.pass { await readOn(id) }
         if end == .reached, let reading = hosted[id]?.catchUps { hosted[id]?.caughtUp = reading }
         hosted[id]?.isCatchingUp = false
         tellChange(of: id)
@@ -179,7 +182,7 @@ extension QueueService {
 
     // MARK: One thing at a time
 
-    /// Returns once the queue's replica was not busy any more, or is gone. It may be busy again.
+    /// Returns after the queue's replica has stopped being busy, or is gone. By then it may be busy again.
     private func wait(for id: QueueID, isBusy: (HostedQueue) -> Bool) async {
         while let queue = hosted[id], isBusy(queue) {
             await withCheckedContinuation { waiter in

@@ -74,8 +74,9 @@ public actor QueueService {
     public private(set) var outage: (since: Timestamp, error: ServiceError)?
     /// Joins of which it is not known whether they were committed.
     var doubtful: [DoubtfulJoin] = []
+    /// They are looked for again soon.
     var isSettlingPlanned = false
-    /// It is looked soon which queues wake.
+    /// This instance looks soon which queues wake.
     var isLookPlanned = false
     private(set) var life = Life.serving
 

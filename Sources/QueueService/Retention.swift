@@ -74,12 +74,12 @@ extension QueueService {
         let began = clock.now()
         var hasMore = false
         // Whoever closed a queue has seen to these rows, unless an error or the end of its process came between.
-        for id in await expiring({ () throws(StoreError) in try await store.closingQueues(limit: QueueService.closingAtOnce) }) ?? [] {
-            let ended = await expiring { () throws(StoreError) in try await store.endClosed(id, limit: QueueService.rowsAtOnce) }
+        for id in await attempt({ () throws(StoreError) in try await store.closingQueues(limit: QueueService.closingAtOnce) }) ?? [] {
+            let ended = await attempt { () throws(StoreError) in try await store.endClosed(id, limit: QueueService.rowsAtOnce) }
             if ended ?? 0 > 0 { hasMore = true }
         }
         for rows in retention.expired(at: began) {
-            let count = await expiring { () throws(StoreError) in try await store.deleteExpired(rows, limit: QueueService.rowsAtOnce) }
+            let count = await attempt { () throws(StoreError) in try await store.deleteExpired(rows, limit: QueueService.rowsAtOnce) }
             if count?.hasMore == true { hasMore = true }
         }
         guard hasMore else { return QueueService.retentionPause }
@@ -87,11 +87,11 @@ extension QueueService {
         return min(QueueService.retentionPause, max(QueueService.shortestPause, Timestamp.Span(microseconds: 4 * took.microseconds)))
     }
 
-    /// Takes one step; nil where it could not be taken: one kind or queue that fails keeps no other waiting.
-    private func expiring<R>(_ step: () async throws(StoreError) -> R) async -> R? {
+    /// Takes one step of retention; nil where it failed: one kind or queue that fails keeps no other waiting.
+    private func attempt<R>(_ step: () async throws(StoreError) -> R) async -> R? {
         guard outage == nil, life == .serving else { return nil }
         do throws(StoreError) { return try await step() } catch {
-            log.warning("expired rows could not be deleted", metadata: ["error": "\(error)"])
+            log.warning("a step of retention failed", metadata: ["error": "\(error)"])
             return nil
         }
     }

@@ -360,16 +360,17 @@ import TestSupport
         #expect(await eventually { hasStopped.withLock { $0 } })
     }
 
-    /// A queue whose row somebody holds is tried each second, however long that lasts; one that fails is left alone for longer.
-    @Test(arguments: [(StoreError.busy("held"), 1), (.unavailable("broken"), 16)])
-    func pausesOfQueueThatCannotBeWritten(_ error: StoreError, seconds: Int) async throws {
+    /// A queue whose row is locked is tried each second, however long that lasts; one that fails is left alone for longer.
+    @Test(arguments: [(StoreError.busy("locked"), [1, 1, 1, 1, 1]), (.unavailable("broken"), [1, 2, 4, 8, 16])])
+    func pausesOfQueueThatCannotBeWritten(_ error: StoreError, pauses: [Int]) async throws {
         let (instances, stores) = try await faulty()
         let service = instances.services[0]
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
         stores[0].answer { appends in appends.map { _ in .failed(error) } }
-        for turn in 1...5 {
+        for pause in pauses {
             await #expect(throws: ServiceError.self) { try await service.join(queue, visitor: Visitor(), holder: .connection) }
-            let pause = seconds == 1 ? 1 : 1 << (turn - 1)
+            // The caller is answered just before the pause begins.
+            #expect(await eventually { await service.hosted[queue]?.isBackingOff == true })
             instances.clock.advance(.milliseconds(1_000 * pause - 1))
             #expect(await service.hosted[queue]?.isBackingOff == true)
             instances.clock.advance(.milliseconds(1))

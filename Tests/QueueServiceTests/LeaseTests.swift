@@ -261,6 +261,26 @@ import TestSupport
         #expect(try await eventually { try await other.queue(queue).state.absentCount == 0 })
     }
 
+    /// After a restore every queue is rebuilt at once: so many at a time that requests find room beside them.
+    @Test func restoredQueuesAreRebuiltSomeAtATime() async throws {
+        let instances = try await Instances(.postgres, count: 1, store: FaultyStore.init)
+        let (service, store) = (instances.services[0], instances.faultyStores[0])
+        for _ in 0..<40 { _ = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0)) }
+        let epochs = await Set(service.hosted.values.map(\.record.epoch))
+        try TestStore.psql("UPDATE queues SET epoch = epoch + 2 * length(slug)", in: instances.home.uri)
+        let loads = Lock((now: 0, most: 0))
+        store.before { call in
+            guard case .loadQueue = call else { return }
+            loads.withLock { $0 = ($0.now + 1, max($0.most, $0.now + 1)) }
+            // As long as others may come: the limit's worth of them, or all.
+            _ = await eventually(within: 1) { loads.withLock { $0.most } > 16 }
+            loads.withLock { $0.now -= 1 }
+        }
+        await service.beat()
+        #expect(await service.hosted.values.allSatisfy { !epochs.contains($0.record.epoch) })
+        #expect(loads.withLock { $0.most } == 16)
+    }
+
     enum Noticed: CaseIterable { case byTheBeat, byACommit, byReadingOn }
 
     /// The store was restored, and somebody has written so much since then that its log is not the shorter one any more.

@@ -21,7 +21,7 @@ import Testing
         #expect(result.status == 0, "\(result.output)")
     }
 
-    /// `make mutations` takes an hour; that each of them still fits the code is seen here.
+    /// `make mutations` takes too long to be run with the tests; that each mutation still fits the code is checked here.
     @Test func mutationsFitTheCode() async throws {
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../Simulation/mutations.py")
         let result = try await Simulate.run([script.path, "--check"], in: URL(fileURLWithPath: "/usr/bin/python3"))

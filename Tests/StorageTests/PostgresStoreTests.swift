@@ -20,6 +20,14 @@ import TestSupport
         return try await PostgresStore.open(uri: home.uri, loop: EventLoopGroup(count: 1).loops[0], settings: settings)
     }
 
+    /// One with the tenant and a lease.
+    private func writable(_ home: TestStore, _ change: (inout PostgresSettings) -> Void = { _ in }) async throws -> PostgresStore {
+        let store = try await PostgresStoreTests.limited(home, change)
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        try await store.takeLease()
+        return store
+    }
+
     @Test func requestsWaitForAConnectionButNotWithoutEnd() async throws {
         let home = try await TestStore(.postgres)
         let store = try await PostgresStoreTests.limited(home) { ($0.connections, $0.maximumWaiting, $0.waitSeconds) = (1, 2, 1) }
@@ -71,10 +79,8 @@ import TestSupport
     /// Its connections are cut in the middle of commits, again and again: each append is in the log, once.
     @Test func anAppendWhoseConnectionIsCutHappensOnce() async throws {
         let home = try await TestStore(.postgres)
-        let store = try await PostgresStoreTests.limited(home) { _ in }
+        let store = try await writable(home)
         defer { store.close() }
-        try await store.insert(Tenant(id: tenant, name: "t"))
-        try await store.takeLease()
         var queue = Written(tenant)
         _ = try await store.append([queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }])
         try await withThrowingTaskGroup { group in
@@ -127,10 +133,8 @@ import TestSupport
     /// A transaction that stays open, as an administrator's at lunch, holds up the queue whose row it has changed, and no other.
     @Test func rowThatIsLockedHoldsUpItsQueueAlone() async throws {
         let home = try await TestStore(.postgres)
-        let store = try await PostgresStoreTests.limited(home) { $0.answerSeconds = 2 }
+        let store = try await writable(home) { $0.answerSeconds = 2 }
         defer { store.close() }
-        try await store.insert(Tenant(id: tenant, name: "t"))
-        try await store.takeLease()
         var queues = [Written(tenant), Written(tenant, slug: "b", id: 8)]
         for index in queues.indices {
             let append = try queues[index].append { try $0.configure(QueueConfiguration(), at: $1, &$2) }
@@ -156,19 +160,17 @@ import TestSupport
                 guard case .failed(.busy) = outcomes[0] else { return #expect(Bool(false), "\(outcomes)") }
                 #expect(outcomes[1] == .committed)
             }
-            #expect(store.locked.withLock { $0 == [locked.record.id] })
+            #expect(store.lastLocked.withLock { $0 == [locked.record.id] })
         }
         #expect(try await eventually { try await store.append([join]) == [.committed] })
-        #expect(store.locked.withLock { $0.isEmpty })
+        #expect(store.lastLocked.withLock { $0.isEmpty })
     }
 
     /// Two write the ends of a closed queue at once: whoever finds only what the other was writing has not found the last of it.
     @Test func endsThatAnotherIsWritingAreNotTheLastOnes() async throws {
         let home = try await TestStore(.postgres)
-        let store = try await PostgresStoreTests.limited(home) { _ in }
+        let store = try await writable(home)
         defer { store.close() }
-        try await store.insert(Tenant(id: tenant, name: "t"))
-        try await store.takeLease()
         var queue = Written(tenant)
         let joins = try queue.append { state, now, log in
             try state.configure(QueueConfiguration(), at: now, &log)

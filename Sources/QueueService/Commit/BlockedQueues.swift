@@ -11,8 +11,9 @@ extension QueueService {
         beginCommitting()
     }
 
-    /// Tries the queue again after a pause that doubles with each failure in a row, 1 to 64 s. Callers do not wait for it.
-    func backOff(_ id: QueueID, _ error: ServiceError) {
+    /// Tries the queue again after a pause that doubles with each failure in a row, from 1 s to `longest`. Callers do not wait
+    /// for it.
+    func backOff(_ id: QueueID, _ error: ServiceError, longest: Timestamp.Span = .seconds(64)) {
         guard let queue = hosted[id] else { return }
         let failures = queue.failures + 1
         hosted[id]!.failures = failures
@@ -20,7 +21,7 @@ extension QueueService {
         for command in backlog.takeCommands(of: id) { command.fail(error) }
         resumeIdleWaiters()
         backlog.block(id)
-        clock.wake(at: clock.now() + .seconds(1 << min(failures - 1, 6))) { [weak self] in
+        clock.wake(at: clock.now() + min(longest, .seconds(1 << min(failures - 1, 6)))) { [weak self] in
             self?.later { service in
                 // A later failure has a pause of its own.
                 guard service.hosted[id]?.failures == failures else { return }

@@ -39,7 +39,10 @@ extension QueueService {
             let configured = Set(item.decision.events.indices.filter { item.decision.events[$0].event.change.isConfigured })
             retry(item, except: { !configured.isDisjoint(with: $0.events) }, .slugTaken)
         case .failed(let error):
-            log.error("a commit was refused", metadata: ["queue": "\(item.id)", "error": "\(error)"])
+            // One line for a queue that stays busy, and not one a second.
+            if !error.isBusy || hosted[item.id]?.failures == 0 {
+                log.error("a commit was refused", metadata: ["queue": "\(item.id)", "error": "\(error)"])
+            }
             settleFailure(of: item, error)
         }
     }
@@ -61,16 +64,12 @@ extension QueueService {
         case .full:
             fail(item, error)
             beginOutage(ServiceError(error))
-        case .busy:
-            // Somebody holds the queue's row. Whether that is still so costs little to ask, each second.
-            fail(item, error)
-            hosted[item.id]?.failures = 0
-            backOff(item.id, ServiceError(error))
         default:
             fail(item, error)
-            backOff(item.id, ServiceError(error))
-            // No outage begins whose end would look for them.
-            if !doubtful.isEmpty { Task { await settleDoubts() } }
+            // Another transaction has locked the queue's row, or no connection was free: to ask again each second costs little.
+            backOff(item.id, ServiceError(error), longest: .seconds(error.isBusy ? 1 : 64))
+            // No outage begins whose end would look for joins in doubt.
+            if case .inDoubt = error { Task { await settleDoubts() } }
         }
     }
 
@@ -136,6 +135,8 @@ extension StoreError {
         case .busy, .rejected: false
         }
     }
+
+    fileprivate var isBusy: Bool { if case .busy = self { true } else { false } }
 }
 
 extension EventKind {

@@ -4,37 +4,37 @@ import QueueEngine
 public import QueueService
 
 extension PostgresStore {
+    /// Appends without the queues whose rows another transaction has locked and does not end: that of an administrator who has
+    /// changed one by hand and not committed yet, say. Only the first append waits for the lock.
     public func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
         let deadline = EventLoop.monotonicNow() + UInt64(settings.answerSeconds) * 1_000_000_000
-        do throws(PostgresError) { return try await sparing(batch, by: instance, until: deadline) } catch { throw StoreError(error) }
-    }
-
-    /// Appends without the queues whose rows somebody else's transaction holds, and does not end: an administrator's who has
-    /// changed one by hand and not committed yet, say. Only the first append waits for it.
-    private func sparing(
-        _ batch: [LogAppend], by instance: InstanceID, until deadline: UInt64
-    ) async throws(PostgresError) -> [AppendOutcome] {
-        let suspects = locked.withLock { locked in locked.isEmpty ? [] : batch.map(\.record.id).filter { locked.contains($0) } }
-        var held = try await stillHeld(suspects)
+        var locked = try await lockedElsewhere(of: lastLocked.withLock { $0.isEmpty ? [] : $0.intersection(batch.map(\.record.id)) })
         while true {
-            let free = held.isEmpty ? batch : batch.filter { !held.contains($0.record.id) }
+            let free = locked.isEmpty ? batch : batch.filter { !locked.contains($0.record.id) }
             do throws(PostgresError) {
-                var outcomes = free.isEmpty ? [] : try await halving(free[...], by: instance, until: deadline)[...]
-                if held.isEmpty { return Array(outcomes) }
-                return batch.map { append in
-                    held.contains(append.record.id) ? .failed(.busy("another transaction holds the queue's row")) : outcomes.removeFirst()
-                }
+                let outcomes = free.isEmpty ? [] : try await halving(free[...], by: instance, until: deadline)
+                return PostgresStore.outcomes(outcomes, of: batch, without: locked)
             } catch {
-                guard error.isLockTimeout, !error.isInDoubt else { throw error }
-                let found = try await stillHeld(free.map(\.record.id))
-                guard !found.isEmpty else { throw error }
-                held.formUnion(found)
+                guard error.isLockTimeout, !error.isInDoubt, EventLoop.monotonicNow() < deadline else { throw StoreError(error) }
+                let found = try await lockedElsewhere(of: Set(free.map(\.record.id)))
+                guard !found.isEmpty else { throw StoreError(error) }
+                locked.formUnion(found)
             }
         }
     }
 
-    /// Those of the queues whose rows another transaction holds; remembers which they are.
-    func stillHeld(_ queues: [QueueID]) async throws(PostgresError) -> Set<QueueID> {
+    private static func outcomes(
+        _ outcomes: [AppendOutcome], of batch: [LogAppend], without locked: Set<QueueID>
+    ) -> [AppendOutcome] {
+        guard !locked.isEmpty else { return outcomes }
+        var rest = outcomes[...]
+        return batch.map { append in
+            locked.contains(append.record.id) ? .failed(.busy("another transaction has locked the queue's row")) : rest.removeFirst()
+        }
+    }
+
+    /// Those of the queues whose rows another transaction has locked; remembers which they are.
+    private func lockedElsewhere(of queues: Set<QueueID>) async throws(StoreError) -> Set<QueueID> {
         guard !queues.isEmpty else { return [] }
         var ids = PostgresColumn<QueueID>()
         for queue in queues { ids.append(queue) }
@@ -44,16 +44,18 @@ extension PostgresStore {
             SELECT id FROM queues WHERE id = ANY ($1) AND id NOT IN (SELECT id FROM free)
             """
         ).with(ids)
-        let rows = try await run([call], seconds: settings.answerSeconds, lane: .commits).get()[0].rows
-        do throws(StoreError) {
-            var held: Set<QueueID> = []
-            for row in rows { held.insert(try row.get(0)) }
-            locked.withLock { $0 = $0.subtracting(queues).union(held) }
-            return held
-        } catch {
-            throw PostgresError(state: "XX000", message: "\(error)")
+        var locked: Set<QueueID> = []
+        for row in try await rows(call, lane: .commits) { locked.insert(try row.get(0)) }
+        lastLocked.withLock { last in
+            last.subtract(queues)
+            // To forget one costs the next append that waits for it.
+            if last.count + locked.count > PostgresStore.lastLockedLimit { last = [] }
+            last.formUnion(locked)
         }
+        return locked
     }
+
+    private static let lastLockedLimit = 1_000
 
     /// Appends what the server takes: where it refuses values, the halves apart, down to the queue that holds them.
     private func halving(

@@ -14,8 +14,8 @@ public final class PostgresStore: QueueStore {
     private let name: String
     private let pool: LoopBound<PostgresPool>
     private let poolLoad = PoolLoad()
-    /// Queues whose rows another transaction held when they were looked at last.
-    let locked = Lock<Set<QueueID>>([])
+    /// Queues whose rows another transaction had locked when an append looked last.
+    let lastLocked = Lock<Set<QueueID>>([])
     /// For what may be a little old.
     private let replicas: LoopBound<PostgresPool>?
 
