@@ -59,6 +59,51 @@ import Testing
         #expect(result.minimum > 4_900 && result.maximum < 5_100, "\(result)")
     }
 
+    /// Chance alone makes no short test of few people fail: of 400, as many as four standard deviations leave.
+    @Test func chanceAloneFailsNoTest() {
+        var random = SeededRandom(seed: TestSeed.value)
+        var failed: [Scenario] = []
+        for _ in 0..<400 {
+            var scenario = LoadTestTests.scenario(
+                users: .random(in: 10...500, using: &random), ramp: .random(in: 0...20, using: &random).rounded(),
+                duration: .random(in: 30...60, using: &random).rounded())
+            scenario.users.round()
+            scenario.staySeconds = .random(in: 20...300, using: &random)
+            scenario.releasesPerMinute = .random(in: 0...scenario.users, using: &random)
+            let held = LoadTestTests.held(in: scenario, &random)
+            if max(scenario.users - held.minimum, held.maximum - scenario.users) > scenario.limitHeldPercent / 100 * scenario.users {
+                failed.append(scenario)
+            }
+        }
+        #expect(failed.count <= 2, "\(failed)")
+    }
+
+    /// How many people are held by a server that answers at once.
+    private static func held(in scenario: Scenario, _ random: inout SeededRandom) -> LoadReport.Held {
+        var (control, held, now) = (PeopleControl(scenario), HeldPeople(), 0.0)
+        func stay(_ random: inout SeededRandom) -> Double { RandomMoments.exponential(mean: scenario.staySeconds, &random) }
+        var ends = scenario.rampSeconds == 0 ? (0..<Int(scenario.users)).map { _ in stay(&random) } : []
+        for second in 1...Int(scenario.durationSeconds) {
+            let before = ends.count
+            var came = 0
+            while now < Double(second) {
+                ends.removeAll { $0 <= now }
+                let rate = control.arrivalsPerSecond(at: now, present: ends.count)
+                let gap = rate > 0 ? RandomMoments.exponential(mean: 1 / rate, &random) : 1
+                now += min(gap, 0.1)
+                if gap <= 0.1 {
+                    ends.append(now + stay(&random))
+                    came += 1
+                }
+            }
+            let admitted = Int(scenario.releasesPerMinute * Double(second) / 60) - Int(scenario.releasesPerMinute * Double(second - 1) / 60)
+            ends.removeFirst(min(admitted, ends.count))
+            control.endSecond(left: before + came - ends.count)
+            if Double(second) >= scenario.heldFrom { held.note(ends.count) }
+        }
+        return held.result!
+    }
+
     @Test func serverThatRefusesEverybodyIsNotAskedWithoutEnd() {
         let scenario = LoadTestTests.scenario(users: 5_000, ramp: 30, duration: 200)
         var control = PeopleControl(scenario)

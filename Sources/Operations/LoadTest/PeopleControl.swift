@@ -41,7 +41,13 @@ extension Scenario {
     var leavingPerSecond: Double { users / staySeconds + releasesPerMinute / 60 }
     /// How far their number may be from `users`, of a hundred: 2, or four standard deviations where few people come and go so
     /// fast that chance is more.
-    var limitHeldPercent: Double { max(2, 400 * (leavingPerSecond * PeopleControl.correctionSeconds).squareRoot() / users) }
+    ///
+    /// Nobody is sent away: those whom chance brought too many in the ramp stay until they leave of their own accord.
+    var limitHeldPercent: Double {
+        let arrivingInRamp = rampSeconds > 0 ? users / rampSeconds : 0
+        let variance = max(leavingPerSecond, arrivingInRamp / 2) * PeopleControl.correctionSeconds
+        return max(2, 400 * variance.squareRoot() / users)
+    }
 }
 
 /// How many people there were, second by second.
