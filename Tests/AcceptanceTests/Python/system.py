@@ -199,13 +199,13 @@ else:
         # On this machine its files can be seen, so their disk is known.
         assert 0 < windows(server, "system.disk_utilization")[1]["value"] < 1 and windows(server, "database.size")[1]["value"] > 1e6
 
-        # What is slow is told with its parts; what waits behind it, too.
+        # What is slow is told with its parts; what waits behind it, too. A lock held for 2 s would be an outage.
         # The first is told without, for until then nothing was traced.
         def slow():
             return [line for line in server.output if "a slow operation" in line and "operation=POST" in line]
 
         for turn in range(2):
-            subprocess.run(["psql", "-qX", postgres.uri(), "-c", "BEGIN; LOCK TABLE log; SELECT pg_sleep(2); COMMIT"], check=True, capture_output=True)
+            subprocess.run(["psql", "-qX", postgres.uri(), "-c", "BEGIN; LOCK TABLE log; SELECT pg_sleep(1.5); COMMIT"], check=True, capture_output=True)
             said = wait_for(lambda: slow()[turn:], 20, "a slow join in the log")
         assert "parts" not in slow()[0] and re.search(r"milliseconds=\d{4} operation=POST /v1/queues/\{id\}/join parts=.*queue\.commit \d+–\d{4}", said[0]), said[0]
         assert not re.search(r"store\.append", said[0]), said[0]
@@ -222,5 +222,6 @@ else:
         budget = wait_for(lambda: (found := server.good("GET", "/v1/system/kpis")["errorBudget"])["failed"] and found, 90, "failed requests in the budget")
         assert budget["left"] < 0 and budget["state"] == "critical"
         hour = datetime.now(timezone.utc).timestamp() // 3600
-        rows = psql(postgres.uri(), "SELECT hour, requests > 0, failed > 0 FROM system_hours").split()
-        assert rows and all(row.endswith("|t|t") and hour - float(row.split("|")[0]) <= 1 for row in rows), rows
+        # An hour may have ended meanwhile, and the failures fall into one of the two.
+        found = psql(postgres.uri(), "SELECT min(hour), bool_and(requests > 0), bool_or(failed > 0) FROM system_hours").strip()
+        assert found.endswith("|t|t") and hour - float(found.split("|")[0]) <= 1, found
