@@ -133,7 +133,7 @@ import TestSupport
     /// A transaction that stays open, as an administrator's at lunch, holds up the queue whose row it has changed, and no other.
     @Test func rowThatIsLockedHoldsUpItsQueueAlone() async throws {
         let home = try await TestStore(.postgres)
-        let store = try await writable(home) { $0.answerSeconds = 2 }
+        let store = try await writable(home) { $0.answerSeconds = 4 }
         defer { store.close() }
         var queues = [Written(tenant), Written(tenant, slug: "b", id: 8)]
         for index in queues.indices {
@@ -143,7 +143,7 @@ import TestSupport
         var locked = queues[0]
         let join = try locked.append { _ = try $0.join(lane: 0, at: $1, &$2) }
         let lock = PostgresCall("UPDATE queues SET name = 'by hand' WHERE id = $1").with(locked.record.id)
-        let second = try await PostgresStoreTests.limited(home) { $0.answerSeconds = 2 }
+        let second = try await PostgresStoreTests.limited(home) { $0.answerSeconds = 4 }
         defer { second.close() }
         let rival = InstanceID(high: 2, low: 2)
         _ = try await store.beat(rival, lease: .seconds(3_600), capacity: nil, isFirst: true, known: [])

@@ -15,9 +15,11 @@ extension PostgresStore {
                 let outcomes = free.isEmpty ? [] : try await halving(free[...], by: instance, until: deadline)
                 return PostgresStore.outcomes(outcomes, of: batch, without: locked)
             } catch {
-                guard error.isLockTimeout, !error.isInDoubt, EventLoop.monotonicNow() < deadline else { throw StoreError(error) }
-                let found = try await lockedElsewhere(of: Set(free.map(\.record.id)))
-                guard !found.isEmpty else { throw StoreError(error) }
+                guard error.isLockTimeout, !error.isInDoubt else { throw StoreError(error) }
+                let waiting = Set(free.map(\.record.id))
+                let found = try await lockedElsewhere(of: waiting)
+                // Where all of them are locked there is nothing left that takes time.
+                guard !found.isEmpty, found == waiting || EventLoop.monotonicNow() < deadline else { throw StoreError(error) }
                 locked.formUnion(found)
             }
         }
