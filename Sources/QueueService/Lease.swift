@@ -16,6 +16,25 @@ public struct Capacity: Sendable, Hashable {
     }
 }
 
+/// How far a store has come. An instance is told with each beat, and says so with its next: then a store that was restored
+/// from an older copy, or that lost what it had answered, finds out by itself.
+public struct StoreMoment: Sendable, Hashable {
+    /// Which history the store tells: 0 at first, and another one each time that it has gone back.
+    public let history: UInt64
+    /// Beats that it has counted. They become fewer only where the store has gone back.
+    public let beats: UInt64
+    public init(history: UInt64 = 0, beats: UInt64 = 0) { (self.history, self.beats) = (history, beats) }
+
+    /// By how much the count of a store that has gone back is ahead of the one that showed it: instances that have seen a
+    /// later beat than the one that found out do not find the same again.
+    public static let leap: UInt64 = 1_000_000
+
+    /// The epoch of a queue that was made with `first` while the store told `history`: another one for each history since, and even.
+    public func epoch(madeWith first: UInt64, in history: UInt64) -> UInt64 {
+        history == self.history ? first : (first ^ self.history) & ~1
+    }
+}
+
 /// What an instance is told when it says that it lives. All times are the store's clock.
 public struct Beat: Sendable {
     public struct Peer: Sendable, Hashable {
@@ -42,6 +61,8 @@ public struct Beat: Sendable {
     }
 
     public let now: Timestamp
+    /// With this beat.
+    public let moment: StoreMoment
     /// Since when the lease has been held without a break.
     public let heldSince: Timestamp
     /// The others, those among them whose leases have lapsed.
@@ -51,8 +72,9 @@ public struct Beat: Sendable {
     /// Of the queues that were asked about, those that are not there any more.
     public let gone: [QueueID]
 
-    public init(now: Timestamp, heldSince: Timestamp, peers: [Peer], changed: [Head], gone: [QueueID]) {
+    public init(now: Timestamp, moment: StoreMoment, heldSince: Timestamp, peers: [Peer], changed: [Head], gone: [QueueID]) {
         self.now = now
+        self.moment = moment
         self.heldSince = heldSince
         self.peers = peers
         self.changed = changed

@@ -49,13 +49,24 @@ extension QueueService {
             queue.snapshot == nil ? nil : Beat.Head(queue: id, epoch: queue.record.epoch, position: queue.state.position)
         }
         let asked = clock.now()
-        let beat = try await store.beat(instance, lease: lease.duration, capacity: capacity?(), isFirst: isFirst, known: known)
+        let beat = try await store.beat(
+            instance, lease: lease.duration, capacity: capacity?(), isFirst: isFirst, after: moment, known: known)
+        noteMoment(beat.moment)
         clock.calibrate(beat.now, roundTrip: clock.now() - asked)
         let live = beat.peers.filter { $0.expiresAt > beat.now }
         let before = peers.live
         peers = Peers(live: live.map(\.id), capacities: live.compactMap(\.capacity))
         if peers.live != before { scheduleWake() }
         return (beat, Dictionary(uniqueKeysWithValues: known.map { ($0.queue, $0) }))
+    }
+
+    /// Beats that are under way at the same time may be answered in any order.
+    private func noteMoment(_ new: StoreMoment) {
+        guard new.beats > moment.beats else { return }
+        if moment.beats > 0, new.history != moment.history {
+            log.error("the store has gone back: it was restored from an older copy, and every queue's log tells another history")
+        }
+        moment = new
     }
 
     /// The same as `learn`, where that is not under way: what is left out now the next heartbeat tells again.

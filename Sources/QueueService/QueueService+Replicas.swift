@@ -48,18 +48,19 @@ extension QueueService {
         }
     }
 
-    /// The log here is not the one of the store: it was restored from an older copy. It gets a new epoch, so that whoever
+    /// The log here is not the one of the store: it was restored from an older copy. All queues get a new epoch, so that whoever
     /// has followed the old one is told, and the replica is built anew. Nobody is held any more: all must show who they are.
     ///
     /// - Parameter epoch: the history that is contradicted. Reports about an epoch that was already replaced are ignored.
     /// - Returns: whether the replica is one of the new history.
     @discardableResult
     func rebuild(_ id: QueueID, insteadOf epoch: UInt64) async -> Bool {
-        guard let old = hosted[id]?.record, old.epoch == epoch else { return true }
-        log.error("the store tells another history of a queue: it was restored from an older copy", metadata: ["queue": "\(id)"])
+        guard let queue = hosted[id], queue.record.epoch == epoch else { return true }
+        let old = queue.record
+        log.warning("the store tells another history of a queue", metadata: ["queue": "\(id)"])
         do throws(StoreError) {
-            let new = random.next() & ~1
-            try await catchUpGate.pass { () throws(StoreError) in try await store.renewEpoch(of: id, from: old.epoch, to: new) }
+            let head = Beat.Head(queue: id, epoch: epoch, position: queue.state.position)
+            try await catchUpGate.pass { () throws(StoreError) in try await store.beginHistory(contradicting: head) }
             // Not within the gate: what is waited for may have to pass it.
             await wait(for: id) { $0.isCommitting || $0.isCatchingUp }
             let loaded = try await catchUpGate.pass { () throws(StoreError) -> (StoredQueue, [Announcement])? in

@@ -27,6 +27,8 @@ public actor QueueService {
     var slugs: [String: QueueID] = [:]
     var observers: [any QueueObserver] = []
     var peers = Peers()
+    /// As of the last beat.
+    var moment = StoreMoment()
     var capacity: (@Sendable () -> Capacity)?
     /// Beats that are in the store's hands.
     var beatsUnderWay = 0

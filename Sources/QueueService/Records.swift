@@ -53,8 +53,8 @@ public struct APIKey: Sendable, Hashable {
 public struct QueueRecord: Sendable, Hashable {
     public let id: QueueID
     public let tenant: TenantID
-    /// Which history of the queue the log tells: made with it, and made anew when a store is restored from a backup. Odd
-    /// as long as there has been one history only.
+    /// Which history of the queue the log tells: made with it, and another one for each time that the store was restored
+    /// from a backup (`StoreMoment`). Odd as long as there has been one history only.
     public let epoch: UInt64
     /// In addresses: lower case letters, digits and hyphens, unique in the store.
     public var slug: String

@@ -97,8 +97,8 @@ public struct MeasuredStore: QueueStore {
         try await measure(.closingQueues) { () throws(StoreError) in try await store.closingQueues(limit: limit) }
     }
 
-    public func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
-        try await measure(.renewEpoch) { () throws(StoreError) in try await store.renewEpoch(of: queue, from: old, to: new) }
+    public func beginHistory(contradicting head: Beat.Head?) async throws(StoreError) {
+        try await measure(.beginHistory) { () throws(StoreError) in try await store.beginHistory(contradicting: head) }
     }
 
     public func deleteQueue(_ queue: QueueID, tenant: TenantID, at seq: UInt64) async throws(StoreError) -> Bool {
@@ -108,10 +108,10 @@ public struct MeasuredStore: QueueStore {
     // MARK: Instances
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after moment: StoreMoment, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         try await measure(.beat) { () throws(StoreError) in
-            try await store.beat(instance, lease: lease, capacity: capacity, isFirst: isFirst, known: known)
+            try await store.beat(instance, lease: lease, capacity: capacity, isFirst: isFirst, after: moment, known: known)
         }
     }
 

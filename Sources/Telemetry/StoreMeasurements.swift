@@ -59,7 +59,7 @@ public enum StoreOperation: String, CaseIterable, Sendable {
     case endClosed = "end_closed"
     /// Finds closed queues whose sessions have yet to be ended in their rows.
     case closingQueues = "closing_queues"
-    case renewEpoch = "renew_epoch"
+    case beginHistory = "begin_history"
     case deleteQueue = "delete_queue"
     case beat
     /// Ending a lease, removing another's, and finding whom it held.

@@ -28,32 +28,15 @@ struct Migrate: AsyncParsableCommand {
                 isCurrent = try await address.isCurrent(on: loop)
             } else {
                 let store = try await address.open(exclusively: true, on: loop)
-                if newHistory { try await renewEpochs(store) }
-                store.close()
+                defer { store.close() }
+                if newHistory { try await store.beginHistory(contradicting: nil) }
             }
         } catch let error as StoreOpenError {
             throw Failure(error)
+        } catch let error as StoreError {
+            throw Failure.unavailable("the queues could not be changed (\(error)): try again")
         }
         print("\(address) is \(isCurrent ? "up to date" : "not up to date: run `stanchion migrate`")")
         if !isCurrent { throw ExitCode(1) }
-    }
-
-    private func renewEpochs(_ store: any QueueStore) async throws {
-        do {
-            for tenant in try await store.tenants() {
-                var cursor: QueueID?
-                repeat {
-                    let page = try await store.queues(of: tenant.id, after: cursor, limit: 500)
-                    for queue in page {
-                        // Even: there has been more than one history.
-                        try await store.renewEpoch(
-                            of: queue.record.id, from: queue.record.epoch, to: UInt64.random(in: 1...UInt64.max) & ~1)
-                    }
-                    cursor = page.last?.record.id
-                } while cursor != nil
-            }
-        } catch {
-            throw Failure.unavailable("the queues could not all be changed (\(error)): try again")
-        }
     }
 }

@@ -55,10 +55,10 @@ final class FaultyStore: QueueStore {
     }
 
     func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after moment: StoreMoment, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         try await begin(.beat)
-        return try await store.beat(instance, lease: lease, capacity: capacity, isFirst: isFirst, known: known)
+        return try await store.beat(instance, lease: lease, capacity: capacity, isFirst: isFirst, after: moment, known: known)
     }
 
     func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? {
@@ -113,8 +113,8 @@ final class FaultyStore: QueueStore {
         try await store.confirm(consumer, seq, of: queue, tenant: tenant)
     }
     func closingQueues(limit: Int) async throws(StoreError) -> [QueueID] { try await store.closingQueues(limit: limit) }
-    func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
-        try await store.renewEpoch(of: queue, from: old, to: new)
+    func beginHistory(contradicting head: Beat.Head?) async throws(StoreError) {
+        try await store.beginHistory(contradicting: head)
     }
     func deletedLog(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> DeletedLog? {
         try await store.deletedLog(of: queue, tenant: tenant)

@@ -17,7 +17,8 @@ import TestSupport
         try await eventually {
             _ = await survivor.renewLease()
             let asker = InstanceID(high: 0, low: 1)
-            let beat = try await instances.store.beat(asker, lease: .seconds(1), capacity: nil, isFirst: true, known: [])
+            let beat = try await instances.store.beat(
+                asker, lease: .seconds(1), capacity: nil, isFirst: true, after: StoreMoment(), known: [])
             try await instances.store.endLease(asker)
             return !beat.peers.contains { $0.id == instance.instance }
         }

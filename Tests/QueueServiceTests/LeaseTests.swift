@@ -48,7 +48,8 @@ import TestSupport
         for _ in 0..<3 { for service in others { await service.beat() } }
         #expect(try await absences(instances, queue) == [lost])
         for service in others { #expect(try await service.queue(queue).state.absentCount == lost.count) }
-        let first = try await instances.store.beat(InstanceID(high: 0, low: 1), lease: .seconds(1), capacity: nil, isFirst: true, known: [])
+        let first = try await instances.store.beat(
+            InstanceID(high: 0, low: 1), lease: .seconds(1), capacity: nil, isFirst: true, after: StoreMoment(), known: [])
         #expect(!first.peers.contains { $0.id == dead.instance })
     }
 
@@ -279,6 +280,39 @@ import TestSupport
         await service.beat()
         #expect(await service.hosted.values.allSatisfy { !epochs.contains($0.record.epoch) })
         #expect(loads.withLock { $0.most } == 16)
+    }
+
+    /// Also of a queue that no instance has in memory, because it is at rest or was deleted since the copy was made.
+    @Test func readersOfQueuesAtRestAreToldOfARestore() async throws {
+        let instances = try await Instances(.postgres, count: 1)
+        let service = instances.services[0]
+        var logs: [LogHead] = []
+        for _ in 0..<2 {
+            let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+            _ = try await service.entries(of: queue, tenant: instances.tenant, after: 0, epoch: nil)
+            logs.append(try await service.log(of: "\(queue)", tenant: instances.tenant))
+        }
+        await service.beat()
+        try TestStore.psql("CREATE TABLE copy AS SELECT beats FROM store_history", in: instances.home.uri)
+        try await service.delete(logs[1].queue, tenant: instances.tenant)
+        await service.beat()
+        await service.unhost(logs[0].queue)
+        // Both are as they were, and something else has happened in them since.
+        try TestStore.psql(
+            """
+            UPDATE store_history SET beats = (SELECT beats FROM copy); UPDATE queues SET is_active = true, status = 'paused';
+            UPDATE log SET type = 'paused', data = NULL
+            """, in: instances.home.uri)
+        await service.beat()
+        for log in logs {
+            let now = try await service.log(of: "\(log.queue)", tenant: instances.tenant)
+            #expect(now.epoch != log.epoch)
+            await #expect(throws: ServiceError.logRestarted(epoch: now.epoch, first: 1, head: now.seq)) {
+                try await service.entries(of: log.queue, tenant: instances.tenant, after: 0, epoch: log.epoch)
+            }
+            let entries = try await service.entries(of: log.queue, tenant: instances.tenant, after: 0, epoch: nil)
+            #expect(!entries.isEmpty && entries.allSatisfy { $0.event.change == .paused })
+        }
     }
 
     enum Noticed: CaseIterable { case byTheBeat, byACommit, byReadingOn }

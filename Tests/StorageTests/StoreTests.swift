@@ -238,7 +238,8 @@ import TestSupport
         let known = Beat.Head(queue: queue.record.id, epoch: .max, position: queue.state.position)
         let elsewhere = Beat.Head(queue: queue.record.id, epoch: .max, position: LogPosition(seq: 0, at: .distantPast))
         let unknown = Beat.Head(queue: QueueID(high: 3, low: 3), epoch: 1, position: LogPosition(seq: 1, at: .distantPast))
-        let held = try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: true, known: [elsewhere, unknown])
+        let held = try await store.beat(
+            stranger, lease: .seconds(60), capacity: nil, isFirst: true, after: StoreMoment(), known: [elsewhere, unknown])
         #expect(held.peers.map(\.id) == [store.writer])
         #expect(held.peers[0].capacity == nil)
         #expect(held.changed == [known])
@@ -255,14 +256,70 @@ import TestSupport
         #expect(try await store.held(by: store.writer, in: queue.record.id).map(\.number) == [2])
         // Held without a break, and then not.
         #expect(
-            try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false, known: [known]).heldSince == held.heldSince)
+            try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false, after: StoreMoment(), known: [known])
+                .heldSince == held.heldSince)
         try await store.removeLease(stranger)
         try await store.endLease(stranger)
         let last = queue.append { $0.announce(at: $1, &$2) }
         #expect(try await store.append([last], by: stranger) == [.lapsed])
         #expect(
-            try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false, known: [known]).heldSince > held.heldSince)
+            try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false, after: StoreMoment(), known: [known])
+                .heldSince > held.heldSince)
         #expect(try await store.append([last], by: stranger) == [.committed])
+    }
+
+    /// A store that has counted fewer beats than an instance was told has gone back: all epochs are others, once, also those of
+    /// queues that were deleted.
+    @Test(arguments: StoreKind.allCases) func storeThatHasGoneBackTellsAnotherHistory(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let store = try await open(home)
+        func beat(_ instance: UInt64, after beats: UInt64, known: [Beat.Head] = []) async throws -> Beat {
+            try await store.beat(
+                InstanceID(high: 9, low: instance), lease: .seconds(60), capacity: nil, isFirst: false, after: StoreMoment(beats: beats),
+                known: known)
+        }
+        var (kept, deleted, new) = (
+            Written(tenant.id, slug: "a", id: 1), Written(tenant.id, slug: "b", id: 2), Written(tenant.id, slug: "c", id: 3)
+        )
+        let made = try [kept.append { try $0.configure(.init(), at: $1, &$2) }, deleted.append { try $0.configure(.init(), at: $1, &$2) }]
+        #expect(try await store.append(made) == [.committed, .committed])
+        #expect(try await store.deleteQueue(deleted.record.id, tenant: tenant.id, at: deleted.state.head))
+        func epochs() async throws -> [UInt64?] {
+            try await [
+                store.loadQueue(kept.record.id)?.record.epoch, store.deletedLog(of: deleted.record.id, tenant: tenant.id)?.epoch,
+                store.queues(of: tenant.id, after: nil, limit: 1).first?.record.epoch,
+            ]
+        }
+        let known = Beat.Head(queue: kept.record.id, epoch: .max, position: kept.state.position)
+        let first = try await beat(1, after: 0, known: [known])
+        #expect(try await beat(2, after: first.moment.beats).moment == StoreMoment(history: 0, beats: first.moment.beats + 1))
+        #expect(try await epochs() == [.max, .max, .max])
+        #expect(first.changed.isEmpty)
+
+        // Two others know of more beats than the one that finds out.
+        let restored = try await beat(1, after: 500, known: [known])
+        #expect(restored.moment.history != 0)
+        #expect(try await beat(2, after: 502).moment.history == restored.moment.history)
+        #expect(try await beat(3, after: 0).moment.history == restored.moment.history)
+        let second = try await epochs()
+        #expect(Set(second).count == 1 && second[0] != .max && second[0]!.isMultiple(of: 2))
+        #expect(restored.changed.map(\.epoch) == [second[0]!])
+        #expect(try await store.append([new.append { try $0.configure(.init(), at: $1, &$2) }]) == [.committed])
+        #expect(try await store.loadQueue(new.record.id)?.record.epoch == .max)
+
+        // Found out by what a log says: once, by whoever knows the history of now.
+        try await store.beginHistory(contradicting: known)
+        #expect(try await epochs() == second)
+        try await store.beginHistory(contradicting: Beat.Head(queue: known.queue, epoch: second[0]!, position: known.position))
+        let third = try await epochs()
+        #expect(third[0] != second[0] && third[0] != .max && Set(third).count == 1)
+        try await store.beginHistory(contradicting: nil)
+        let fourth = try await epochs()
+        #expect(fourth[0] != third[0] && Set(fourth).count == 1)
+        let last = try await store.loadQueue(new.record.id)!.record
+        #expect(last.epoch != .max && last.isRestored)
+        #expect(
+            try await beat(1, after: 3, known: [.init(queue: known.queue, epoch: fourth[0]!, position: known.position)]).changed.isEmpty)
     }
 
     /// Of several instances that start in an empty store one makes the tenant, the key and the secrets.

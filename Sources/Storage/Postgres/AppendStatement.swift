@@ -133,9 +133,9 @@ struct AppendStatement {
                 AND EXISTS (SELECT FROM leased)
         ), made AS (
             INSERT INTO queues (id, tenant_id, epoch, slug, name, description, redirect_url, configuration, status, head,
-                last_event_at, counters, created_at, is_occupied, wake_at)
+                last_event_at, counters, created_at, is_occupied, wake_at, history)
             SELECT id, tenant_id, epoch, slug, name, description, redirect_url, configuration::jsonb, status, head, at,
-                counters::jsonb, created_at, is_occupied, wake_at
+                counters::jsonb, created_at, is_occupied, wake_at, (SELECT id FROM store_history)
             FROM granted WHERE expected = 0 AND head > 0
         ), logged AS (
             INSERT INTO log (queue_id, seq, tenant_id, at, type, ticket, data)

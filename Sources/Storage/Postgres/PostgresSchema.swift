@@ -12,6 +12,7 @@ enum PostgresSchema {
         (9, "when nobody was in sight, and who was sent away", ninth),
         (10, "queues at rest", tenth),
         (11, "lists by status, and retention", eleventh),
+        (12, "the store's history", twelfth),
     ]
     static var newest: Int64 { migrations.last!.version }
 
@@ -22,7 +23,7 @@ enum PostgresSchema {
         "instances_pkey", "keys_pkey", "keys_hash_key", "tenants_pkey", "secrets_pkey", "schema_migrations_pkey",
         "system_hours_pkey", "marks_pkey", "idx_user_sessions_tenant_status", "idx_user_sessions_ended", "idx_queues_closing",
         "idx_queues_log_since", "idx_queues_deleted", "idx_receipts_created", "idx_announcements_expires", "idx_consumers_confirmed",
-        "idx_marks_at",
+        "idx_marks_at", "store_history_pkey",
     ]
 
     private static let first: [StaticString] = [
@@ -219,5 +220,13 @@ enum PostgresSchema {
         "CREATE INDEX idx_announcements_expires ON announcements (expires_at) WHERE expires_at IS NOT NULL",
         "CREATE INDEX idx_consumers_confirmed ON consumers (confirmed_at)",
         "CREATE INDEX idx_marks_at ON marks (at)",
+    ]
+
+    /// - `store_history` is one row: which history the store tells, and the beats that it has counted (`StoreMoment`).
+    /// - `history` is the one in which a queue was made: its epoch is the one it was made with as long as that is told.
+    private static let twelfth: [StaticString] = [
+        "CREATE TABLE store_history (is_only boolean PRIMARY KEY CHECK (is_only), id bigint NOT NULL, beats bigint NOT NULL)",
+        "INSERT INTO store_history VALUES (true, 0, 0)",
+        "ALTER TABLE queues ADD COLUMN history bigint NOT NULL DEFAULT 0",
     ]
 }

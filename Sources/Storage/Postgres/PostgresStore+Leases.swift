@@ -6,22 +6,28 @@ extension PostgresStore {
     private static let startLock: Int64 = 0x5374_616E_6C65_6173  // "Stanleas"
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after moment: StoreMoment, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         // Under a lock two that start at once come one after the other, and the second sees the first.
         let lock = isFirst ? [PostgresCall("SELECT pg_advisory_xact_lock($1::bigint)").with(PostgresStore.startLock)] : []
         let renewal = PostgresCall(
             """
+            WITH moment AS (
+                UPDATE store_history SET id = CASE WHEN beats < $5::bigint THEN $6::bigint ELSE id END,
+                    beats = CASE WHEN beats < $5::bigint THEN $5::bigint + $7::bigint ELSE beats END + 1
+                RETURNING id, beats
+            )
             INSERT INTO instances AS i (id, held_since, expires_at, room, arrivals_per_second)
                 SELECT $1::uuid, now, now + $2::bigint * interval '1 microsecond', $3::bigint, $4::bigint
                 FROM (SELECT clock_timestamp() AS now) c
             ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at,
                 room = excluded.room, arrivals_per_second = excluded.arrivals_per_second,
                 held_since = CASE WHEN i.expires_at < excluded.held_since THEN excluded.held_since ELSE i.held_since END
-            RETURNING held_since, expires_at - $2::bigint * interval '1 microsecond'
+            RETURNING held_since, expires_at - $2::bigint * interval '1 microsecond', (SELECT id FROM moment), (SELECT beats FROM moment)
             """
         ).with(instance).with(lease.microseconds).with(capacity.map { Int64($0.room) }).with(
-            capacity.map { Int64($0.arrivalsPerSecond) })
+            capacity.map { Int64($0.arrivalsPerSecond) }
+        ).with(Int64(clamping: moment.beats)).with(Int64.random(in: .min ... .max)).with(Int64(StoreMoment.leap))
         let others = PostgresCall("SELECT id, expires_at, room, arrivals_per_second FROM instances WHERE id <> $1").with(instance)
         let heads = PostgresStore.changes(since: known)
         let results: [PostgresResult]
@@ -43,7 +49,10 @@ extension PostgresStore {
                     position: LogPosition(seq: UInt64(try row.get(2, as: Int64.self)), at: try row.get(3))))
         }
         return Beat(
-            now: try own.get(1), heldSince: try own.get(0), peers: try results[1].rows.map(PostgresStore.peer), changed: changed,
+            now: try own.get(1),
+            moment: StoreMoment(
+                history: UInt64(bitPattern: try own.get(2, as: Int64.self)), beats: UInt64(try own.get(3, as: Int64.self))),
+            heldSince: try own.get(0), peers: try results[1].rows.map(PostgresStore.peer), changed: changed,
             gone: gone)
     }
 
@@ -63,10 +72,26 @@ extension PostgresStore {
             """
             SELECT k.id, q.epoch, q.head, q.last_event_at, q.id IS NOT NULL
             FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[]) AS k (id, epoch, head, at)
-                LEFT JOIN queues q ON q.id = k.id AND q.is_active
+                LEFT JOIN (
+                    SELECT q.id, q.head, q.last_event_at, CASE WHEN q.history = h.id THEN q.epoch ELSE (q.epoch # h.id) & -2 END AS epoch
+                    FROM queues q, store_history h WHERE q.is_active
+                ) q ON q.id = k.id
             WHERE q.id IS NULL OR (q.epoch, q.head, q.last_event_at) <> (k.epoch, k.head, k.at)
             """
         ).with(id).with(epoch).with(head).with(at)
+    }
+
+    public func beginHistory(contradicting head: Beat.Head?) async throws(StoreError) {
+        let new = Int64.random(in: .min ... .max)
+        guard let head else { return _ = try await writing(PostgresCall("UPDATE store_history SET id = $1").with(new)) }
+        // Of two who find out at once the second finds the history of the first.
+        try await writing(
+            PostgresCall(
+                """
+                UPDATE store_history h SET id = $1 FROM queues q
+                WHERE q.id = $2 AND CASE WHEN q.history = h.id THEN q.epoch ELSE (q.epoch # h.id) & -2 END = $3
+                """
+            ).with(new).with(head.queue).with(Int64(bitPattern: head.epoch)))
     }
 
     private static func peer(_ row: PostgresRow) throws(StoreError) -> Beat.Peer {

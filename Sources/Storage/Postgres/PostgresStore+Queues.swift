@@ -18,7 +18,7 @@ extension PostgresStore {
             PostgresCall(
                 """
                 SELECT id, tenant_id, epoch, slug, name, description, redirect_url, configuration::text, created_at,
-                    status, head, last_event_at, counters::text, unseen_at, is_occupied
+                    status, head, last_event_at, counters::text, unseen_at, is_occupied, history, (SELECT id FROM store_history) AS told
                 FROM queues WHERE tenant_id = $1 AND id > $2 AND is_active ORDER BY id LIMIT $3
                 """
             ).with(tenant).with(cursor ?? QueueID(high: 0, low: 0)).with(Int64(limit))
@@ -46,7 +46,7 @@ extension PostgresStore {
                 PostgresCall(
                     """
                     SELECT id, tenant_id, epoch, slug, name, description, redirect_url, configuration::text, created_at,
-                        status, head, last_event_at, counters::text, unseen_at, is_occupied
+                        status, head, last_event_at, counters::text, unseen_at, is_occupied, history, (SELECT id FROM store_history) AS told
                     FROM queues WHERE id = $1 AND is_active
                     """
                 ).with(queue),
@@ -125,15 +125,14 @@ extension PostgresStore {
     private static func record(_ row: PostgresRow) throws(StoreError) -> QueueRecord {
         guard let configuration = JSON.decode(QueueConfiguration.self, try row.get(7)) else { throw .corrupt("a queue's row") }
         return QueueRecord(
-            id: try row.get(0), tenant: try row.get(1), epoch: UInt64(bitPattern: try row.get(2, as: Int64.self)), slug: try row.get(3),
+            id: try row.get(0), tenant: try row.get(1), epoch: try epoch(row.get(2), row.get(15), row.get(16)), slug: try row.get(3),
             name: try row.get(4), description: try row.get(5), redirectURL: try row.optional(6), configuration: configuration,
             createdAt: try row.get(8))
     }
 
-    public func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
-        try await writing(
-            PostgresCall("UPDATE queues SET epoch = $3 WHERE id = $1 AND epoch = $2").with(queue).with(Int64(bitPattern: old))
-                .with(Int64(bitPattern: new)))
+    /// A queue's epoch, from its own columns and the history that the store tells.
+    private static func epoch(_ first: Int64, _ history: Int64, _ told: Int64) -> UInt64 {
+        StoreMoment(history: UInt64(bitPattern: told)).epoch(madeWith: UInt64(bitPattern: first), in: UInt64(bitPattern: history))
     }
 
     public func deleteQueue(_ queue: QueueID, tenant: TenantID, at seq: UInt64) async throws(StoreError) -> Bool {
@@ -151,15 +150,16 @@ extension PostgresStore {
     public func deletedLog(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> DeletedLog? {
         let call = PostgresCall(
             """
-            SELECT epoch, head, (SELECT seq FROM log WHERE queue_id = q.id ORDER BY seq LIMIT 1) FROM queues q
-            WHERE id = $1 AND tenant_id = $2 AND NOT is_active
+            SELECT epoch, history, (SELECT id FROM store_history) AS told, head,
+                (SELECT seq FROM log WHERE queue_id = q.id ORDER BY seq LIMIT 1)
+            FROM queues q WHERE id = $1 AND tenant_id = $2 AND NOT is_active
             """
         ).with(queue).with(tenant)
         guard let row = try await row(call) else { return nil }
-        let head = UInt64(try row.get(1, as: Int64.self))
+        let head = UInt64(try row.get(3, as: Int64.self))
         return DeletedLog(
-            epoch: UInt64(bitPattern: try row.get(0, as: Int64.self)),
-            first: try row.optional(2, as: Int64.self).map { UInt64($0) } ?? head + 1, head: head)
+            epoch: try PostgresStore.epoch(row.get(0), row.get(1), row.get(2)),
+            first: try row.optional(4, as: Int64.self).map { UInt64($0) } ?? head + 1, head: head)
     }
 
     public func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {

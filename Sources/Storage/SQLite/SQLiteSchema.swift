@@ -14,6 +14,7 @@ enum SQLiteSchema {
             try db.execute(sql: seventh)
             try db.execute(sql: "UPDATE receipts SET created_at = ?", arguments: [SQLiteStore.now])
         }
+        migrator.registerMigration("8 the store's history") { try $0.execute(sql: eighth) }
         return migrator
     }
 
@@ -157,5 +158,13 @@ enum SQLiteSchema {
         CREATE INDEX idx_announcements_expires ON announcements (expires_at) WHERE expires_at IS NOT NULL;
         CREATE INDEX idx_consumers_confirmed ON consumers (confirmed_at);
         CREATE INDEX idx_marks_at ON marks (at);
+        """
+
+    /// - `store_history` is one row: which history the store tells, and the beats that it has counted (`StoreMoment`).
+    /// - `history` is the one in which a queue was made.
+    private static let eighth = """
+        CREATE TABLE store_history (is_only INTEGER PRIMARY KEY CHECK (is_only), id INTEGER NOT NULL, beats INTEGER NOT NULL);
+        INSERT INTO store_history VALUES (1, 0, 0);
+        ALTER TABLE queues ADD COLUMN history INTEGER NOT NULL DEFAULT 0;
         """
 }

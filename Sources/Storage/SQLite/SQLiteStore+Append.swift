@@ -81,7 +81,8 @@ private struct SQLiteAppend {
             try execute(
                 """
                 INSERT INTO queues (id, tenant_id, epoch, slug, name, description, redirect_url, configuration, status, head,
-                    last_event_at, counters, created_at, is_occupied, wake_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    last_event_at, counters, created_at, is_occupied, wake_at, history)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT id FROM store_history))
                 """,
                 [
                     queue, tenant, Int64(bitPattern: record.epoch), record.slug, record.name, record.description,

@@ -13,7 +13,7 @@ extension SQLiteStore {
     }
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after moment: StoreMoment, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         try await writing { db in
             let now = SQLiteStore.now
@@ -28,20 +28,51 @@ extension SQLiteStore {
                 .compactMap { row in
                     InstanceID(bytes: row[0] as Data).map { Beat.Peer(id: $0, expiresAt: Timestamp(microseconds: row[1])) }
                 }
+            let moment = try SQLiteStore.count(after: moment, db)
             let heads = try known.map { (known: $0, stored: try SQLiteStore.head(of: $0.queue, db)) }
             return Beat(
-                now: Timestamp(microseconds: now), heldSince: Timestamp(microseconds: heldSince ?? now), peers: peers,
+                now: Timestamp(microseconds: now), moment: moment, heldSince: Timestamp(microseconds: heldSince ?? now), peers: peers,
                 changed: heads.compactMap { known, stored in stored == known ? nil : stored },
                 gone: heads.compactMap { known, stored in stored == nil ? known.queue : nil })
         }
     }
 
+    /// Counts a beat of an instance that was told `last` with the one before.
+    private static func count(after last: StoreMoment, _ db: Database) throws -> StoreMoment {
+        let statement = try db.cachedStatement(
+            sql: """
+                UPDATE store_history SET id = CASE WHEN beats < ?1 THEN random() ELSE id END,
+                    beats = CASE WHEN beats < ?1 THEN ?1 + ?2 ELSE beats END + 1
+                """)
+        try statement.execute(arguments: [Int64(clamping: last.beats), Int64(StoreMoment.leap)])
+        return try moment(db)
+    }
+
+    static func moment(_ db: Database) throws -> StoreMoment {
+        guard let row = try Row.fetchOne(db.cachedStatement(sql: "SELECT id, beats FROM store_history")) else {
+            throw StoreError.corrupt("a store without a history")
+        }
+        return StoreMoment(history: UInt64(bitPattern: row[0] as Int64), beats: UInt64(row[1] as Int64))
+    }
+
+    /// A queue's epoch, from its own column and that of the history in which it was made.
+    static func epoch(_ first: Int64, _ history: Int64, _ db: Database) throws -> UInt64 {
+        try moment(db).epoch(madeWith: UInt64(bitPattern: first), in: UInt64(bitPattern: history))
+    }
+
+    public func beginHistory(contradicting head: Beat.Head?) async throws(StoreError) {
+        try await writing { db in
+            if let head, try SQLiteStore.head(of: head.queue, db)?.epoch != head.epoch { return }
+            try db.execute(sql: "UPDATE store_history SET id = random()")
+        }
+    }
+
     private static func head(of queue: QueueID, _ db: Database) throws -> Beat.Head? {
-        let statement = try db.cachedStatement(sql: "SELECT epoch, head, last_event_at FROM queues WHERE id = ? AND is_active")
+        let statement = try db.cachedStatement(sql: "SELECT epoch, history, head, last_event_at FROM queues WHERE id = ? AND is_active")
         return try Row.fetchOne(statement, arguments: [queue.data]).map { row in
             Beat.Head(
-                queue: queue, epoch: UInt64(bitPattern: row[0] as Int64),
-                position: LogPosition(seq: UInt64(row[1] as Int64), at: Timestamp(microseconds: row[2])))
+                queue: queue, epoch: try epoch(row[0], row[1], db),
+                position: LogPosition(seq: UInt64(row[2] as Int64), at: Timestamp(microseconds: row[3])))
         }
     }
 

@@ -24,7 +24,7 @@ extension SQLiteStore {
             try Row.fetchAll(
                 db, sql: "SELECT * FROM queues WHERE tenant_id = ? AND id > ? AND is_active ORDER BY id LIMIT ?",
                 arguments: [tenant.data, (cursor ?? QueueID(high: 0, low: 0)).data, limit]
-            ).map(SQLiteStore.queue)
+            ).map { try SQLiteStore.queue($0, db) }
         }
     }
 
@@ -39,14 +39,6 @@ extension SQLiteStore {
         try await reading { db in
             try Row.fetchOne(db, sql: "SELECT * FROM queues WHERE id = ? AND is_active", arguments: [queue.data])
                 .map { try SQLiteStore.load($0, db) }
-        }
-    }
-
-    public func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
-        try await writing { db in
-            try db.execute(
-                sql: "UPDATE queues SET epoch = ? WHERE id = ? AND epoch = ?",
-                arguments: [Int64(bitPattern: new), queue.data, Int64(bitPattern: old)])
         }
     }
 
@@ -71,13 +63,13 @@ extension SQLiteStore {
         try await reading { db in
             let statement = try db.cachedStatement(
                 sql: """
-                    SELECT epoch, head, (SELECT seq FROM log WHERE queue_id = q.id ORDER BY seq LIMIT 1) FROM queues q
+                    SELECT epoch, history, head, (SELECT seq FROM log WHERE queue_id = q.id ORDER BY seq LIMIT 1) FROM queues q
                     WHERE id = ? AND tenant_id = ? AND NOT is_active
                     """)
             guard let row = try Row.fetchOne(statement, arguments: [queue.data, tenant.data]) else { return nil }
-            let head = UInt64(row[1] as Int64)
+            let head = UInt64(row[2] as Int64)
             return DeletedLog(
-                epoch: UInt64(bitPattern: row[0] as Int64), first: (row[2] as Int64?).map { UInt64($0) } ?? head + 1, head: head)
+                epoch: try SQLiteStore.epoch(row[0], row[1], db), first: (row[3] as Int64?).map { UInt64($0) } ?? head + 1, head: head)
         }
     }
 
@@ -171,7 +163,7 @@ extension SQLiteStore {
     // MARK: Rows
 
     private static func load(_ row: Row, _ db: Database) throws -> StoredQueue {
-        let queue = try queue(row)
+        let queue = try queue(row, db)
         var image = queue.image
         try loadLine(&image, queue.record.id, db)
         try loadHistory(&image, queue.record.id, db)
@@ -179,14 +171,14 @@ extension SQLiteStore {
     }
 
     /// The queue as its row alone tells it.
-    private static func queue(_ row: Row) throws -> StoredQueue {
+    private static func queue(_ row: Row, _ db: Database) throws -> StoredQueue {
         guard let id = QueueID(bytes: row["id"] as Data), let tenant = TenantID(bytes: row["tenant_id"] as Data),
             let configuration = JSON.decode(QueueConfiguration.self, row["configuration"]),
             let counters = JSON.decode(QueueCounters.self, row["counters"]),
             let status = QueueStatus(rawValue: row["status"])
         else { throw StoreError.corrupt("a queue's row") }
         let record = QueueRecord(
-            id: id, tenant: tenant, epoch: UInt64(bitPattern: row["epoch"]), slug: row["slug"], name: row["name"],
+            id: id, tenant: tenant, epoch: try SQLiteStore.epoch(row["epoch"], row["history"], db), slug: row["slug"], name: row["name"],
             description: row["description"], redirectURL: row["redirect_url"], configuration: configuration,
             createdAt: Timestamp(microseconds: row["created_at"]))
         var image = QueueImage(

@@ -270,6 +270,30 @@ def replicas():
         refuses("sqlite:/tmp/nothing.db", 78, "database-read", "--database-read", "mysql://a")
 
 
+def restored():
+    """An older copy is restored under a server that runs. Who follows a queue that it has not in memory, because it was deleted since
+    the copy was made, is told as well as who follows one that it has."""
+    with Postgres() as postgres:
+        psql(postgres.uri(), "CREATE ROLE app LOGIN")
+        psql(postgres.uri(), "CREATE DATABASE app OWNER app")
+        with Server(database=postgres.uri("app", "app")) as server:
+            queues = [server.queue()["id"] for _ in range(2)]
+            epochs = [server.events(queue)[0]["epoch"] for queue in queues]
+            postgres.tool("pg_dump", "-Fc", "-f", f"{postgres.folder}/copy", postgres.uri("app"))
+            server.good("DELETE", f"/v1/queues/{queues[0]}")
+            server.good("POST", f"/v1/queues/{queues[1]}/join", {})
+            time.sleep(2)
+            psql(postgres.uri(), "ALTER ROLE app NOLOGIN")
+            psql(postgres.uri(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+            postgres.tool("pg_restore", "--clean", "--if-exists", "-d", postgres.uri("app"), f"{postgres.folder}/copy")
+            psql(postgres.uri(), "ALTER ROLE app LOGIN")
+            wait_for(lambda: any("the store has gone back" in line for line in server.output), 20, "the next heartbeat")
+            for queue, epoch in zip(queues, epochs):
+                status, _, body = server.call("GET", f"/v1/events?queue={queue}&after=1&epoch={epoch}")
+                assert status == 409 and body["code"] == "log_restarted" and body["epoch"] != epoch, (status, body)
+            assert sum("the store has gone back" in line for line in server.output) == 1, server.output
+
+
 with Postgres("max_connections=30") as postgres:
     psql(postgres.uri(), "CREATE ROLE app LOGIN")
     psql(postgres.uri(), "CREATE DATABASE app OWNER app")
@@ -308,6 +332,7 @@ with Postgres("max_connections=30") as postgres:
 
 secure()
 old()
+restored()
 replicas()
 with Postgres(local="scram-sha-256") as postgres:
     refuses(postgres.uri(), 69, "password")

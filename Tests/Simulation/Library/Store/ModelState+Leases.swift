@@ -5,15 +5,20 @@ import QueueService
 /// Leases and what time brings.
 extension ModelState {
     mutating func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, known: [Beat.Head], at now: Timestamp
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, after last: StoreMoment, known: [Beat.Head], at now: Timestamp
     ) -> Beat {
+        if beats < last.beats {
+            beats = last.beats + StoreMoment.leap
+            beginHistory()
+        }
+        beats += 1
         let before = leases[instance]
         let heldSince = before.flatMap { $0.expiresAt < now ? nil : $0.heldSince } ?? now
         leases[instance] = Lease(heldSince: heldSince, expiresAt: now + lease, capacity: capacity)
         let peers = leases.filter { $0.key != instance }.sorted { $0.key < $1.key }
         let heads = known.map { ($0, head(of: $0.queue)) }
         return Beat(
-            now: now, heldSince: heldSince,
+            now: now, moment: StoreMoment(history: history, beats: beats), heldSince: heldSince,
             peers: peers.map { Beat.Peer(id: $0.key, expiresAt: $0.value.expiresAt, capacity: $0.value.capacity) },
             changed: heads.compactMap { known, stored in stored == known ? nil : stored },
             gone: heads.compactMap { known, stored in stored == nil ? known.queue : nil })
@@ -42,11 +47,16 @@ extension ModelState {
         return part.count
     }
 
-    mutating func renewEpoch(of id: QueueID, from old: UInt64, to new: UInt64) {
-        guard let record = queues[id]?.record, record.epoch == old else { return }
-        queues[id]!.record = QueueRecord(
-            id: record.id, tenant: record.tenant, epoch: new, slug: record.slug, name: record.name, description: record.description,
-            redirectURL: record.redirectURL, configuration: record.configuration, createdAt: record.createdAt)
+    /// Nothing but what has been tells which history it is, so a seed reproduces a run.
+    mutating func beginHistory() {
+        history = (history ^ beats) &* 0xBF58_476D_1CE4_E5B9 &+ 1
+        for queue in queues.values {
+            let record = queue.record
+            queue.record = QueueRecord(
+                id: record.id, tenant: record.tenant, epoch: (record.epoch ^ history) & ~1, slug: record.slug, name: record.name,
+                description: record.description, redirectURL: record.redirectURL, configuration: record.configuration,
+                createdAt: record.createdAt)
+        }
     }
 
     mutating func delete(_ id: QueueID, tenant: TenantID, at seq: UInt64) -> Bool {

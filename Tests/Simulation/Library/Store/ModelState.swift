@@ -26,6 +26,8 @@ struct ModelState {
     /// Of queues that have not been deleted.
     var slugs: [String: QueueID] = [:]
     var leases: [InstanceID: Lease] = [:]
+    var history: UInt64 = 0
+    var beats: UInt64 = 0
     /// Where the session of each id that has not ended is.
     var places: [SessionID: (queue: QueueID, ticket: Ticket)] = [:]
     var ended: [SessionID: SessionRecord] = [:]

@@ -145,8 +145,11 @@ public final class ModelStore: QueueStore {
         }
     }
 
-    public func renewEpoch(of queue: QueueID, from old: UInt64, to new: UInt64) async throws(StoreError) {
-        try await call(.write) { state, _ in state.renewEpoch(of: queue, from: old, to: new) }
+    public func beginHistory(contradicting head: Beat.Head?) async throws(StoreError) {
+        try await call(.write) { state, _ in
+            if let head, state.queues[head.queue]?.record.epoch != head.epoch { return }
+            state.beginHistory()
+        }
     }
 
     public func deleteQueue(_ queue: QueueID, tenant: TenantID, at seq: UInt64) async throws(StoreError) -> Bool {
@@ -164,10 +167,10 @@ public final class ModelStore: QueueStore {
     // MARK: Instances
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after moment: StoreMoment, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         try await call(.beat, weight: 1 + known.count) { state, now in
-            state.beat(instance, lease: lease, capacity: capacity, known: known, at: now)
+            state.beat(instance, lease: lease, capacity: capacity, after: moment, known: known, at: now)
         }
     }
 

@@ -62,6 +62,12 @@ extension World {
         return "served by \(served), woken by the store at \(wakeAt.map { "\($0.seconds)" } ?? "no time")"
     }
 
+    /// No store of these worlds goes back, so none is found to have.
+    private func checkHistory() {
+        let history = database.transaction { state, _ in state.history }
+        if history != 0 { report(.events, "the store was taken for one that was restored") }
+    }
+
     // MARK: Presence
 
     /// Once all is calm, whoever is connected counts as present, and nobody else does.
@@ -71,6 +77,7 @@ extension World {
             self.watchPresence()
             guard let calm = self.calmSince, self.scheduler.now > calm + self.options.recovery else { return }
             self.checkSlug()
+            self.checkHistory()
             for queue in self.queues where queue.isDeleted { self.checkDeleted(queue) }
             for queue in self.queues where !queue.isDeleted && self.truth.isLively(queue.id) {
                 self.checkPresence(in: queue)
