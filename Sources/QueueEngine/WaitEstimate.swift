@@ -13,7 +13,9 @@ public struct WaitEstimate: Sendable, Hashable {
 /// becoming free a second, C·T/n can be let in (Little's law). Departures: each who waits leaves with the same small
 /// probability a second, so the drain at a position is the releases plus what leaves ahead of it.
 public struct DrainRate: Sendable, Hashable {
-    /// Releases a second: the middle, and a cautious one.
+    /// For how long nobody is released because the line waits for somebody who was lost (`settleSeconds`).
+    public let stillSeconds: Double
+    /// Releases a second from then on: the middle, and a cautious one.
     public let releases: Double
     public let cautiousReleases: Double
     /// Departures a second of each person in line.
@@ -23,7 +25,9 @@ public struct DrainRate: Sendable, Hashable {
     public var isUniform: Bool { departuresPerPerson == 0 }
 
     /// Positions a second at a position: what a client is told as `rate`.
-    public func rate(at position: Int) -> Double { releases + departuresPerPerson * Double(max(0, position - 1)) }
+    public func rate(at position: Int) -> Double {
+        (stillSeconds > 0 ? 0 : releases) + departuresPerPerson * Double(max(0, position - 1))
+    }
 
     /// The wait at a position; nil where nobody is released.
     public func wait(at position: Int) -> WaitEstimate? {
@@ -33,7 +37,7 @@ public struct DrainRate: Sendable, Hashable {
         // Arrivals of free places vary like a Poisson count: 1.28 standard deviations for nine of ten.
         let spread = releases == cautiousReleases ? 0 : 1.28 * people.squareRoot()
         let late = DrainRate.time(people + spread, cautiousReleases, departuresPerPerson / 2)
-        return WaitEstimate(p50Seconds: middle, p90Seconds: max(late, middle * 1.1))
+        return WaitEstimate(p50Seconds: stillSeconds + middle, p90Seconds: stillSeconds + max(late, middle * 1.1))
     }
 
     /// How long `people` take to drain where dP/dt = −(releases + leaving · P).
@@ -46,12 +50,20 @@ extension QueueState {
     /// The drain as measured up to `now`; nil while nobody is released (paused, scheduled, closed, or a rate of 0).
     public func drain(at now: Timestamp) -> DrainRate {
         let leaving = departuresPerPerson(at: now)
-        guard status == .open else { return DrainRate(releases: 0, cautiousReleases: 0, departuresPerPerson: leaving) }
+        guard status == .open else {
+            return DrainRate(stillSeconds: 0, releases: 0, cautiousReleases: 0, departuresPerPerson: leaving)
+        }
         let setting = Double(configuration.releaseRatePerMinute) / 60
         let (middle, cautious) = throughCap(at: now)
         return DrainRate(
-            releases: min(setting, middle ?? setting), cautiousReleases: min(setting, cautious ?? setting),
+            stillSeconds: stillSeconds(at: now), releases: min(setting, middle ?? setting),
+            cautiousReleases: min(setting, cautious ?? setting),
             departuresPerPerson: leaving)
+    }
+
+    private func stillSeconds(at now: Timestamp) -> Double {
+        guard !losses.isEmpty, let ticket = next(at: now), isAbsent(ticket), let until = settles(ticket) else { return 0 }
+        return max(0, (until - now).seconds)
     }
 
     private func departuresPerPerson(at now: Timestamp) -> Double {

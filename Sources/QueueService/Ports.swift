@@ -104,7 +104,7 @@ extension QueueObserver {
 public final class QueueSnapshot: Sendable {
     public let record: QueueRecord
     public let state: QueueState
-    public let drain: DrainRate
+    private let drain: DrainRate
     public let at: Timestamp
     /// Cached; see `QueueRecord.version`.
     public var version: String { recordVersion.text }
@@ -118,6 +118,9 @@ public final class QueueSnapshot: Sendable {
         drain = state.drain(at: moment)
         recordVersion = if let previous, previous.record == record { previous.recordVersion } else { RecordVersion(record) }
     }
+
+    /// How fast the line drained when it was like this; measured anew only where time alone makes it go on.
+    public func drain(at now: Timestamp) -> DrainRate { drain.stillSeconds > 0 ? state.drain(at: now) : drain }
 }
 
 /// A change: what the queue is like now, and what has happened since the last update.

@@ -54,6 +54,25 @@ import TestSupport
         #expect(admitted(log).last == newcomer)
     }
 
+    /// Until the line goes on nobody is told that it moves, and everybody's wait is as much longer.
+    @Test(arguments: [false, true]) func waitHasTheTimeInItForWhichTheLineStands(isRestart: Bool) throws {
+        var (state, tickets, log) = try line()
+        let newcomer = try state.join(lane: 0, at: start, &log)
+        let before = state.drain(at: start)
+        lose(tickets, by: isRestart ? .restart : .instanceLost, &state, &log)
+        state.connect([newcomer, tickets[5]], at: start + .seconds(5), &log)
+        let drain = state.drain(at: start + .seconds(5))
+        #expect(abs(drain.stillSeconds - 10) < 0.001 && drain.rate(at: 1) == 0 && before.rate(at: 1) > 0)
+        let (wait, own) = try (#require(drain.wait(at: 3)), #require(before.wait(at: 3)))
+        #expect(abs(wait.p50Seconds - own.p50Seconds - 10) < 0.001 && abs(wait.p90Seconds - own.p90Seconds - 10) < 0.001)
+        #expect(abs(state.drain(at: start + .seconds(12)).stillSeconds - 3) < 0.001)
+        // Time alone lets it go on.
+        #expect(state.drain(at: start + .seconds(16)) == before)
+        // So does the first, who is back.
+        state.connect([tickets[0]], at: start + .seconds(6), &log)
+        #expect(state.drain(at: start + .seconds(6)) == before)
+    }
+
     /// Where an instance dealt moments to come back before it ended, the line waits for as long as those last.
     @Test func restartWaitsForMomentsThatWereDealtBefore() throws {
         var (state, tickets, log) = try line()

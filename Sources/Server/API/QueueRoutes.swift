@@ -106,7 +106,7 @@ extension ServerCore {
             bytes.member("releaseRatePerMinute", state.configuration.releaseRatePerMinute)
             bytes.member("absent", state.absentCount)
             bytes.member("joined", state.joinedCount)
-            bytes.member("releasesPerSecond", state.drain(at: now).releases)
+            bytes.member("releasesPerSecond", state.drain(at: now).rate(at: 1))
             bytes.member("seq", state.head)
             bytes.member("at", now)
         }

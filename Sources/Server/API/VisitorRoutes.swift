@@ -80,7 +80,8 @@ extension ServerCore {
         case .waiting(let position, _):
             return .json(status) { bytes in
                 writeSession(who, token, "waiting", snapshot, &bytes)
-                LiveFrames.Line(waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: now).write(position: position, to: &bytes)
+                LiveFrames.Line(waiting: snapshot.state.waitingCount, drain: snapshot.drain(at: now), at: now).write(
+                    position: position, to: &bytes)
             }
         case .admitted(let until):
             if let moment = await service.takeUntoldAdmission(who.queue, who.ticket) {

@@ -151,8 +151,9 @@ extension LiveVisitor {
         let standing = snapshot.state.standing(ticket)
         guard standing != .gone else { return settle() }
         let (now, position) = (live.server.clock.now(), snapshot.state.position(ticket) ?? 1)
-        let line = LiveFrames.Line(waiting: snapshot.state.waitingCount, drain: snapshot.drain, at: now)
-        shown = ShownPosition(position: position, rate: snapshot.drain.rate(at: position), at: live.milliseconds)
+        let drain = snapshot.drain(at: now)
+        let line = LiveFrames.Line(waiting: snapshot.state.waitingCount, drain: drain, at: now)
+        shown = ShownPosition(position: position, rate: drain.rate(at: position), at: live.milliseconds)
         lastPosition = Int32(clamping: position)
         lastSent = live.milliseconds
         let token = live.server.token(queue: snapshot.record.id, session: session, ticket: ticket, user: user, at: now)
