@@ -59,14 +59,15 @@ import Testing
         #expect(result.minimum > 4_900 && result.maximum < 5_100, "\(result)")
     }
 
-    /// Chance alone makes no short test of few people fail: of 400, as many as four standard deviations leave.
+    /// Chance alone makes no short test of few people fail. Their number is not distributed normally: of a thousand tests one or two
+    /// are beyond four standard deviations.
     @Test func chanceAloneFailsNoTest() {
         var random = SeededRandom(seed: TestSeed.value)
         var failed: [Scenario] = []
-        for _ in 0..<400 {
+        for _ in 0..<1_500 {
             var scenario = LoadTestTests.scenario(
-                users: .random(in: 10...500, using: &random), ramp: .random(in: 0...20, using: &random).rounded(),
-                duration: .random(in: 30...60, using: &random).rounded())
+                users: .random(in: 10...500, using: &random), ramp: .random(in: 0...10, using: &random).rounded(),
+                duration: .random(in: 15...30, using: &random).rounded())
             scenario.users.round()
             scenario.staySeconds = .random(in: 20...300, using: &random)
             scenario.releasesPerMinute = .random(in: 0...scenario.users, using: &random)
@@ -75,7 +76,7 @@ import Testing
                 failed.append(scenario)
             }
         }
-        #expect(failed.count <= 2, "\(failed)")
+        #expect(failed.count <= 8, "\(failed)")
     }
 
     /// How many people are held by a server that answers at once.

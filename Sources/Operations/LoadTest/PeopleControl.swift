@@ -39,14 +39,14 @@ extension Scenario {
     var heldFrom: Double { rampSeconds + min(5, (durationSeconds - rampSeconds) / 4).rounded(.up) }
     /// How many leave a second, at most: those whose stay is over, and those who are admitted.
     var leavingPerSecond: Double { users / staySeconds + releasesPerMinute / 60 }
-    /// How far their number may be from `users`, of a hundred: 2, or four standard deviations where few people come and go so
-    /// fast that chance is more.
+    /// How far their number may be from `users`, of a hundred: 2, or four standard deviations and one person where few people come
+    /// and go so fast that chance is more.
     ///
     /// Nobody is sent away: those whom chance brought too many in the ramp stay until they leave of their own accord.
     var limitHeldPercent: Double {
         let arrivingInRamp = rampSeconds > 0 ? users / rampSeconds : 0
         let variance = max(leavingPerSecond, arrivingInRamp / 2) * PeopleControl.correctionSeconds
-        return max(2, 400 * variance.squareRoot() / users)
+        return max(2, 100 * (1 + 4 * variance.squareRoot()) / users)
     }
 }
 
