@@ -47,7 +47,7 @@ public struct DrainRate: Sendable, Hashable {
 }
 
 extension QueueState {
-    /// The drain as measured up to `now`; nil while nobody is released (paused, scheduled, closed, or a rate of 0).
+    /// The drain as measured up to `now`; no releases while nobody is let in (paused, scheduled, closed, or a rate of 0).
     public func drain(at now: Timestamp) -> DrainRate {
         let leaving = departuresPerPerson(at: now)
         guard status == .open else {
@@ -62,8 +62,11 @@ extension QueueState {
     }
 
     private func stillSeconds(at now: Timestamp) -> Double {
-        guard !losses.isEmpty, let ticket = next(at: now), isAbsent(ticket), let until = settles(ticket) else { return 0 }
-        return max(0, (until - now).seconds)
+        guard !losses.isEmpty, let ticket = next(at: now), isAbsent(ticket) else { return 0 }
+        // Behind those of one loss those of another may be waited for.
+        let ends = losses.map(\.until).filter { $0 > now }.sorted()
+        let end = ends.first { end in next(at: end).map { !isAbsent($0) } ?? false } ?? ends.last
+        return end.map { ($0 - now).seconds } ?? 0
     }
 
     private func departuresPerPerson(at now: Timestamp) -> Double {

@@ -55,7 +55,7 @@ import TestSupport
     }
 
     /// Until the line goes on nobody is told that it moves, and everybody's wait is as much longer.
-    @Test(arguments: [false, true]) func waitHasTheTimeInItForWhichTheLineStands(isRestart: Bool) throws {
+    @Test(arguments: [false, true]) func waitIncludesTheTimeForWhichTheLineStandsStill(isRestart: Bool) throws {
         var (state, tickets, log) = try line()
         let newcomer = try state.join(lane: 0, at: start, &log)
         let before = state.drain(at: start)
@@ -71,6 +71,17 @@ import TestSupport
         // So does the first, who is back.
         state.connect([tickets[0]], at: start + .seconds(6), &log)
         #expect(state.drain(at: start + .seconds(6)) == before)
+    }
+
+    /// Two instances are lost one after the other, and the line waits for the visitors of both.
+    @Test func waitIncludesTheTimeOfEachLoss() throws {
+        var (state, tickets, log) = try line()
+        state.lose([tickets[1]], until: start + .seconds(40), at: start + .seconds(1), &log)
+        state.lose([tickets[0]], until: start + .seconds(20), at: start + .seconds(10), &log)
+        #expect(abs(state.drain(at: start + .seconds(11)).stillSeconds - 29) < 0.001)
+        state.lose(Array(tickets[2...]), until: start + .seconds(30), at: start + .seconds(12), &log)
+        // Nobody is left who could be let in before: as long as anybody may come back.
+        #expect(abs(state.drain(at: start + .seconds(13)).stillSeconds - 27) < 0.001)
     }
 
     /// Where an instance dealt moments to come back before it ended, the line waits for as long as those last.
