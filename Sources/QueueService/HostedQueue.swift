@@ -34,6 +34,8 @@ struct HostedQueue {
     private(set) var adoptedCommit = 0
     /// A commit lost against another instance, and its commands wait for the replica.
     var isCatchingUpAfterLoss = false
+    /// The store tells another history, and the replica of this one is being replaced.
+    var isRebuilding = false
     /// A decision made against the replica is in the store's hands.
     private(set) var isCommitting = false
     /// A tick is in the backlog.
@@ -51,6 +53,10 @@ struct HostedQueue {
     var isBackingOff = false
     /// How often that happened in a row.
     var failures = 0
+    /// The same for those for which there was no room, or whose row another transaction had locked.
+    var busyTurns = 0
+    /// Tells one pause from another.
+    var pauses = 0
     /// How often in a row a commit was lost and nothing new could be read.
     var fruitlessTurns = 0
     /// The store refuses something that is being looked for; nil: nothing.
@@ -60,7 +66,7 @@ struct HostedQueue {
     /// Messages received during a commit.
     private(set) var deferredMessages: [BusMessage] = []
     /// Something of the above is under way.
-    var isBusy: Bool { isCatchingUp || isCatchingUpAfterLoss || isCommitting || isTicking || !waiting.isEmpty }
+    var isBusy: Bool { isRebuilding || isCatchingUp || isCatchingUpAfterLoss || isCommitting || isTicking || !waiting.isEmpty }
     /// Callers that wait for a change of the above.
     var waiting: [CheckedContinuation<Void, Never>] = []
 
@@ -124,7 +130,7 @@ struct HostedQueue {
         let lags = released > 0 ? releaseLag.released(released, at: decision.now, state: state) : []
         releaseLag.look(at: state)
         holdsReservation = false
-        (failures, fruitlessTurns, idleTicks) = (0, 0, nil)
+        (failures, busyTurns, fruitlessTurns, idleTicks) = (0, 0, 0, nil)
         for (event, _) in decision.events { note(event) }
         return (record, lags)
     }

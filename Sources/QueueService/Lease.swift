@@ -16,27 +16,20 @@ public struct Capacity: Sendable, Hashable {
     }
 }
 
-/// How far a store has come. An instance is told with each beat, and says so with its next: then a store that was restored
-/// from an older copy, or that lost what it had answered, finds out by itself.
-public struct StoreMoment: Sendable, Hashable {
-    /// Which history the store tells: 0 at first, and another one each time that it has gone back.
-    public let history: UInt64
-    /// Beats that it has counted. They become fewer only where the store has gone back.
-    public let beats: UInt64
-    public init(history: UInt64 = 0, beats: UInt64 = 0) { (self.history, self.beats) = (history, beats) }
-
-    /// By how much the count of a store that has gone back is ahead of the one that showed it: instances that have seen a
-    /// later beat than the one that found out do not find the same again.
-    public static let leap: UInt64 = 1_000_000
-
-    /// The epoch of a queue that was made with `first` while the store told `history`: another one for each history since, and even.
-    public func epoch(madeWith first: UInt64, in history: UInt64) -> UInt64 {
-        history == self.history ? first : (first ^ self.history) & ~1
-    }
-}
-
 /// What an instance is told when it says that it lives. All times are the store's clock.
 public struct Beat: Sendable {
+    /// How often an instance has said that it lives, as the store has counted it. An instance is told this with each beat and
+    /// repeats it with the next one: a store that has counted less by then has gone back, restored from an older copy or
+    /// promoted without its last commits.
+    public struct Count: Sendable, Hashable {
+        public let number: UInt64
+        public let at: Timestamp
+        public init(number: UInt64, at: Timestamp) { (self.number, self.at) = (number, at) }
+
+        /// Before the first beat.
+        public static let none = Count(number: 0, at: .distantPast)
+    }
+
     public struct Peer: Sendable, Hashable {
         public let id: InstanceID
         public let expiresAt: Timestamp
@@ -60,9 +53,11 @@ public struct Beat: Sendable {
         }
     }
 
-    public let now: Timestamp
-    /// With this beat.
-    public let moment: StoreMoment
+    public var now: Timestamp { count.at }
+    /// This beat among them.
+    public let count: Count
+    /// Which history the store tells: 0 at first, and another one each time that it is found to have gone back.
+    public let history: UInt64
     /// Since when the lease has been held without a break.
     public let heldSince: Timestamp
     /// The others, those among them whose leases have lapsed.
@@ -72,9 +67,9 @@ public struct Beat: Sendable {
     /// Of the queues that were asked about, those that are not there any more.
     public let gone: [QueueID]
 
-    public init(now: Timestamp, moment: StoreMoment, heldSince: Timestamp, peers: [Peer], changed: [Head], gone: [QueueID]) {
-        self.now = now
-        self.moment = moment
+    public init(count: Count, history: UInt64, heldSince: Timestamp, peers: [Peer], changed: [Head], gone: [QueueID]) {
+        self.count = count
+        self.history = history
         self.heldSince = heldSince
         self.peers = peers
         self.changed = changed

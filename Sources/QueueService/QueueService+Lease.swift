@@ -50,8 +50,8 @@ extension QueueService {
         }
         let asked = clock.now()
         let beat = try await store.beat(
-            instance, lease: lease.duration, capacity: capacity?(), isFirst: isFirst, after: moment, known: known)
-        noteMoment(beat.moment)
+            instance, lease: lease.duration, capacity: capacity?(), isFirst: isFirst, after: lastBeat, known: known)
+        note(beat)
         clock.calibrate(beat.now, roundTrip: clock.now() - asked)
         let live = beat.peers.filter { $0.expiresAt > beat.now }
         let before = peers.live
@@ -61,12 +61,12 @@ extension QueueService {
     }
 
     /// Beats that are under way at the same time may be answered in any order.
-    private func noteMoment(_ new: StoreMoment) {
-        guard new.beats > moment.beats else { return }
-        if moment.beats > 0, new.history != moment.history {
+    private func note(_ beat: Beat) {
+        guard beat.count.number > lastBeat.number else { return }
+        if let history, history != beat.history {
             log.error("the store has gone back: it was restored from an older copy, and every queue's log tells another history")
         }
-        moment = new
+        (lastBeat, history) = (beat.count, beat.history)
     }
 
     /// The same as `learn`, where that is not under way: what is left out now the next heartbeat tells again.
@@ -94,7 +94,7 @@ extension QueueService {
     private func learn(_ head: Beat.Head, _ own: Beat.Head?) async {
         hosted[head.queue]?.storeHead = head.position.seq
         if let own, own.epoch != head.epoch || !head.position.mayFollow(own.position) {
-            await rebuild(head.queue, insteadOf: own.epoch)
+            await rebuild(head.queue, insteadOf: own.epoch, isTold: own.epoch != head.epoch)
         } else if let queue = hosted[head.queue], head.position.seq > queue.state.head {
             await catchUp(head.queue)
             scheduleWake(for: CollectionOfOne(head.queue))

@@ -51,36 +51,52 @@ extension QueueService {
     /// The log here is not the one of the store: it was restored from an older copy. All queues get a new epoch, so that whoever
     /// has followed the old one is told, and the replica is built anew. Nobody is held any more: all must show who they are.
     ///
-    /// - Parameter epoch: the history that is contradicted. Reports about an epoch that was already replaced are ignored.
+    /// - Parameters:
+    ///   - epoch: the history that is contradicted. Reports about an epoch that was already replaced are ignored.
+    ///   - isTold: the store tells another history already.
     /// - Returns: whether the replica is one of the new history.
     @discardableResult
-    func rebuild(_ id: QueueID, insteadOf epoch: UInt64) async -> Bool {
+    func rebuild(_ id: QueueID, insteadOf epoch: UInt64, isTold: Bool = false) async -> Bool {
         guard let queue = hosted[id], queue.record.epoch == epoch else { return true }
-        let old = queue.record
+        guard !queue.isRebuilding else {
+            await wait(for: id) { $0.isRebuilding }
+            return hosted[id]?.record.epoch != epoch
+        }
         log.warning("the store tells another history of a queue", metadata: ["queue": "\(id)"])
-        do throws(StoreError) {
-            let head = Beat.Head(queue: id, epoch: epoch, position: queue.state.position)
-            try await catchUpGate.pass { () throws(StoreError) in try await store.beginHistory(contradicting: head) }
-            // Not within the gate: what is waited for may have to pass it.
-            await wait(for: id) { $0.isCommitting || $0.isCatchingUp }
-            let loaded = try await catchUpGate.pass { () throws(StoreError) -> (StoredQueue, [Announcement])? in
-                guard let stored = try await store.loadServedQueue(id) else { return nil }
-                return (stored, try await latestAnnouncements(of: id))
-            }
-            guard let (stored, announcements) = loaded else {
-                unhost(id)
-                return true
-            }
-            guard hosted[id]?.isCommitting == false, stored.record.epoch != hosted[id]?.record.epoch else { return false }
-            hosted[id]?.restart(from: stored, announcements)
-            rename(old, to: stored.record)
-            notify(id, events: [], announcements: announcements.reversed())
-            markEveryoneAbsent(in: id)
-            return true
-        } catch {
+        // Commits that go on all the time would leave no moment for it.
+        hosted[id]!.isRebuilding = true
+        backlog.block(id)
+        defer {
+            hosted[id]?.isRebuilding = false
+            tellChange(of: id)
+            goOn(in: id)
+        }
+        do throws(StoreError) { return try await reload(id, insteadOf: queue.record, isTold: isTold) } catch {
             log.warning("a queue could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
             return false
         }
+    }
+
+    private func reload(_ id: QueueID, insteadOf old: QueueRecord, isTold: Bool) async throws(StoreError) -> Bool {
+        if !isTold {
+            try await catchUpGate.pass { () throws(StoreError) in try await store.beginHistory(insteadOf: old.epoch, of: id) }
+        }
+        // Not within the gate: what is waited for may have to pass it.
+        await wait(for: id) { $0.isCommitting || $0.isCatchingUp }
+        let loaded = try await catchUpGate.pass { () throws(StoreError) -> (StoredQueue, [Announcement])? in
+            guard let stored = try await store.loadServedQueue(id) else { return nil }
+            return (stored, try await latestAnnouncements(of: id))
+        }
+        guard let (stored, announcements) = loaded else {
+            unhost(id)
+            return true
+        }
+        guard hosted[id]?.isCommitting == false, stored.record.epoch != hosted[id]?.record.epoch else { return false }
+        hosted[id]?.restart(from: stored, announcements)
+        rename(old, to: stored.record)
+        notify(id, events: [], announcements: announcements.reversed())
+        markEveryoneAbsent(in: id)
+        return true
     }
 
     // MARK: Events of others

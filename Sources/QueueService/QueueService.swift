@@ -27,8 +27,10 @@ public actor QueueService {
     var slugs: [String: QueueID] = [:]
     var observers: [any QueueObserver] = []
     var peers = Peers()
-    /// As of the last beat.
-    var moment = StoreMoment()
+    /// As the store has counted it.
+    var lastBeat = Beat.Count.none
+    /// Which one the store tells, as of the last beat.
+    var history: UInt64?
     var capacity: (@Sendable () -> Capacity)?
     /// Beats that are in the store's hands.
     var beatsUnderWay = 0

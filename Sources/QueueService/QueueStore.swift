@@ -154,12 +154,12 @@ public protocol QueueStore: Sendable {
     func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int
     /// Closed queues, also deleted ones, of which `endClosed` has something left to do, at most `limit`.
     func closingQueues(limit: Int) async throws(StoreError) -> [QueueID]
-    /// The store was found to have gone back: it tells another history from here on, and each queue, also a deleted one, has
+    /// The store is known to have gone back: it tells another history from here on, and each queue, also a deleted one, has
     /// another epoch.
-    ///
-    /// - Parameter head: what shows it, of which the log in the store is no continuation; does nothing where the queue's
-    ///   epoch is another one, for then somebody else has found out. nil: it is known otherwise.
-    func beginHistory(contradicting head: Beat.Head?) async throws(StoreError)
+    func beginHistory() async throws(StoreError)
+    /// The same where the log of a queue, known under this epoch, does not continue what an instance knows of it. Does nothing where
+    /// the queue has another epoch, or none: somebody else has found out.
+    func beginHistory(insteadOf epoch: UInt64, of queue: QueueID) async throws(StoreError)
     /// Deletes the queue if its log ends at `seq`; the caller has ended every session up to there.
     ///
     /// - Returns: whether it is deleted, now or before.
@@ -174,11 +174,11 @@ public protocol QueueStore: Sendable {
     /// - Parameters:
     ///   - capacity: what the others are told of this one.
     ///   - isFirst: of two instances that start at the same time one sees the other.
-    ///   - moment: what the instance was told with its last beat: where the store has counted fewer beats by now, it has gone
-    ///     back, and begins another history.
+    ///   - last: what the instance was told with its last beat. Where the store has counted less, it has gone back, and begins another
+    ///     history, unless one was begun since then.
     ///   - known: the queues that the instance serves, and how far it knows their logs.
     func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after moment: StoreMoment, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after last: Beat.Count, known: [Beat.Head]
     ) async throws(StoreError) -> Beat
     /// Ends the instance's own lease. Whoever it still holds is for the others to mark.
     func endLease(_ instance: InstanceID) async throws(StoreError)

@@ -53,8 +53,8 @@ public struct APIKey: Sendable, Hashable {
 public struct QueueRecord: Sendable, Hashable {
     public let id: QueueID
     public let tenant: TenantID
-    /// Which history of the queue the log tells: made with it, and another one for each time that the store was restored
-    /// from a backup (`StoreMoment`). Odd as long as there has been one history only.
+    /// Which history of the queue the log tells: made with it, and another one for each history of the store since.
+    /// Odd as long as there has been one history only.
     public let epoch: UInt64
     /// In addresses: lower case letters, digits and hyphens, unique in the store.
     public var slug: String
@@ -143,6 +143,12 @@ extension SessionRecord {
 }
 
 extension QueueRecord {
+    /// The epoch of a queue that was made with the epoch `first` in a history of the store, where that tells another one by now:
+    /// different in each, and even.
+    public static func epoch(_ first: UInt64, madeIn history: UInt64, toldIn current: UInt64) -> UInt64 {
+        history == current ? first : (first ^ current) & ~1
+    }
+
     /// The store was once restored from an older copy: tickets that were given out afterwards may have been given out anew,
     /// so what a token says of one is asked of the store.
     public var isRestored: Bool { epoch & 1 == 0 }

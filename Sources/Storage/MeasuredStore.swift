@@ -97,8 +97,11 @@ public struct MeasuredStore: QueueStore {
         try await measure(.closingQueues) { () throws(StoreError) in try await store.closingQueues(limit: limit) }
     }
 
-    public func beginHistory(contradicting head: Beat.Head?) async throws(StoreError) {
-        try await measure(.beginHistory) { () throws(StoreError) in try await store.beginHistory(contradicting: head) }
+    public func beginHistory() async throws(StoreError) {
+        try await measure(.beginHistory) { () throws(StoreError) in try await store.beginHistory() }
+    }
+    public func beginHistory(insteadOf epoch: UInt64, of queue: QueueID) async throws(StoreError) {
+        try await measure(.beginHistory) { () throws(StoreError) in try await store.beginHistory(insteadOf: epoch, of: queue) }
     }
 
     public func deleteQueue(_ queue: QueueID, tenant: TenantID, at seq: UInt64) async throws(StoreError) -> Bool {
@@ -108,10 +111,10 @@ public struct MeasuredStore: QueueStore {
     // MARK: Instances
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after moment: StoreMoment, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after last: Beat.Count, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         try await measure(.beat) { () throws(StoreError) in
-            try await store.beat(instance, lease: lease, capacity: capacity, isFirst: isFirst, after: moment, known: known)
+            try await store.beat(instance, lease: lease, capacity: capacity, isFirst: isFirst, after: last, known: known)
         }
     }
 

@@ -29,12 +29,12 @@ struct Migrate: AsyncParsableCommand {
             } else {
                 let store = try await address.open(exclusively: true, on: loop)
                 defer { store.close() }
-                if newHistory { try await store.beginHistory(contradicting: nil) }
+                if newHistory { try await store.beginHistory() }
             }
         } catch let error as StoreOpenError {
             throw Failure(error)
         } catch let error as StoreError {
-            throw Failure.unavailable("the queues could not be changed (\(error)): try again")
+            throw Failure.unavailable("no new history could be begun (\(error)): try again")
         }
         print("\(address) is \(isCurrent ? "up to date" : "not up to date: run `stanchion migrate`")")
         if !isCurrent { throw ExitCode(1) }

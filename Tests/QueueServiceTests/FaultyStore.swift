@@ -55,10 +55,10 @@ final class FaultyStore: QueueStore {
     }
 
     func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after moment: StoreMoment, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after last: Beat.Count, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         try await begin(.beat)
-        return try await store.beat(instance, lease: lease, capacity: capacity, isFirst: isFirst, after: moment, known: known)
+        return try await store.beat(instance, lease: lease, capacity: capacity, isFirst: isFirst, after: last, known: known)
     }
 
     func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? {
@@ -113,8 +113,9 @@ final class FaultyStore: QueueStore {
         try await store.confirm(consumer, seq, of: queue, tenant: tenant)
     }
     func closingQueues(limit: Int) async throws(StoreError) -> [QueueID] { try await store.closingQueues(limit: limit) }
-    func beginHistory(contradicting head: Beat.Head?) async throws(StoreError) {
-        try await store.beginHistory(contradicting: head)
+    func beginHistory() async throws(StoreError) { try await store.beginHistory() }
+    func beginHistory(insteadOf epoch: UInt64, of queue: QueueID) async throws(StoreError) {
+        try await store.beginHistory(insteadOf: epoch, of: queue)
     }
     func deletedLog(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> DeletedLog? {
         try await store.deletedLog(of: queue, tenant: tenant)

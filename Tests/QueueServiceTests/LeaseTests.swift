@@ -49,7 +49,7 @@ import TestSupport
         #expect(try await absences(instances, queue) == [lost])
         for service in others { #expect(try await service.queue(queue).state.absentCount == lost.count) }
         let first = try await instances.store.beat(
-            InstanceID(high: 0, low: 1), lease: .seconds(1), capacity: nil, isFirst: true, after: StoreMoment(), known: [])
+            InstanceID(high: 0, low: 1), lease: .seconds(1), capacity: nil, isFirst: true, after: .none, known: [])
         #expect(!first.peers.contains { $0.id == dead.instance })
     }
 
@@ -293,14 +293,14 @@ import TestSupport
             logs.append(try await service.log(of: "\(queue)", tenant: instances.tenant))
         }
         await service.beat()
-        try TestStore.psql("CREATE TABLE copy AS SELECT beats FROM store_history", in: instances.home.uri)
+        try TestStore.psql("CREATE TABLE copy AS SELECT * FROM heartbeats", in: instances.home.uri)
         try await service.delete(logs[1].queue, tenant: instances.tenant)
         await service.beat()
         await service.unhost(logs[0].queue)
         // Both are as they were, and something else has happened in them since.
         try TestStore.psql(
             """
-            UPDATE store_history SET beats = (SELECT beats FROM copy); UPDATE queues SET is_active = true, status = 'paused';
+            DELETE FROM heartbeats; INSERT INTO heartbeats SELECT * FROM copy; UPDATE queues SET is_active = true, status = 'paused';
             UPDATE log SET type = 'paused', data = NULL
             """, in: instances.home.uri)
         await service.beat()
@@ -313,6 +313,29 @@ import TestSupport
             let entries = try await service.entries(of: log.queue, tenant: instances.tenant, after: 0, epoch: nil)
             #expect(!entries.isEmpty && entries.allSatisfy { $0.event.change == .paused })
         }
+    }
+
+    /// Commits that go on all the time leave a replica the moment in which it is built anew.
+    @Test func replicaIsRebuiltAlthoughCommitsNeverPause() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let before = try await service.queue(queue).record.epoch
+        let isOver = Lock(false)
+        let crowd = (0..<8).map { _ in
+            Task { @Sendable in
+                while !isOver.withLock({ $0 }) { _ = try? await service.join(queue, visitor: Visitor(), holder: .connection) }
+            }
+        }
+        #expect(try await eventually { try await service.queue(queue).state.waitingCount > 20 })
+        try await instances.store.beginHistory()
+        let beat = Task { await service.beat() }
+        #expect(try await eventually { try await service.queue(queue).record.epoch != before })
+        isOver.withLock { $0 = true }
+        for one in crowd { await one.value }
+        await beat.value
+        // What waited meanwhile has gone on.
+        _ = try await service.join(queue, visitor: Visitor(), holder: .connection)
     }
 
     enum Noticed: CaseIterable { case byTheBeat, byACommit, byReadingOn }

@@ -27,7 +27,7 @@ MUTATIONS = [
     ("absent-are-admitted", [f"{ENGINE}/Lane.swift", f"{ENGINE}/QueueState+Commands.swift", f"{ENGINE}/QueueState+Queries.swift"],
      ["absent.isEmpty ? waiting.select(0) : waiting.first(notIn: absent)", "let ticket = next(at: now), !isAbsent(ticket) {",
       "return isAbsent(ticket) ? settles(ticket) : "],
-     ["waiting.select(0)", "let ticket = next(at: now) {", "return "], "order"),
+     ["waiting.select(0)", "let ticket = next(at: now) {", "_ = ticket\n        return "], "order"),
     ("grace-is-half", f"{ENGINE}/QueueState+Losses.swift",
      "unseenSince ?? since) + .seconds(configuration.graceSeconds)", "unseenSince ?? since) + .seconds(configuration.graceSeconds / 2)", "state"),
     ("wakes-are-not-planned-after-commits", f"{SERVICE}/Commit/GroupCommit.swift",

@@ -146,7 +146,7 @@ import TestSupport
         let second = try await PostgresStoreTests.limited(home) { $0.answerSeconds = 4 }
         defer { second.close() }
         let rival = InstanceID(high: 2, low: 2)
-        _ = try await store.beat(rival, lease: .seconds(3_600), capacity: nil, isFirst: true, after: StoreMoment(), known: [])
+        _ = try await store.beat(rival, lease: .seconds(3_600), capacity: nil, isFirst: true, after: .none, known: [])
         try await holding(lock, at: home) {
             // Two at once, of which one waits for the other's turn to wait.
             async let late = second.append([join], by: rival)
@@ -207,7 +207,7 @@ import TestSupport
         try await store.takeLease()
         let (slow, third) = (InstanceID(high: 2, low: 2), InstanceID(high: 3, low: 3))
         for other in [slow, third] {
-            _ = try await store.beat(other, lease: .seconds(3_600), capacity: nil, isFirst: true, after: StoreMoment(), known: [])
+            _ = try await store.beat(other, lease: .seconds(3_600), capacity: nil, isFirst: true, after: .none, known: [])
         }
         var queue = Written(tenant)
         func join() throws -> LogAppend { try queue.append { _ = try $0.join(lane: 0, at: $1, &$2) } }

@@ -239,7 +239,7 @@ import TestSupport
         let elsewhere = Beat.Head(queue: queue.record.id, epoch: .max, position: LogPosition(seq: 0, at: .distantPast))
         let unknown = Beat.Head(queue: QueueID(high: 3, low: 3), epoch: 1, position: LogPosition(seq: 1, at: .distantPast))
         let held = try await store.beat(
-            stranger, lease: .seconds(60), capacity: nil, isFirst: true, after: StoreMoment(), known: [elsewhere, unknown])
+            stranger, lease: .seconds(60), capacity: nil, isFirst: true, after: .none, known: [elsewhere, unknown])
         #expect(held.peers.map(\.id) == [store.writer])
         #expect(held.peers[0].capacity == nil)
         #expect(held.changed == [known])
@@ -256,31 +256,29 @@ import TestSupport
         #expect(try await store.held(by: store.writer, in: queue.record.id).map(\.number) == [2])
         // Held without a break, and then not.
         #expect(
-            try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false, after: StoreMoment(), known: [known])
+            try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false, after: .none, known: [known])
                 .heldSince == held.heldSince)
         try await store.removeLease(stranger)
         try await store.endLease(stranger)
         let last = queue.append { $0.announce(at: $1, &$2) }
         #expect(try await store.append([last], by: stranger) == [.lapsed])
         #expect(
-            try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false, after: StoreMoment(), known: [known])
+            try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false, after: .none, known: [known])
                 .heldSince > held.heldSince)
         #expect(try await store.append([last], by: stranger) == [.committed])
     }
 
-    /// A store that has counted fewer beats than an instance was told has gone back: all epochs are others, once, also those of
-    /// queues that were deleted.
-    @Test(arguments: StoreKind.allCases) func storeThatHasGoneBackTellsAnotherHistory(_ kind: StoreKind) async throws {
+    /// A store that has counted less than an instance was told has gone back: all epochs are others, once, also those of queues
+    /// that were deleted.
+    @Test(arguments: StoreKind.allCases) func storeThatHasGoneBackBeginsAnotherHistory(_ kind: StoreKind) async throws {
         let home = try await TestStore(kind)
         let store = try await open(home)
-        func beat(_ instance: UInt64, after beats: UInt64, known: [Beat.Head] = []) async throws -> Beat {
+        func beat(_ instance: UInt64, after last: Beat.Count, known: [Beat.Head] = []) async throws -> Beat {
             try await store.beat(
-                InstanceID(high: 9, low: instance), lease: .seconds(60), capacity: nil, isFirst: false, after: StoreMoment(beats: beats),
-                known: known)
+                InstanceID(high: 9, low: instance), lease: .seconds(60), capacity: nil, isFirst: last == .none, after: last, known: known)
         }
-        var (kept, deleted, new) = (
-            Written(tenant.id, slug: "a", id: 1), Written(tenant.id, slug: "b", id: 2), Written(tenant.id, slug: "c", id: 3)
-        )
+        var (kept, deleted) = (Written(tenant.id, slug: "a", id: 1), Written(tenant.id, slug: "b", id: 2))
+        var new = Written(tenant.id, slug: "c", id: 3)
         let made = try [kept.append { try $0.configure(.init(), at: $1, &$2) }, deleted.append { try $0.configure(.init(), at: $1, &$2) }]
         #expect(try await store.append(made) == [.committed, .committed])
         #expect(try await store.deleteQueue(deleted.record.id, tenant: tenant.id, at: deleted.state.head))
@@ -290,36 +288,46 @@ import TestSupport
                 store.queues(of: tenant.id, after: nil, limit: 1).first?.record.epoch,
             ]
         }
-        let known = Beat.Head(queue: kept.record.id, epoch: .max, position: kept.state.position)
-        let first = try await beat(1, after: 0, known: [known])
-        #expect(try await beat(2, after: first.moment.beats).moment == StoreMoment(history: 0, beats: first.moment.beats + 1))
+        func known(_ epoch: UInt64) -> Beat.Head { Beat.Head(queue: kept.record.id, epoch: epoch, position: kept.state.position) }
+        let told = try await [beat(1, after: .none, known: [known(.max)]), beat(2, after: .none), beat(3, after: .none)]
+        #expect(told[0].changed.isEmpty && told.allSatisfy { $0.history == 0 && $0.count.number == 1 })
+        // A lease that has lapsed and was removed is not a store that has gone back.
+        try await store.endLease(InstanceID(high: 9, low: 1))
+        try await store.removeLease(InstanceID(high: 9, low: 1))
+        let again = try await beat(1, after: told[0].count)
+        #expect(again.history == 0 && again.count.number == 2)
         #expect(try await epochs() == [.max, .max, .max])
-        #expect(first.changed.isEmpty)
 
-        // Two others know of more beats than the one that finds out.
-        let restored = try await beat(1, after: 500, known: [known])
-        #expect(restored.moment.history != 0)
-        #expect(try await beat(2, after: 502).moment.history == restored.moment.history)
-        #expect(try await beat(3, after: 0).moment.history == restored.moment.history)
+        // All have seen more of it than there is: the first finds it out for all.
+        func more(than count: Beat.Count) -> Beat.Count { Beat.Count(number: count.number + 100, at: count.at) }
+        let restored = try await beat(1, after: more(than: again.count), known: [known(.max)])
+        #expect(restored.history != 0 && restored.count.number > again.count.number + 100)
+        #expect(try await beat(2, after: more(than: told[1].count)).history == restored.history)
+        #expect(try await beat(1, after: restored.count).history == restored.history)
         let second = try await epochs()
         #expect(Set(second).count == 1 && second[0] != .max && second[0]!.isMultiple(of: 2))
         #expect(restored.changed.map(\.epoch) == [second[0]!])
         #expect(try await store.append([new.append { try $0.configure(.init(), at: $1, &$2) }]) == [.committed])
         #expect(try await store.loadQueue(new.record.id)?.record.epoch == .max)
 
-        // Found out by what a log says: once, by whoever knows the history of now.
-        try await store.beginHistory(contradicting: known)
+        // A log shows it: once, to whoever knows the history of now, and the counts do not show the same again.
+        let before = try await [beat(1, after: restored.count), beat(2, after: .none)]
+        try await store.beginHistory(insteadOf: .max, of: kept.record.id)
+        try await store.beginHistory(insteadOf: second[0]!, of: deleted.record.id)
         #expect(try await epochs() == second)
-        try await store.beginHistory(contradicting: Beat.Head(queue: known.queue, epoch: second[0]!, position: known.position))
+        try await store.beginHistory(insteadOf: second[0]!, of: kept.record.id)
         let third = try await epochs()
         #expect(third[0] != second[0] && third[0] != .max && Set(third).count == 1)
-        try await store.beginHistory(contradicting: nil)
+        for (number, last) in [(1, before[0]), (2, before[1])] { _ = try await beat(UInt64(number), after: more(than: last.count)) }
+        #expect(try await epochs() == third)
+
+        // Somebody says it.
+        try await store.beginHistory()
         let fourth = try await epochs()
         #expect(fourth[0] != third[0] && Set(fourth).count == 1)
         let last = try await store.loadQueue(new.record.id)!.record
         #expect(last.epoch != .max && last.isRestored)
-        #expect(
-            try await beat(1, after: 3, known: [.init(queue: known.queue, epoch: fourth[0]!, position: known.position)]).changed.isEmpty)
+        #expect(try await beat(1, after: .none, known: [known(fourth[0]!)]).changed.isEmpty)
     }
 
     /// Of several instances that start in an empty store one makes the tenant, the key and the secrets.

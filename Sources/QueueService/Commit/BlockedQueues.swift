@@ -7,24 +7,27 @@ extension QueueService {
 
     /// Another instance has written, or has had the time to.
     func goOn(in id: QueueID) {
-        guard let queue = hosted[id], !queue.isCatchingUpAfterLoss, !queue.isBackingOff, backlog.unblock(id) else { return }
+        guard let queue = hosted[id], !queue.isRebuilding, !queue.isCatchingUpAfterLoss, !queue.isBackingOff, backlog.unblock(id) else {
+            return
+        }
         beginCommitting()
     }
 
-    /// Tries the queue again after a pause that doubles with each failure in a row, from 1 s to `longest`. Callers do not wait
-    /// for it.
-    func backOff(_ id: QueueID, _ error: ServiceError, longest: Timestamp.Span = .seconds(64)) {
+    /// Tries the queue again after a pause that doubles with each failure in a row, from 1 s to 64 s; after a second where it was
+    /// only busy. Callers do not wait for it.
+    func backOff(_ id: QueueID, _ error: ServiceError, isBusy: Bool = false) {
         guard let queue = hosted[id] else { return }
-        let failures = queue.failures + 1
-        hosted[id]!.failures = failures
+        let pause = queue.pauses + 1
+        hosted[id]!.pauses = pause
+        if isBusy { hosted[id]!.busyTurns += 1 } else { hosted[id]!.failures += 1 }
         hosted[id]!.isBackingOff = true
         for command in backlog.takeCommands(of: id) { command.fail(error) }
         resumeIdleWaiters()
         backlog.block(id)
-        clock.wake(at: clock.now() + min(longest, .seconds(1 << min(failures - 1, 6)))) { [weak self] in
+        clock.wake(at: clock.now() + .seconds(isBusy ? 1 : 1 << min(queue.failures, 6))) { [weak self] in
             self?.later { service in
                 // A later failure has a pause of its own.
-                guard service.hosted[id]?.failures == failures else { return }
+                guard service.hosted[id]?.pauses == pause else { return }
                 service.hosted[id]?.isBackingOff = false
                 service.goOn(in: id)
             }

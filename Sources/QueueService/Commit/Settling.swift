@@ -40,7 +40,7 @@ extension QueueService {
             retry(item, except: { !configured.isDisjoint(with: $0.events) }, .slugTaken)
         case .failed(let error):
             // One line for a queue that stays busy, and not one a second.
-            if !error.isBusy || hosted[item.id]?.failures == 0 {
+            if !error.isBusy || hosted[item.id]?.busyTurns == 0 {
                 log.error("a commit was refused", metadata: ["queue": "\(item.id)", "error": "\(error)"])
             }
             settleFailure(of: item, error)
@@ -67,7 +67,7 @@ extension QueueService {
         default:
             fail(item, error)
             // Another transaction has locked the queue's row, or no connection was free: to ask again each second costs little.
-            backOff(item.id, ServiceError(error), longest: .seconds(error.isBusy ? 1 : 64))
+            backOff(item.id, ServiceError(error), isBusy: error.isBusy)
             // No outage begins whose end would look for joins in doubt.
             if case .inDoubt = error { Task { await settleDoubts() } }
         }

@@ -23,7 +23,7 @@ enum PostgresSchema {
         "instances_pkey", "keys_pkey", "keys_hash_key", "tenants_pkey", "secrets_pkey", "schema_migrations_pkey",
         "system_hours_pkey", "marks_pkey", "idx_user_sessions_tenant_status", "idx_user_sessions_ended", "idx_queues_closing",
         "idx_queues_log_since", "idx_queues_deleted", "idx_receipts_created", "idx_announcements_expires", "idx_consumers_confirmed",
-        "idx_marks_at", "store_history_pkey",
+        "idx_marks_at", "store_history_pkey", "heartbeats_pkey",
     ]
 
     private static let first: [StaticString] = [
@@ -222,11 +222,13 @@ enum PostgresSchema {
         "CREATE INDEX idx_marks_at ON marks (at)",
     ]
 
-    /// - `store_history` is one row: which history the store tells, and the beats that it has counted (`StoreMoment`).
+    /// - `heartbeats` outlives leases: what an instance was told of its beats must be there whatever has become of its lease.
+    /// - `store_history` is one row: which history the store tells, and since when.
     /// - `history` is the one in which a queue was made: its epoch is the one it was made with as long as that is told.
     private static let twelfth: [StaticString] = [
-        "CREATE TABLE store_history (is_only boolean PRIMARY KEY CHECK (is_only), id bigint NOT NULL, beats bigint NOT NULL)",
-        "INSERT INTO store_history VALUES (true, 0, 0)",
+        "CREATE TABLE heartbeats (instance uuid PRIMARY KEY, number bigint NOT NULL, at timestamptz NOT NULL) WITH (fillfactor = 50)",
+        "CREATE TABLE store_history (is_only boolean PRIMARY KEY CHECK (is_only), id bigint NOT NULL, begun_at timestamptz NOT NULL)",
+        "INSERT INTO store_history VALUES (true, 0, '-infinity')",
         "ALTER TABLE queues ADD COLUMN history bigint NOT NULL DEFAULT 0",
     ]
 }

@@ -6,33 +6,44 @@ extension PostgresStore {
     private static let startLock: Int64 = 0x5374_616E_6C65_6173  // "Stanleas"
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after moment: StoreMoment, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after last: Beat.Count, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         // Under a lock two that start at once come one after the other, and the second sees the first.
-        let lock = isFirst ? [PostgresCall("SELECT pg_advisory_xact_lock($1::bigint)").with(PostgresStore.startLock)] : []
+        let first =
+            isFirst
+            ? [
+                PostgresCall("SELECT pg_advisory_xact_lock($1::bigint)").with(PostgresStore.startLock),
+                PostgresCall("DELETE FROM heartbeats WHERE at < clock_timestamp() - interval '1 day'"),
+            ] : []
         let renewal = PostgresCall(
             """
-            WITH moment AS (
-                UPDATE store_history SET id = CASE WHEN beats < $5::bigint THEN $6::bigint ELSE id END,
-                    beats = CASE WHEN beats < $5::bigint THEN $5::bigint + $7::bigint ELSE beats END + 1
-                RETURNING id, beats
+            WITH clock AS MATERIALIZED (
+                SELECT clock_timestamp() AS now
+            ), begun AS (
+                UPDATE store_history SET id = $6, begun_at = greatest((SELECT now FROM clock), $7::timestamptz + interval '1 microsecond')
+                WHERE $5 > coalesce((SELECT number FROM heartbeats WHERE instance = $1), 0) AND begun_at <= $7
+                RETURNING id
+            ), counted AS (
+                INSERT INTO heartbeats AS h (instance, number, at) SELECT $1, $5::bigint + 1, now FROM clock
+                ON CONFLICT (instance) DO UPDATE SET number = greatest(h.number, $5) + 1, at = excluded.at
+                RETURNING number
             )
             INSERT INTO instances AS i (id, held_since, expires_at, room, arrivals_per_second)
-                SELECT $1::uuid, now, now + $2::bigint * interval '1 microsecond', $3::bigint, $4::bigint
-                FROM (SELECT clock_timestamp() AS now) c
+                SELECT $1::uuid, now, now + $2::bigint * interval '1 microsecond', $3::bigint, $4::bigint FROM clock
             ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at,
                 room = excluded.room, arrivals_per_second = excluded.arrivals_per_second,
                 held_since = CASE WHEN i.expires_at < excluded.held_since THEN excluded.held_since ELSE i.held_since END
-            RETURNING held_since, expires_at - $2::bigint * interval '1 microsecond', (SELECT id FROM moment), (SELECT beats FROM moment)
+            RETURNING held_since, expires_at - $2::bigint * interval '1 microsecond', (SELECT number FROM counted),
+                coalesce((SELECT id FROM begun), (SELECT id FROM store_history))
             """
         ).with(instance).with(lease.microseconds).with(capacity.map { Int64($0.room) }).with(
             capacity.map { Int64($0.arrivalsPerSecond) }
-        ).with(Int64(clamping: moment.beats)).with(Int64.random(in: .min ... .max)).with(Int64(StoreMoment.leap))
+        ).with(Int64(clamping: last.number)).with(Int64.random(in: .min ... .max)).with(last.at)
         let others = PostgresCall("SELECT id, expires_at, room, arrivals_per_second FROM instances WHERE id <> $1").with(instance)
         let heads = PostgresStore.changes(since: known)
         let results: [PostgresResult]
         // A lost connection is no outage: a lease that is renewed twice is renewed.
-        do { results = try await repeating(lock + [renewal, others, heads], lane: .commits).get().suffix(3) } catch {
+        do { results = try await repeating(first + [renewal, others, heads], lane: .commits).get().suffix(3) } catch {
             throw StoreError(error)
         }
         guard let own = results[0].first else { throw .corrupt("a lease without a row") }
@@ -49,10 +60,9 @@ extension PostgresStore {
                     position: LogPosition(seq: UInt64(try row.get(2, as: Int64.self)), at: try row.get(3))))
         }
         return Beat(
-            now: try own.get(1),
-            moment: StoreMoment(
-                history: UInt64(bitPattern: try own.get(2, as: Int64.self)), beats: UInt64(try own.get(3, as: Int64.self))),
-            heldSince: try own.get(0), peers: try results[1].rows.map(PostgresStore.peer), changed: changed,
+            count: Beat.Count(number: UInt64(try own.get(2, as: Int64.self)), at: try own.get(1)),
+            history: UInt64(bitPattern: try own.get(3, as: Int64.self)), heldSince: try own.get(0),
+            peers: try results[1].rows.map(PostgresStore.peer), changed: changed,
             gone: gone)
     }
 
@@ -73,25 +83,29 @@ extension PostgresStore {
             SELECT k.id, q.epoch, q.head, q.last_event_at, q.id IS NOT NULL
             FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[]) AS k (id, epoch, head, at)
                 LEFT JOIN (
-                    SELECT q.id, q.head, q.last_event_at, CASE WHEN q.history = h.id THEN q.epoch ELSE (q.epoch # h.id) & -2 END AS epoch
-                    FROM queues q, store_history h WHERE q.is_active
+                    SELECT id, head, last_event_at, CASE WHEN history = (SELECT id FROM store_history) THEN epoch
+                        ELSE (epoch # (SELECT id FROM store_history)) & -2 END AS epoch
+                    FROM queues WHERE is_active
                 ) q ON q.id = k.id
             WHERE q.id IS NULL OR (q.epoch, q.head, q.last_event_at) <> (k.epoch, k.head, k.at)
             """
         ).with(id).with(epoch).with(head).with(at)
     }
 
-    public func beginHistory(contradicting head: Beat.Head?) async throws(StoreError) {
-        let new = Int64.random(in: .min ... .max)
-        guard let head else { return _ = try await writing(PostgresCall("UPDATE store_history SET id = $1").with(new)) }
+    public func beginHistory() async throws(StoreError) {
+        try await writing(
+            PostgresCall("UPDATE store_history SET id = $1, begun_at = clock_timestamp()").with(Int64.random(in: .min ... .max)))
+    }
+
+    public func beginHistory(insteadOf epoch: UInt64, of queue: QueueID) async throws(StoreError) {
         // Of two who find out at once the second finds the history of the first.
         try await writing(
             PostgresCall(
                 """
-                UPDATE store_history h SET id = $1 FROM queues q
-                WHERE q.id = $2 AND CASE WHEN q.history = h.id THEN q.epoch ELSE (q.epoch # h.id) & -2 END = $3
+                UPDATE store_history h SET id = $1, begun_at = clock_timestamp() FROM queues q
+                WHERE q.id = $2 AND q.is_active AND CASE WHEN q.history = h.id THEN q.epoch ELSE (q.epoch # h.id) & -2 END = $3
                 """
-            ).with(new).with(head.queue).with(Int64(bitPattern: head.epoch)))
+            ).with(Int64.random(in: .min ... .max)).with(queue).with(Int64(bitPattern: epoch)))
     }
 
     private static func peer(_ row: PostgresRow) throws(StoreError) -> Beat.Peer {

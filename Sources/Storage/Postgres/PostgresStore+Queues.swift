@@ -132,7 +132,8 @@ extension PostgresStore {
 
     /// A queue's epoch, from its own columns and the history that the store tells.
     private static func epoch(_ first: Int64, _ history: Int64, _ told: Int64) -> UInt64 {
-        StoreMoment(history: UInt64(bitPattern: told)).epoch(madeWith: UInt64(bitPattern: first), in: UInt64(bitPattern: history))
+        QueueRecord.epoch(
+            UInt64(bitPattern: first), madeIn: UInt64(bitPattern: history), toldIn: UInt64(bitPattern: told))
     }
 
     public func deleteQueue(_ queue: QueueID, tenant: TenantID, at seq: UInt64) async throws(StoreError) -> Bool {

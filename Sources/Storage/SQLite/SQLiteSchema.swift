@@ -160,10 +160,12 @@ enum SQLiteSchema {
         CREATE INDEX idx_marks_at ON marks (at);
         """
 
-    /// - `store_history` is one row: which history the store tells, and the beats that it has counted (`StoreMoment`).
+    /// - `heartbeats` outlives leases: what an instance was told of its beats must be there whatever has become of its lease.
+    /// - `store_history` is one row: which history the store tells, and since when.
     /// - `history` is the one in which a queue was made.
     private static let eighth = """
-        CREATE TABLE store_history (is_only INTEGER PRIMARY KEY CHECK (is_only), id INTEGER NOT NULL, beats INTEGER NOT NULL);
+        CREATE TABLE heartbeats (instance BLOB PRIMARY KEY NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE store_history (is_only INTEGER PRIMARY KEY CHECK (is_only), id INTEGER NOT NULL, begun_at INTEGER NOT NULL);
         INSERT INTO store_history VALUES (1, 0, 0);
         ALTER TABLE queues ADD COLUMN history INTEGER NOT NULL DEFAULT 0;
         """

@@ -13,7 +13,7 @@ extension SQLiteStore {
     }
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after moment: StoreMoment, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after last: Beat.Count, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         try await writing { db in
             let now = SQLiteStore.now
@@ -28,43 +28,54 @@ extension SQLiteStore {
                 .compactMap { row in
                     InstanceID(bytes: row[0] as Data).map { Beat.Peer(id: $0, expiresAt: Timestamp(microseconds: row[1])) }
                 }
-            let moment = try SQLiteStore.count(after: moment, db)
+            let count = try SQLiteStore.count(instance, after: last, at: now, db)
             let heads = try known.map { (known: $0, stored: try SQLiteStore.head(of: $0.queue, db)) }
             return Beat(
-                now: Timestamp(microseconds: now), moment: moment, heldSince: Timestamp(microseconds: heldSince ?? now), peers: peers,
+                count: count, history: try SQLiteStore.history(db), heldSince: Timestamp(microseconds: heldSince ?? now), peers: peers,
                 changed: heads.compactMap { known, stored in stored == known ? nil : stored },
                 gone: heads.compactMap { known, stored in stored == nil ? known.queue : nil })
         }
     }
 
-    /// Counts a beat of an instance that was told `last` with the one before.
-    private static func count(after last: StoreMoment, _ db: Database) throws -> StoreMoment {
-        let statement = try db.cachedStatement(
-            sql: """
-                UPDATE store_history SET id = CASE WHEN beats < ?1 THEN random() ELSE id END,
-                    beats = CASE WHEN beats < ?1 THEN ?1 + ?2 ELSE beats END + 1
-                """)
-        try statement.execute(arguments: [Int64(clamping: last.beats), Int64(StoreMoment.leap)])
-        return try moment(db)
+    /// Counts a beat of an instance, and finds out whether the store has gone back since its last one.
+    private static func count(_ instance: InstanceID, after last: Beat.Count, at now: Int64, _ db: Database) throws -> Beat.Count {
+        if last == .none { try db.execute(sql: "DELETE FROM heartbeats WHERE at < ?", arguments: [now - 86_400_000_000]) }
+        let statement = try db.cachedStatement(sql: "SELECT number FROM heartbeats WHERE instance = ?")
+        let known = UInt64(try Int64.fetchOne(statement, arguments: [instance.data]) ?? 0)
+        if known < last.number {
+            let told = last.at.microseconds
+            try db.execute(
+                sql: "UPDATE store_history SET id = random(), begun_at = ? WHERE begun_at <= ?", arguments: [max(now, told + 1), told])
+        }
+        let count = Beat.Count(number: max(known, last.number) + 1, at: Timestamp(microseconds: now))
+        try db.cachedStatement(sql: "INSERT OR REPLACE INTO heartbeats VALUES (?, ?, ?)")
+            .execute(arguments: [instance.data, Int64(clamping: count.number), now])
+        return count
     }
 
-    static func moment(_ db: Database) throws -> StoreMoment {
-        guard let row = try Row.fetchOne(db.cachedStatement(sql: "SELECT id, beats FROM store_history")) else {
+    private static func history(_ db: Database) throws -> UInt64 {
+        guard let id = try Int64.fetchOne(db.cachedStatement(sql: "SELECT id FROM store_history")) else {
             throw StoreError.corrupt("a store without a history")
         }
-        return StoreMoment(history: UInt64(bitPattern: row[0] as Int64), beats: UInt64(row[1] as Int64))
+        return UInt64(bitPattern: id)
     }
 
-    /// A queue's epoch, from its own column and that of the history in which it was made.
+    /// A queue's epoch, from its own columns.
     static func epoch(_ first: Int64, _ history: Int64, _ db: Database) throws -> UInt64 {
-        try moment(db).epoch(madeWith: UInt64(bitPattern: first), in: UInt64(bitPattern: history))
+        QueueRecord.epoch(
+            UInt64(bitPattern: first), madeIn: UInt64(bitPattern: history), toldIn: try SQLiteStore.history(db))
     }
 
-    public func beginHistory(contradicting head: Beat.Head?) async throws(StoreError) {
-        try await writing { db in
-            if let head, try SQLiteStore.head(of: head.queue, db)?.epoch != head.epoch { return }
-            try db.execute(sql: "UPDATE store_history SET id = random()")
-        }
+    public func beginHistory() async throws(StoreError) {
+        try await writing { db in try SQLiteStore.beginHistory(db) }
+    }
+
+    public func beginHistory(insteadOf epoch: UInt64, of queue: QueueID) async throws(StoreError) {
+        try await writing { db in if try SQLiteStore.head(of: queue, db)?.epoch == epoch { try SQLiteStore.beginHistory(db) } }
+    }
+
+    private static func beginHistory(_ db: Database) throws {
+        try db.execute(sql: "UPDATE store_history SET id = random(), begun_at = ?", arguments: [now])
     }
 
     private static func head(of queue: QueueID, _ db: Database) throws -> Beat.Head? {

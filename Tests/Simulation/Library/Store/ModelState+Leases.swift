@@ -5,20 +5,21 @@ import QueueService
 /// Leases and what time brings.
 extension ModelState {
     mutating func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, after last: StoreMoment, known: [Beat.Head], at now: Timestamp
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, after last: Beat.Count, known: [Beat.Head], at now: Timestamp
     ) -> Beat {
-        if beats < last.beats {
-            beats = last.beats + StoreMoment.leap
-            beginHistory()
+        if heartbeats[instance]?.number ?? 0 < last.number, begunAt <= last.at {
+            beginHistory(at: max(now, last.at + Timestamp.Span(microseconds: 1)))
         }
-        beats += 1
+        let count = Beat.Count(number: max(heartbeats[instance]?.number ?? 0, last.number) + 1, at: now)
+        if last == .none { heartbeats = heartbeats.filter { $0.value.at >= now - .seconds(86_400) } }
+        heartbeats[instance] = count
         let before = leases[instance]
         let heldSince = before.flatMap { $0.expiresAt < now ? nil : $0.heldSince } ?? now
         leases[instance] = Lease(heldSince: heldSince, expiresAt: now + lease, capacity: capacity)
         let peers = leases.filter { $0.key != instance }.sorted { $0.key < $1.key }
         let heads = known.map { ($0, head(of: $0.queue)) }
         return Beat(
-            now: now, moment: StoreMoment(history: history, beats: beats), heldSince: heldSince,
+            count: count, history: history, heldSince: heldSince,
             peers: peers.map { Beat.Peer(id: $0.key, expiresAt: $0.value.expiresAt, capacity: $0.value.capacity) },
             changed: heads.compactMap { known, stored in stored == known ? nil : stored },
             gone: heads.compactMap { known, stored in stored == nil ? known.queue : nil })
@@ -48,8 +49,9 @@ extension ModelState {
     }
 
     /// Nothing but what has been tells which history it is, so a seed reproduces a run.
-    mutating func beginHistory() {
-        history = (history ^ beats) &* 0xBF58_476D_1CE4_E5B9 &+ 1
+    mutating func beginHistory(at now: Timestamp) {
+        begunAt = now
+        history = (history ^ UInt64(bitPattern: now.microseconds)) &* 0xBF58_476D_1CE4_E5B9 &+ 1
         for queue in queues.values {
             let record = queue.record
             queue.record = QueueRecord(

@@ -26,8 +26,10 @@ struct ModelState {
     /// Of queues that have not been deleted.
     var slugs: [String: QueueID] = [:]
     var leases: [InstanceID: Lease] = [:]
+    /// The beats of each instance, those among them that have gone lately.
+    var heartbeats: [InstanceID: Beat.Count] = [:]
     var history: UInt64 = 0
-    var beats: UInt64 = 0
+    var begunAt = Timestamp.distantPast
     /// Where the session of each id that has not ended is.
     var places: [SessionID: (queue: QueueID, ticket: Ticket)] = [:]
     var ended: [SessionID: SessionRecord] = [:]

@@ -145,10 +145,12 @@ public final class ModelStore: QueueStore {
         }
     }
 
-    public func beginHistory(contradicting head: Beat.Head?) async throws(StoreError) {
-        try await call(.write) { state, _ in
-            if let head, state.queues[head.queue]?.record.epoch != head.epoch { return }
-            state.beginHistory()
+    public func beginHistory() async throws(StoreError) { try await call(.write) { state, now in state.beginHistory(at: now) } }
+
+    public func beginHistory(insteadOf epoch: UInt64, of queue: QueueID) async throws(StoreError) {
+        try await call(.write) { state, now in
+            guard let known = state.queues[queue], known.isActive, known.record.epoch == epoch else { return }
+            state.beginHistory(at: now)
         }
     }
 
@@ -167,10 +169,10 @@ public final class ModelStore: QueueStore {
     // MARK: Instances
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after moment: StoreMoment, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after last: Beat.Count, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         try await call(.beat, weight: 1 + known.count) { state, now in
-            state.beat(instance, lease: lease, capacity: capacity, after: moment, known: known, at: now)
+            state.beat(instance, lease: lease, capacity: capacity, after: last, known: known, at: now)
         }
     }
 
