@@ -130,40 +130,70 @@ import TestSupport
         try outcome.get()
     }
 
-    /// A transaction that stays open, as an administrator's at lunch, holds up the queue whose row it has changed, and no other.
-    @Test func rowThatIsLockedHoldsUpItsQueueAlone() async throws {
+    enum LockedRow: CaseIterable { case queue, session, receipt }
+
+    /// A transaction that stays open, as an administrator's at lunch, holds up the queue of which it has changed a row, and no other.
+    @Test(arguments: LockedRow.allCases) func rowThatIsLockedHoldsUpItsQueueAlone(_ row: LockedRow) async throws {
         let home = try await TestStore(.postgres)
         let store = try await writable(home) { $0.answerSeconds = 4 }
         defer { store.close() }
-        var queues = [Written(tenant), Written(tenant, slug: "b", id: 8)]
+        var queues = (0..<9).map { Written(tenant, slug: "q\($0)", id: UInt64(10 + $0)) }
         for index in queues.indices {
-            let append = try queues[index].append { try $0.configure(QueueConfiguration(), at: $1, &$2) }
+            let append = try queues[index].append {
+                try $0.configure(QueueConfiguration(), at: $1, &$2)
+                _ = try $0.join(lane: 0, at: $1, &$2)
+            }
             #expect(try await store.append([append]) == [.committed])
         }
-        var locked = queues[0]
-        let join = try locked.append { _ = try $0.join(lane: 0, at: $1, &$2) }
-        let lock = PostgresCall("UPDATE queues SET name = 'by hand' WHERE id = $1").with(locked.record.id)
+        var locked = queues.remove(at: 4)
+        var leaving = try locked.append { try $0.leave(Ticket(lane: 0, number: 1), at: $1, &$2) }
+        leaving.receipts = [Receipt(tenant: tenant, key: "k", requestHash: [1], result: "r")]
+        let leave = leaving
+        let lock =
+            switch row {
+            case .queue: PostgresCall("UPDATE queues SET name = 'by hand' WHERE id = $1").with(locked.record.id)
+            case .session: PostgresCall("UPDATE user_sessions SET display_name = 'Bob' WHERE queue_id = $1").with(locked.record.id)
+            case .receipt:
+                PostgresCall("INSERT INTO receipts (tenant_id, key, request_hash, result) VALUES ($1, 'k', 'h', 'r')").with(tenant)
+            }
         let second = try await PostgresStoreTests.limited(home) { $0.answerSeconds = 4 }
         defer { second.close() }
         let rival = InstanceID(high: 2, low: 2)
         _ = try await store.beat(rival, lease: .seconds(3_600), capacity: nil, isFirst: true, after: .none, known: [])
         try await holding(lock, at: home) {
             // Two at once, of which one waits for the other's turn to wait.
-            async let late = second.append([join], by: rival)
-            guard case .failed(.busy) = try await store.append([join])[0], case .failed(.busy) = try await late[0] else {
-                return #expect(Bool(false), "it was not told that the row is held")
+            async let late = second.append([leave], by: rival)
+            guard case .failed(.busy) = try await store.append([leave])[0], case .failed(.busy) = try await late[0] else {
+                return #expect(Bool(false), "it was not told that a row is locked")
             }
-            // Who has found it out knows it the next time.
-            for _ in 0..<2 {
-                let other = try queues[1].append { _ = try $0.join(lane: 0, at: $1, &$2) }
-                let outcomes = try await store.append([join, other])
-                guard case .failed(.busy) = outcomes[0] else { return #expect(Bool(false), "\(outcomes)") }
-                #expect(outcomes[1] == .committed)
+            // Who has found it out knows it the next time, and where it was forgotten finds it among others.
+            for isForgotten in [false, true, false] {
+                if isForgotten { store.lastLocked.withLock { $0 = [] } }
+                var batch: [LogAppend] = []
+                for index in queues.indices { batch.append(try queues[index].append { _ = try $0.join(lane: 0, at: $1, &$2) }) }
+                batch.insert(leave, at: 5)
+                var outcomes = try await store.append(batch)
+                guard case .failed(.busy) = outcomes.remove(at: 5) else { return #expect(Bool(false), "\(outcomes)") }
+                #expect(outcomes.allSatisfy { $0 == .committed })
             }
             #expect(store.lastLocked.withLock { $0 == [locked.record.id] })
         }
-        #expect(try await eventually { try await store.append([join]) == [.committed] })
+        #expect(try await eventually { try await store.append([leave]) == (row == .receipt ? [.receiptConflict(index: 0)] : [.committed]) })
         #expect(store.lastLocked.withLock { $0.isEmpty })
+    }
+
+    /// Everybody waits for a table that is locked: for the service the store is away.
+    @Test func tableThatIsLockedIsAnOutage() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await writable(home) { $0.answerSeconds = 2 }
+        defer { store.close() }
+        var queue = Written(tenant)
+        let append = try queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }
+        try await holding(PostgresCall("DO 'BEGIN LOCK TABLE log; END'"), at: home) {
+            let error = await #expect(throws: StoreError.self) { try await store.append([append]) }
+            guard case .unavailable = error else { return #expect(Bool(false), "\(String(describing: error))") }
+        }
+        #expect(try await eventually { try await store.append([append]) == [.committed] })
     }
 
     /// Two write the ends of a closed queue at once: whoever finds only what the other was writing has not found the last of it.

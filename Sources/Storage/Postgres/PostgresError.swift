@@ -10,6 +10,8 @@ struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible {
     var isInDoubt = false
     /// No connection was free for it: it was not sent, and the server may be well.
     var isBusy = false
+    /// Another transaction has held the lock of a row for too long. Whoever waits for a table's lock waits with everybody.
+    var isRowLockTimeout = false
 
     static func busy(_ why: String) -> PostgresError {
         var error = PostgresError(state: nil, message: why)
@@ -29,8 +31,6 @@ struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Two transactions stood in each other's way, and this one was chosen to give way.
     var isGivingWay: Bool { state == "40001" || isDeadlock }
     var isDeadlock: Bool { state == "40P01" }
-    /// Somebody else's transaction holds a lock for too long.
-    var isLockTimeout: Bool { state == "55P03" }
 
     var description: String { state.map { "\(message) (\($0))" } ?? message }
 }
@@ -39,6 +39,8 @@ extension PostgresError {
     init(result: OpaquePointer) {
         let state = PQresultErrorField(result, Int32(UInt8(ascii: "C")))  // PG_DIAG_SQLSTATE
         self.init(state: state.map { String(cString: $0) }, message: PostgresError.line(PQresultErrorMessage(result)))
+        // PG_DIAG_CONTEXT: what was being done to which tuple. A table has none.
+        isRowLockTimeout = self.state == "55P03" && PQresultErrorField(result, Int32(UInt8(ascii: "W"))) != nil
     }
 
     /// libpq's words without its line ends: they go into a log line.
@@ -51,7 +53,9 @@ extension PostgresError {
 extension StoreError {
     /// Of what changes nothing: there is no doubt about it.
     init(reading error: PostgresError) {
-        self.init(error.isInDoubt ? PostgresError(state: error.state, message: error.message) : error)
+        var known = error
+        known.isInDoubt = false
+        self.init(known)
     }
 
     init(_ error: PostgresError) {
@@ -59,7 +63,7 @@ extension StoreError {
             self = .inDoubt(error.description)
             return
         }
-        if error.isBusy {
+        if error.isBusy || error.isRowLockTimeout {
             self = .busy(error.message)
             return
         }

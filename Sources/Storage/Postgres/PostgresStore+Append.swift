@@ -4,36 +4,65 @@ import QueueEngine
 public import QueueService
 
 extension PostgresStore {
-    /// Appends without the queues whose rows another transaction has locked and does not end: that of an administrator who has
-    /// changed one by hand and not committed yet, say. Only the first append waits for the lock.
+    /// Appends without the queues of which another transaction has locked a row and does not end: that of an administrator who
+    /// has changed one by hand and not committed yet, say. Only the first append waits for the lock.
     public func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
         let deadline = EventLoop.monotonicNow() + UInt64(settings.answerSeconds) * 1_000_000_000
-        var locked = try await lockedElsewhere(of: lastLocked.withLock { $0.isEmpty ? [] : $0.intersection(batch.map(\.record.id)) })
-        while true {
-            let free = locked.isEmpty ? batch : batch.filter { !locked.contains($0.record.id) }
-            do throws(PostgresError) {
-                let outcomes = free.isEmpty ? [] : try await halving(free[...], by: instance, until: deadline)
-                return PostgresStore.outcomes(outcomes, of: batch, without: locked)
-            } catch {
-                guard error.isLockTimeout, !error.isInDoubt else { throw StoreError(error) }
-                let waiting = Set(free.map(\.record.id))
-                let found = try await lockedElsewhere(of: waiting)
-                // Where all of them are locked there is nothing left that takes time.
-                guard !found.isEmpty, found == waiting || EventLoop.monotonicNow() < deadline else { throw StoreError(error) }
-                locked.formUnion(found)
-            }
+        let suspects = lastLocked.withLock { $0.isEmpty ? [] : $0.intersection(batch.map(\.record.id)) }
+        var outcomes = try await withoutLocked(batch.filter { !suspects.contains($0.record.id) }, by: instance, until: deadline)
+        guard !suspects.isEmpty else { return outcomes }
+        // Apart, and after the others: they most probably have to wait.
+        let last = batch.filter { suspects.contains($0.record.id) }
+        var found = await sift(last[...], without: (try? await lockedElsewhere(of: suspects)) ?? [], by: instance, until: deadline)[...]
+        for index in batch.indices where suspects.contains(batch[index].record.id) { outcomes.insert(found.removeFirst(), at: index) }
+        return outcomes
+    }
+
+    private func withoutLocked(
+        _ batch: [LogAppend], by instance: InstanceID, until deadline: UInt64
+    ) async throws(StoreError) -> [AppendOutcome] {
+        guard !batch.isEmpty else { return [] }
+        do throws(PostgresError) { return try await halving(batch[...], by: instance, until: deadline) } catch {
+            guard error.isRowLockTimeout, !error.isInDoubt else { throw StoreError(error) }
+            let locked = try await lockedElsewhere(of: Set(batch.map(\.record.id)))
+            return await sift(batch[...], without: locked, by: instance, until: deadline)
         }
     }
 
-    private static func outcomes(
-        _ outcomes: [AppendOutcome], of batch: [LogAppend], without locked: Set<QueueID>
-    ) -> [AppendOutcome] {
-        guard !locked.isEmpty else { return outcomes }
-        var rest = outcomes[...]
-        return batch.map { append in
-            locked.contains(append.record.id) ? .failed(.busy("another transaction has locked the queue's row")) : rest.removeFirst()
+    /// How long an append that looks for the queue with a locked row waits for it, in milliseconds.
+    private static let siftingMilliseconds = 50
+
+    /// Appends what can be appended without waiting, in halves down to the queues of which a row is locked.
+    ///
+    /// - Parameter locked: queues that are known to be among these.
+    private func sift(
+        _ batch: ArraySlice<LogAppend>, without locked: Set<QueueID>, by instance: InstanceID, until deadline: UInt64
+    ) async -> [AppendOutcome] {
+        let free = locked.isEmpty ? batch : batch.filter { !locked.contains($0.record.id) }[...]
+        if free.count < batch.count {
+            var found = await sift(free, without: [], by: instance, until: deadline)[...]
+            return batch.map { locked.contains($0.record.id) ? PostgresStore.lockedOutcome : found.removeFirst() }
         }
+        guard !batch.isEmpty else { return [] }
+        // What there is no time for is asked again with the next batch.
+        guard EventLoop.monotonicNow() < deadline else { return batch.map { _ in PostgresStore.lockedOutcome } }
+        do throws(PostgresError) {
+            let outcomes = try await halving(batch, by: instance, until: deadline, waiting: PostgresStore.siftingMilliseconds)
+            lastLocked.withLock { $0.subtract(batch.map(\.record.id)) }
+            return outcomes
+        } catch {
+            guard error.isRowLockTimeout, !error.isInDoubt else { return batch.map { _ in .failed(StoreError(error)) } }
+            if batch.count == 1 {
+                remember([batch.first!.record.id])
+                return [PostgresStore.lockedOutcome]
+            }
+        }
+        let middle = batch.startIndex + batch.count / 2
+        return await sift(batch[..<middle], without: [], by: instance, until: deadline)
+            + sift(batch[middle...], without: [], by: instance, until: deadline)
     }
+
+    private static let lockedOutcome = AppendOutcome.failed(.busy("another transaction has locked a row of the queue"))
 
     /// Those of the queues whose rows another transaction has locked; remembers which they are.
     private func lockedElsewhere(of queues: Set<QueueID>) async throws(StoreError) -> Set<QueueID> {
@@ -48,29 +77,37 @@ extension PostgresStore {
         ).with(ids)
         var locked: Set<QueueID> = []
         for row in try await rows(call, lane: .commits) { locked.insert(try row.get(0)) }
+        lastLocked.withLock { $0.subtract(queues) }
+        remember(locked)
+        return locked
+    }
+
+    private func remember(_ locked: Set<QueueID>) {
         lastLocked.withLock { last in
-            last.subtract(queues)
             // To forget one costs the next append that waits for it.
             if last.count + locked.count > PostgresStore.lastLockedLimit { last = [] }
             last.formUnion(locked)
         }
-        return locked
     }
 
     private static let lastLockedLimit = 1_000
 
     /// Appends what the server takes: where it refuses values, the halves apart, down to the queue that holds them.
+    ///
+    /// - Parameter waiting: for how many milliseconds a lock is waited for; nil: as long as is set for all.
     private func halving(
-        _ batch: ArraySlice<LogAppend>, by instance: InstanceID, until deadline: UInt64
+        _ batch: ArraySlice<LogAppend>, by instance: InstanceID, until deadline: UInt64, waiting: Int? = nil
     ) async throws(PostgresError) -> [AppendOutcome] {
-        do throws(PostgresError) { return try await append(batch, by: instance, until: deadline) } catch {
+        do throws(PostgresError) { return try await append(batch, by: instance, until: deadline, waiting: waiting) } catch {
             guard error.isRejection, !error.isInDoubt else { throw error }
             guard batch.count > 1 else { return [.failed(StoreError(error))] }
         }
         let middle = batch.startIndex + batch.count / 2
-        let first = try await halving(batch[..<middle], by: instance, until: deadline)
+        let first = try await halving(batch[..<middle], by: instance, until: deadline, waiting: waiting)
         // From here on something may be committed: an error concerns the second half alone.
-        do throws(PostgresError) { return first + (try await halving(batch[middle...], by: instance, until: deadline)) } catch {
+        do throws(PostgresError) {
+            return first + (try await halving(batch[middle...], by: instance, until: deadline, waiting: waiting))
+        } catch {
             return first + batch[middle...].map { _ in .failed(StoreError(error)) }
         }
     }
@@ -81,15 +118,17 @@ extension PostgresStore {
     /// did it, the log is further on, and holds these very events. Whatever stands against the second attempt may have
     /// been brought about by the first one, so the log is asked before an outcome is believed.
     private func append(
-        _ batch: ArraySlice<LogAppend>, by instance: InstanceID, until deadline: UInt64
+        _ batch: ArraySlice<LogAppend>, by instance: InstanceID, until deadline: UInt64, waiting: Int?
     ) async throws(PostgresError) -> [AppendOutcome] {
-        let call = AppendStatement(batch, by: instance).call
+        // In this transaction alone.
+        let limit = waiting.map { [PostgresCall("SELECT set_config('lock_timeout', $1::bigint::text, true)").with(Int64($0))] } ?? []
+        let calls = limit + [AppendStatement(batch, by: instance).call]
         var wasInDoubt = false
         var turns = 0
         while true {
             turns += 1
             do throws(PostgresError) {
-                let rows = try await run([call], seconds: settings.answerSeconds, lane: .commits).get()[0].rows
+                let rows = try await run(calls, seconds: settings.answerSeconds, lane: .commits).get().last!.rows
                 let outcomes = try PostgresStore.outcomes(rows, of: batch)
                 guard wasInDoubt else { return outcomes }
                 var certain: [AppendOutcome] = []

@@ -44,7 +44,8 @@ extension PostgresStore {
         let results: [PostgresResult]
         // A lost connection is no outage: a lease that is renewed twice is renewed.
         do { results = try await repeating(first + [renewal, others, heads], lane: .commits).get().suffix(3) } catch {
-            throw StoreError(error)
+            // Without a lease nothing is committed: for this instance the store is away.
+            throw error.isRowLockTimeout ? .unavailable(error.description) : StoreError(error)
         }
         guard let own = results[0].first else { throw .corrupt("a lease without a row") }
         var changed: [Beat.Head] = []
