@@ -32,6 +32,15 @@ public struct QueueImage: Sendable {
     }
 }
 
+extension QueueImage {
+    /// Whether the lanes of its tickets are ones that there are. Rows that were edited by hand may say anything.
+    public var isConsistent: Bool {
+        let lanes = configuration.priorityLanes.count + 1
+        return waiting.allSatisfy { $0.ticket.lane < lanes } && admitted.allSatisfy { $0.ticket.lane < lanes }
+            && counters.next.count <= lanes && counters.pass.count <= lanes
+    }
+}
+
 /// The numbers of a line that no row tells: written with every commit that changes the queue.
 public struct QueueCounters: Sendable, Hashable, Codable {
     /// The next ticket number of each lane.

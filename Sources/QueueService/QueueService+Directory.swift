@@ -161,7 +161,9 @@ extension QueueService {
     private func load(_ queue: QueueID, isLookUp: Bool = false) async throws(StoreError) {
         do throws(StoreError) {
             let found = isLookUp ? try await store.loadQueue(queue) : try await store.loadServedQueue(queue)
-            if let stored = found, hosted[queue] == nil { try await host(stored) }
+            guard let stored = found, hosted[queue] == nil else { return }
+            guard stored.image.isConsistent else { throw StoreError.corrupt("the rows of a queue contradict each other") }
+            try await host(stored)
         } catch {
             log.warning("a queue could not be read", metadata: ["queue": "\(queue)", "error": "\(error)"])
             throw error

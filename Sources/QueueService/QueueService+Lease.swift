@@ -63,11 +63,18 @@ extension QueueService {
     /// Beats that are under way at the same time may be answered in any order.
     private func note(_ beat: Beat) {
         guard beat.count.number > lastBeat.number else { return }
-        if let history, history != beat.history {
-            log.error("the store has gone back: it was restored from an older copy, and every queue's log tells another history")
-        }
-        (lastBeat, history) = (beat.count, beat.history)
+        lastBeat = beat.count
+        guard history != beat.history else { return }
+        let isFirst = history == nil
+        history = beat.history
+        confirmed = ConfirmedSessions(since: clock.now())
+        guard !isFirst else { return }
+        log.error("the store has gone back: it was restored from an older copy, and every queue's log tells another history")
+        if let historyChanged { Task { await historyChanged() } }
     }
+
+    /// From here on `body` is run each time that the store is found to tell another history than before.
+    public func whenHistoryChanges(_ body: @escaping @Sendable () async -> Void) { historyChanged = body }
 
     /// The same as `learn`, where that is not under way: what is left out now the next heartbeat tells again.
     func learnOnce(_ heartbeat: Heartbeat) async {

@@ -20,6 +20,8 @@ extension QueueService {
     ) async throws(ServiceError) -> QueueSnapshot {
         try await doingOnce(once) { () throws(ServiceError) in
             guard let result = try await earlierResult(once), let id = QueueID(result) else { return nil }
+            // It may be in the store before this instance has seen the answer.
+            if hosted[id]?.snapshot == nil { await waitForCommit(of: id) }
             try await visit(id, isSigned: true)
             return try queue(id, tenant: tenant)
         } orElse: { () throws(ServiceError) in

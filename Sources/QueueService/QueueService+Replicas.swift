@@ -85,6 +85,7 @@ extension QueueService {
         await wait(for: id) { $0.isCommitting || $0.isCatchingUp }
         let loaded = try await catchUpGate.pass { () throws(StoreError) -> (StoredQueue, [Announcement])? in
             guard let stored = try await store.loadServedQueue(id) else { return nil }
+            guard stored.image.isConsistent else { throw .corrupt("the rows of a queue contradict each other") }
             return (stored, try await latestAnnouncements(of: id))
         }
         guard let (stored, announcements) = loaded else {
@@ -198,6 +199,9 @@ extension QueueService {
     private static let missedAtOnce = 1_000
 
     // MARK: One thing at a time
+
+    /// Returns once no commit of the queue is under way that had begun before the call.
+    func waitForCommit(of id: QueueID) async { await wait(for: id) { $0.isCommitting } }
 
     /// Returns after the queue's replica has stopped being busy, or is gone. By then it may be busy again.
     private func wait(for id: QueueID, isBusy: (HostedQueue) -> Bool) async {

@@ -177,12 +177,17 @@ extension QueueService {
     public func queue(_ id: QueueID, knowing ticket: Ticket, of session: SessionID) async throws(ServiceError) -> QueueSnapshot {
         try await visit(id, isSigned: true)
         if try !isGivenOut(ticket, in: id) { await catchUp(id) }
-        if try queue(id).record.isRestored {
-            let known = try await self.session(session)
-            guard known.queue == id, known.ticket == ticket else { throw .noSuchSession }
-        }
+        if try queue(id).record.isRestored { try await confirm(session, ticket, in: id) }
         guard try isGivenOut(ticket, in: id) else { throw .unavailable(retryAfterSeconds: 1) }
         return try queue(id)
+    }
+
+    /// Asks the store whether a session from before it was restored is still what its token says.
+    private func confirm(_ session: SessionID, _ ticket: Ticket, in queue: QueueID) async throws(ServiceError) {
+        guard !confirmed.contains(session) else { return }
+        let known = try await self.session(session)
+        guard known.queue == queue, known.ticket == ticket else { throw .noSuchSession }
+        confirmed.insert(session)
     }
 
     private func isGivenOut(_ ticket: Ticket, in id: QueueID) throws(ServiceError) -> Bool {

@@ -31,6 +31,8 @@ public actor QueueService {
     var lastBeat = Beat.Count.none
     /// Which one the store tells, as of the last beat.
     var history: UInt64?
+    var historyChanged: (@Sendable () async -> Void)?
+    var confirmed = ConfirmedSessions(since: .distantPast)
     var capacity: (@Sendable () -> Capacity)?
     /// Beats that are in the store's hands.
     var beatsUnderWay = 0

@@ -26,7 +26,11 @@ extension QueueService {
         for _ in 0..<QueueService.raceTurns {
             if once != nil, let earlier = try await find() { return earlier }
             do throws(ServiceError) { return try await make() } catch {
-                guard once != nil, error == .alreadyDone else { throw error }
+                guard once != nil else { throw error }
+                if error == .alreadyDone { continue }
+                // What stands against it may be what the same request has made a moment ago.
+                if !error.isOfTheStore, let earlier = try await find() { return earlier }
+                throw error
             }
         }
         throw .unavailable(retryAfterSeconds: 1)

@@ -58,6 +58,16 @@ final class ServerCore: Sendable {
         ended = EndedSessions { [service] id throws(ServiceError) in try await service.session(id) }
     }
 
+    /// The store was restored from an older copy: gives it back the secrets that it has lost, and tries for a minute.
+    func restoreSecrets() async {
+        for _ in 0..<60 {
+            do throws(StoreError) { return try await secrets.restore(to: store) } catch {
+                log.warning("secrets could not be written back to the store", metadata: ["error": "\(error)"])
+            }
+            try? await Task.sleep(for: .seconds(1))
+        }
+    }
+
     var tokens: SessionTokens { secrets.tokens }
     var admissions: AdmissionSigner { secrets.admissions }
 

@@ -7,7 +7,7 @@ import QueueEngine
 final class FaultyStore: QueueStore {
     enum Call: Hashable {
         case append, beat, loadQueue(QueueID), missedEntries(QueueID), wakingQueues, deleteExpired, queueOfSlug, deleteQueue,
-            endClosed
+            endClosed, session
     }
 
     private struct State {
@@ -125,7 +125,10 @@ final class FaultyStore: QueueStore {
     func held(by instance: InstanceID, in queue: QueueID) async throws(StoreError) -> [Ticket] {
         try await store.held(by: instance, in: queue)
     }
-    func session(_ id: SessionID) async throws(StoreError) -> SessionRecord? { try await store.session(id) }
+    func session(_ id: SessionID) async throws(StoreError) -> SessionRecord? {
+        try await begin(.session)
+        return try await store.session(id)
+    }
     func currentSession(user: String, queue: QueueID) async throws(StoreError) -> SessionRecord? {
         try await store.currentSession(user: user, queue: queue)
     }

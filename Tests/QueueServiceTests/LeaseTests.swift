@@ -315,6 +315,31 @@ import TestSupport
         }
     }
 
+    /// After a restore the store is asked once whether a session of before is still what its token says, and never for one that was
+    /// made since: so nobody is turned away while it is away later.
+    @Test func restoreMakesNobodyDependOnTheStoreForGood() async throws {
+        let instances = try await Instances(count: 1, store: FaultyStore.init)
+        let (service, store) = (instances.services[0], instances.faultyStores[0])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 3_600))
+        let old = try await service.join(queue, visitor: Visitor(), holder: .connection).session
+        await service.beat()
+        try await instances.store.beginHistory()
+        await service.beat()
+        #expect(try await service.queue(queue).record.isRestored)
+        instances.clock.advance(.seconds(61))
+        let new = try await service.join(queue, visitor: Visitor(), holder: .connection).session
+        for session in [old, new] { _ = try await service.resume(queue, session.ticket, of: session.id) }
+        #expect(store.count(.session) == 1)
+        store.before { call throws(StoreError) in if case .session = call { throw .unavailable("away") } }
+        for session in [old, new] { _ = try await service.resume(queue, session.ticket, of: session.id) }
+        // Another restore, and it is asked again.
+        store.before { _ in }
+        try await instances.store.beginHistory()
+        await service.beat()
+        _ = try await service.resume(queue, old.ticket, of: old.id)
+        #expect(store.count(.session) == 2)
+    }
+
     /// Commits that go on all the time leave a replica the moment in which it is built anew.
     @Test func replicaIsRebuiltAlthoughCommitsNeverPause() async throws {
         let instances = try await Instances(count: 1)

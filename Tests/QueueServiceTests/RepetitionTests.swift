@@ -38,6 +38,22 @@ import TestSupport
         await #expect(throws: ServiceError.alreadyDone) { try await announce("first", once("k", instances)) }
     }
 
+    /// A retry that overlaps the first try is not told that its own queue's slug is somebody else's.
+    @Test(arguments: StoreKind.allCases) func overlappingCreationsMakeOneQueue(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: kind == .postgres ? 2 : 1)
+        for round in 0..<15 {
+            let once = once("k\(round)", instances)
+            let made = try await withThrowingTaskGroup { group in
+                for number in 0..<8 {
+                    let service = instances.services[number % instances.services.count]
+                    group.addTask { try await service.create(tenant: instances.tenant, once: once) { $0.slug = "s\(round)" }.record.id }
+                }
+                return try await group.reduce(into: Set<QueueID>()) { $0.insert($1) }
+            }
+            #expect(made.count == 1)
+        }
+    }
+
     /// Receipts may be kept for longer than sessions.
     @Test func joinWhoseSessionIsGoneIsRefused() async throws {
         let instances = try await Instances(count: 1)

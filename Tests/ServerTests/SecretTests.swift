@@ -12,8 +12,7 @@ import TestSupport
     private static let clock = Timestamp(seconds: 1_700_000_000)
 
     private func secrets(_ store: any QueueStore) async throws -> SecretRing.Secrets {
-        let bootstrap = Bootstrap(store: store, random: SystemRandom(), now: SecretTests.clock)
-        return SecretRing.Secrets(tokens: try await bootstrap.sessionTokens(), admissions: try await bootstrap.admissions(issuer: "i"))
+        try await Bootstrap(store: store, random: SystemRandom(), now: SecretTests.clock).secrets(issuer: "i")
     }
 
     private func rotate(_ store: any QueueStore, at moment: Timestamp) async throws {
@@ -49,6 +48,21 @@ import TestSupport
         isAway.withLock { $0 = false }
         await #expect(throws: Problem.unauthorized) { try await ring.claims(stranger, at: SecretTests.clock) }
         await #expect(throws: Problem.unauthorized) { try await ring.claims("st1.AAAA", at: SecretTests.clock) }
+    }
+
+    /// Secrets that were made since the copy are in it again, so what they signed is good at instances that start later.
+    @Test func restoredStoreGetsBackTheSecretsThatItHasLost() async throws {
+        let (home, copy) = try await (TestStore(.sqlite), TestStore(.sqlite))
+        let (store, restored) = try await (home.open(), copy.open())
+        let ring = SecretRing(try await secrets(store)) { try await secrets(store) }
+        for secret in try await secrets(store).stored { try await restored.insert(secret) }
+        try await rotate(store, at: SecretTests.clock + .seconds(1))
+        #expect(await ring.renew())
+        let token = ring.tokens.make(claims())
+        #expect(try await secrets(restored).tokens.reading(token, at: SecretTests.clock) == .unknownKey)
+        for _ in 0..<2 { try await ring.restore(to: restored) }
+        #expect(try await secrets(restored).tokens.reading(token, at: SecretTests.clock) == .claims(claims()))
+        #expect(try await secrets(restored).admissions.keySet == ring.admissions.keySet)
     }
 
     @Test func strangersWithInventedTokensCauseOneReadASecond() async throws {

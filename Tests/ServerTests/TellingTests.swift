@@ -18,8 +18,7 @@ import TestSupport
     static func core(_ home: TestStore, on loop: EventLoop) async throws -> ServerCore {
         let store = try await home.open(on: loop)
         let bootstrap = Bootstrap(store: store, random: SystemRandom(), now: Timestamp(seconds: 1_700_000_000))
-        let secrets = SecretRing.Secrets(
-            tokens: try await bootstrap.sessionTokens(), admissions: try await bootstrap.admissions(issuer: "i"))
+        let secrets = try await bootstrap.secrets(issuer: "i")
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let service = QueueService(
             executor: LoopSerialExecutor(loop), store: store, bus: InProcessBus(), clock: SystemClock(loop: loop), random: SystemRandom(),

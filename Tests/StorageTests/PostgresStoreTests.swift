@@ -182,6 +182,43 @@ import TestSupport
         #expect(store.lastLocked.withLock { $0.isEmpty })
     }
 
+    /// Whoever edits rows by hand harms the queue that they belong to, and nothing that reads them ends the process.
+    @Test func valuesThatMakeNoSenseConcernTheirQueueAlone() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await writable(home)
+        defer { store.close() }
+        var queues = [Written(tenant), Written(tenant, slug: "b", id: 8)]
+        for index in queues.indices {
+            let append = try queues[index].append {
+                try $0.configure(QueueConfiguration(), at: $1, &$2)
+                for _ in 0..<3 { _ = try $0.join(lane: 0, at: $1, &$2) }
+                $0.advance(to: $1, &$2)
+            }
+            #expect(try await store.append([append]) == [.committed])
+        }
+        let (id, other) = (queues[0].record.id, queues[1].record.id)
+        func known(_ queue: Written) -> Beat.Head { Beat.Head(queue: queue.record.id, epoch: .max, position: queue.state.position) }
+        let edits = [
+            "user_sessions SET expires_at = 'infinity', created_at = '-infinity'", "user_sessions SET absent_since = '-infinity'",
+            "log SET at = 'infinity'", "queues SET last_event_at = 'infinity', unseen_at = '-infinity'",
+        ]
+        for edit in edits {
+            try TestStore.psql("UPDATE \(edit) WHERE \(edit.hasPrefix("queues") ? "id" : "queue_id") = '\(id)'", in: home.uri)
+            let image = try #require(try await store.loadQueue(id)).image
+            // What is reckoned from its moments does not overflow.
+            let state = QueueState(image)
+            _ = (state.nextWake(after: Timestamp(seconds: 1_800_000_000)), state.drain(at: Timestamp(seconds: 1_800_000_000)))
+        }
+        try TestStore.psql("UPDATE user_sessions SET ticket = -1 WHERE queue_id = '\(id)' AND ticket = 3", in: home.uri)
+        #expect(try await store.loadQueue(id)?.image.isConsistent == false)
+        try TestStore.psql("UPDATE queues SET head = -1 WHERE id = '\(id)'", in: home.uri)
+        await #expect(throws: StoreError.self) { try await store.loadQueue(id) }
+        let beat = try await store.beat(
+            store.writer, lease: .seconds(60), capacity: nil, isFirst: false, after: .none, known: queues.map(known))
+        #expect(beat.changed.isEmpty && beat.gone.isEmpty)
+        #expect(try await store.loadQueue(other)?.image.isConsistent == true)
+    }
+
     /// Everybody waits for a table that is locked: for the service the store is away.
     @Test func tableThatIsLockedIsAnOutage() async throws {
         let home = try await TestStore(.postgres)

@@ -42,14 +42,13 @@ struct Bootstrap {
         return try await store.insertFirst(key) ? text : nil
     }
 
-    func sessionTokens() async throws(StoreError) -> SessionTokens {
+    /// What tokens and admissions are signed with.
+    func secrets(issuer: String) async throws -> SecretRing.Secrets {
         try await ensure(SessionTokens.purpose) { secretBytes() }
-        return SessionTokens(try await store.secrets(SessionTokens.purpose))
-    }
-
-    func admissions(issuer: String) async throws -> AdmissionSigner {
         try await ensure(AdmissionSigner.purpose) { Array(AdmissionSigner.newKey().utf8) }
-        return try await AdmissionSigner(try await store.secrets(AdmissionSigner.purpose), issuer: issuer)
+        return try await SecretRing.Secrets(
+            tokens: try await store.secrets(SessionTokens.purpose), admissions: try await store.secrets(AdmissionSigner.purpose),
+            issuer: issuer)
     }
 
     /// 256 bits that nobody can guess.

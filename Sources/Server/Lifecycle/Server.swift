@@ -52,14 +52,13 @@ public final class Server: Sendable {
             measurements: measurements.queues, slow: slow, log: log)
         try await redis?.start()
         let load = { @Sendable () async throws -> SecretRing.Secrets in
-            let bootstrap = Bootstrap(store: store, random: random, now: clock.now())
-            return SecretRing.Secrets(
-                tokens: try await bootstrap.sessionTokens(), admissions: try await bootstrap.admissions(issuer: settings.issuer))
+            try await Bootstrap(store: store, random: random, now: clock.now()).secrets(issuer: settings.issuer)
         }
         let core = try ServerCore(
             settings: settings, store: store, service: service, clock: clock, measurements: measurements,
             slow: slow, secrets: SecretRing(try await load(), load: load), log: log)
         try await core.keys.readNow()
+        await service.whenHistoryChanges { await core.restoreSecrets() }
         try await service.start()
         if isNewStore { try await Server.makeDemo(service, tenant) }
         return try await Server(core, serviceLoop, newAdminKey)

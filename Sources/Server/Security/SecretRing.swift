@@ -8,12 +8,29 @@ final class SecretRing: Sendable {
     struct Secrets: Sendable {
         var tokens: SessionTokens
         var admissions: AdmissionSigner
+        /// What they were made of.
+        let stored: [StoredSecret]
+
+        init(tokens: [StoredSecret], admissions: [StoredSecret], issuer: String) async throws {
+            self.tokens = SessionTokens(tokens)
+            self.admissions = try await AdmissionSigner(admissions, issuer: issuer)
+            stored = tokens + admissions
+        }
     }
 
     /// What the ring and its reading share.
     private final class Known: Sendable {
         let secrets: Lock<Secrets>
-        init(_ secrets: Secrets) { self.secrets = Lock(secrets) }
+        /// Every secret that the store has had since the start, by id.
+        let seen: Lock<[String: StoredSecret]>
+
+        init(_ secrets: Secrets) {
+            self.secrets = Lock(secrets)
+            seen = Lock([:])
+            remember(secrets)
+        }
+
+        func remember(_ secrets: Secrets) { seen.withLock { seen in for secret in secrets.stored { seen[secret.id] = secret } } }
     }
 
     private let known: Known
@@ -25,6 +42,7 @@ final class SecretRing: Sendable {
         self.known = known
         read = SpacedRead(spacing: .seconds(1)) {
             let secrets = try await load()
+            known.remember(secrets)
             known.secrets.withLock { $0 = secrets }
         }
     }
@@ -34,6 +52,22 @@ final class SecretRing: Sendable {
 
     /// Reads the secrets now. False: the store could not be read.
     func renew() async -> Bool { await read.again() }
+
+    /// Writes back what a store that was restored from an older copy has lost: what was signed since then stays good, at every
+    /// instance.
+    func restore(to store: any QueueStore) async throws(StoreError) {
+        let seen = known.seen.withLock { $0 }
+        for purpose in Set(seen.values.map(\.purpose)) {
+            let there = Set(try await store.secrets(purpose).map(\.id))
+            for secret in seen.values where secret.purpose == purpose && !there.contains(secret.id) {
+                do throws(StoreError) { try await store.insert(secret) } catch {
+                    // Another instance may have been faster.
+                    guard case .rejected = error else { throw error }
+                }
+            }
+        }
+        _ = await renew()
+    }
 
     /// What a session's token says.
     ///

@@ -10,7 +10,7 @@ struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible {
     var isInDoubt = false
     /// No connection was free for it: it was not sent, and the server may be well.
     var isBusy = false
-    /// Another transaction has held the lock of a row for too long. Whoever waits for a table's lock waits with everybody.
+    /// The lock that was waited for is a row's. Where several wait for one row only the first is told so.
     var isRowLockTimeout = false
 
     static func busy(_ why: String) -> PostgresError {
@@ -28,6 +28,8 @@ struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The server does not take the values themselves: data exceptions (class 22), violated constraints (23), and values that
     /// exceed a limit of the server (54), such as a key that is too long for an index.
     var isRejection: Bool { state.map { ["22", "23", "54"].contains($0.prefix(2)) } ?? false }
+    /// Another transaction has held a lock for too long.
+    var isLockTimeout: Bool { state == "55P03" }
     /// Two transactions stood in each other's way, and this one was chosen to give way.
     var isGivingWay: Bool { state == "40001" || isDeadlock }
     var isDeadlock: Bool { state == "40P01" }
@@ -40,7 +42,7 @@ extension PostgresError {
         let state = PQresultErrorField(result, Int32(UInt8(ascii: "C")))  // PG_DIAG_SQLSTATE
         self.init(state: state.map { String(cString: $0) }, message: PostgresError.line(PQresultErrorMessage(result)))
         // PG_DIAG_CONTEXT: what was being done to which tuple. A table has none.
-        isRowLockTimeout = self.state == "55P03" && PQresultErrorField(result, Int32(UInt8(ascii: "W"))) != nil
+        isRowLockTimeout = isLockTimeout && PQresultErrorField(result, Int32(UInt8(ascii: "W"))) != nil
     }
 
     /// libpq's words without its line ends: they go into a log line.

@@ -226,9 +226,11 @@ enum PostgresSchema {
     /// - `store_history` is one row: which history the store tells, and since when.
     /// - `history` is the one in which a queue was made: its epoch is the one it was made with as long as that is told.
     private static let twelfth: [StaticString] = [
+        // A dump of an older version that is restored over a newer one leaves these.
+        "DROP TABLE IF EXISTS heartbeats, store_history",
         "CREATE TABLE heartbeats (instance uuid PRIMARY KEY, number bigint NOT NULL, at timestamptz NOT NULL) WITH (fillfactor = 50)",
         "CREATE TABLE store_history (is_only boolean PRIMARY KEY CHECK (is_only), id bigint NOT NULL, begun_at timestamptz NOT NULL)",
-        "INSERT INTO store_history VALUES (true, 0, '-infinity')",
+        "INSERT INTO store_history VALUES (true, 0, 'epoch')",
         "ALTER TABLE queues ADD COLUMN history bigint NOT NULL DEFAULT 0",
     ]
 }

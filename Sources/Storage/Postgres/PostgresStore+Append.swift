@@ -23,10 +23,30 @@ extension PostgresStore {
     ) async throws(StoreError) -> [AppendOutcome] {
         guard !batch.isEmpty else { return [] }
         do throws(PostgresError) { return try await halving(batch[...], by: instance, until: deadline) } catch {
-            guard error.isRowLockTimeout, !error.isInDoubt else { throw StoreError(error) }
+            guard error.isLockTimeout, !error.isInDoubt else { throw StoreError(error) }
             let locked = try await lockedElsewhere(of: Set(batch.map(\.record.id)))
+            if locked.isEmpty, !error.isRowLockTimeout { try await checkTables() }
             return await sift(batch[...], without: locked, by: instance, until: deadline)
         }
+    }
+
+    /// Throws where a table is locked, for which everybody waits.
+    private func checkTables() async throws(StoreError) {
+        // Changes that concern no row wait for nothing else.
+        let changes: [PostgresCall] = [
+            PostgresCall("UPDATE queues SET name = name WHERE false"), PostgresCall("UPDATE user_sessions SET label = label WHERE false"),
+            PostgresCall("UPDATE log SET type = type WHERE false"), PostgresCall("UPDATE receipts SET result = result WHERE false"),
+            PostgresCall("UPDATE announcements SET text = text WHERE false"),
+        ]
+        let calls = [PostgresStore.waiting(PostgresStore.siftingMilliseconds)] + changes
+        do throws(PostgresError) { _ = try await run(calls, seconds: settings.answerSeconds, lane: .commits).get() } catch {
+            throw StoreError(error)
+        }
+    }
+
+    /// For how long the rest of the transaction waits for each lock.
+    private static func waiting(_ milliseconds: Int) -> PostgresCall {
+        PostgresCall("SELECT set_config('lock_timeout', $1::bigint::text, true)").with(Int64(milliseconds))
     }
 
     /// How long an append that looks for the queue with a locked row waits for it, in milliseconds.
@@ -51,7 +71,7 @@ extension PostgresStore {
             lastLocked.withLock { $0.subtract(batch.map(\.record.id)) }
             return outcomes
         } catch {
-            guard error.isRowLockTimeout, !error.isInDoubt else { return batch.map { _ in .failed(StoreError(error)) } }
+            guard error.isLockTimeout, !error.isInDoubt else { return batch.map { _ in .failed(StoreError(error)) } }
             if batch.count == 1 {
                 remember([batch.first!.record.id])
                 return [PostgresStore.lockedOutcome]
@@ -121,8 +141,7 @@ extension PostgresStore {
         _ batch: ArraySlice<LogAppend>, by instance: InstanceID, until deadline: UInt64, waiting: Int?
     ) async throws(PostgresError) -> [AppendOutcome] {
         // In this transaction alone.
-        let limit = waiting.map { [PostgresCall("SELECT set_config('lock_timeout', $1::bigint::text, true)").with(Int64($0))] } ?? []
-        let calls = limit + [AppendStatement(batch, by: instance).call]
+        let calls = (waiting.map { [PostgresStore.waiting($0)] } ?? []) + [AppendStatement(batch, by: instance).call]
         var wasInDoubt = false
         var turns = 0
         while true {

@@ -55,14 +55,17 @@ extension PostgresStore {
                 gone.append(try row.get(0))
                 continue
             }
+            // A queue that was edited by hand and makes no sense must not keep the instance from living.
+            guard let head = UInt64(exactly: try row.get(2, as: Int64.self)) else { continue }
             changed.append(
                 Beat.Head(
                     queue: try row.get(0), epoch: UInt64(bitPattern: try row.get(1, as: Int64.self)),
-                    position: LogPosition(seq: UInt64(try row.get(2, as: Int64.self)), at: try row.get(3))))
+                    position: LogPosition(seq: head, at: try row.get(3))))
         }
         return Beat(
-            count: Beat.Count(number: UInt64(try own.get(2, as: Int64.self)), at: try own.get(1)),
-            history: UInt64(bitPattern: try own.get(3, as: Int64.self)), heldSince: try own.get(0),
+            count: Beat.Count(number: try own.number(2), at: try own.get(1)),
+            history: UInt64(bitPattern: try own.get(3, as: Int64.self)),
+            heldSince: try own.get(0),
             peers: try results[1].rows.map(PostgresStore.peer), changed: changed,
             gone: gone)
     }

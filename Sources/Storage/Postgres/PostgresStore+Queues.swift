@@ -86,7 +86,7 @@ extension PostgresStore {
             throw .corrupt("a queue's row")
         }
         var image = QueueImage(
-            configuration: record.configuration, status: status, head: UInt64(try row.get(10, as: Int64.self)),
+            configuration: record.configuration, status: status, head: try row.number(10),
             lastEventAt: try row.get(11), counters: counters)
         image.unseenSince = try row.optional(13)
         return StoredQueue(record: record, image: image, isOccupied: try row.get(14))
@@ -157,7 +157,7 @@ extension PostgresStore {
             """
         ).with(queue).with(tenant)
         guard let row = try await row(call) else { return nil }
-        let head = UInt64(try row.get(3, as: Int64.self))
+        let head = try row.number(3)
         return DeletedLog(
             epoch: try PostgresStore.epoch(row.get(0), row.get(1), row.get(2)),
             first: try row.optional(4, as: Int64.self).map { UInt64($0) } ?? head + 1, head: head)
@@ -191,7 +191,7 @@ extension PostgresStore {
         guard let change = StoredChange(type: try row.get(2), ticket: ticket, data: try row.optional(4)).change else {
             throw .corrupt("an entry of the log")
         }
-        let seq = UInt64(try row.get(0, as: Int64.self))
+        let seq = try row.number(0)
         return LogEntry(
             event: QueueEvent(seq: seq, at: try row.get(1), change: change), session: try row.optional(5), user: try row.optional(6),
             announcement: try row.optional(7, as: String.self) == nil ? nil : try announcement(row, seq, from: 7))
@@ -275,7 +275,7 @@ extension PostgresStore {
                 """
             ).with(queue).with(now).with(Int64(limit))
         ).map { row throws(StoreError) in
-            try PostgresStore.announcement(row, UInt64(try row.get(0, as: Int64.self)), from: 1)
+            try PostgresStore.announcement(row, row.number(0), from: 1)
         }
     }
 

@@ -71,10 +71,13 @@ extension Identifier: PostgresValue {
 extension Timestamp: PostgresValue {
     static var oid: UInt32 { 1184 }
     private static var year2000: Int64 { 946_684_800_000_000 }
+    private static var year10000: Int64 { 253_402_300_800_000_000 }
     func encode(into bytes: inout [UInt8]) { (microseconds &- Timestamp.year2000).encode(into: &bytes) }
     init?(postgres bytes: UnsafeRawBufferPointer) {
         guard let since = Int64(postgres: bytes) else { return nil }
-        self.init(microseconds: since &+ Timestamp.year2000)
+        // Whoever edits a row by hand may write 'infinity'; nothing that is reckoned from a moment may overflow.
+        let last = Timestamp.year10000 - Timestamp.year2000
+        self.init(microseconds: max(Timestamp.distantPast.microseconds, min(max(since, -last), last) + Timestamp.year2000))
     }
 }
 
@@ -176,6 +179,12 @@ struct PostgresRow {
 
     func optional<V: PostgresValue>(_ column: Int, as type: V.Type = V.self) throws(StoreError) -> V? {
         try result.value(index, column)
+    }
+
+    /// A number that is never negative, unless somebody has edited it.
+    func number(_ column: Int) throws(StoreError) -> UInt64 {
+        guard let number = UInt64(exactly: try get(column, as: Int64.self)) else { throw .corrupt("a negative number in a row") }
+        return number
     }
 
     func get<V: PostgresValue>(_ column: Int, as type: V.Type = V.self) throws(StoreError) -> V {
