@@ -63,9 +63,11 @@ public final class TestStore: Sendable {
 
     /// Runs a statement as somebody else would.
     public static func psql(_ sql: String, in uri: String = TestStore.server) throws {
-        let process = try begin([sql], in: uri)
+        let errors = Pipe()
+        let process = try begin([sql], in: uri, errors)
+        let said = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw StoreError.unavailable(sql) }
+        guard process.terminationStatus == 0 else { throw StoreError.unavailable("\(said)\n\(sql)") }
     }
 
     /// Keeps `table` locked as long as `file` is there, which is made when the lock is held. Nobody is kept waiting for it:
@@ -78,11 +80,12 @@ public final class TestStore: Sendable {
         _ = try TestStore.begin(commands, in: uri)
     }
 
-    private static func begin(_ commands: [String], in uri: String) throws -> Process {
+    private static func begin(_ commands: [String], in uri: String, _ errors: Pipe? = nil) throws -> Process {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/psql")
         process.arguments = ["-qX", "-v", "ON_ERROR_STOP=1", uri] + commands.flatMap { ["-c", $0] }
         process.standardOutput = FileHandle.nullDevice
+        if let errors { process.standardError = errors }
         try process.run()
         return process
     }
