@@ -33,8 +33,10 @@ public struct QueueImage: Sendable {
 }
 
 extension QueueImage {
-    /// Whether the lanes of its tickets are ones that there are. Rows that were edited by hand may say anything.
+    /// Whether a line can be made of it: rows that were edited by hand may say anything.
     public var isConsistent: Bool {
+        let moments = [[lastEventAt], admissions, departures, turnovers].joined()
+        guard moments.allSatisfy({ $0 <= .latestEvent }) else { return false }
         let lanes = configuration.priorityLanes.count + 1
         return waiting.allSatisfy { $0.ticket.lane < lanes } && admitted.allSatisfy { $0.ticket.lane < lanes }
             && counters.next.count <= lanes && counters.pass.count <= lanes

@@ -5,6 +5,8 @@ public struct Timestamp: Sendable, Hashable, Comparable, Codable {
     public init(microseconds: Int64) { self.microseconds = microseconds }
     public init(seconds: Double) { microseconds = Int64((seconds * 1_000_000).rounded()) }
 
+    /// After every event: the year 2200. The pace is reckoned in nanoseconds, of which 64 bits have no room for much more.
+    public static let latestEvent = Timestamp(microseconds: 7_258_118_400_000_000)
     /// Before every event.
     public static let distantPast = Timestamp(microseconds: 0)
 

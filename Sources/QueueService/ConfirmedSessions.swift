@@ -1,10 +1,10 @@
 import QueueEngine
 
-/// Sessions of which it is known that they are part of the history that a restored store tells: the store was asked for them, or
-/// they were made since this instance has known that history. Nobody asks again with each poll, nor while the store is away.
+/// A queue's sessions of which it is known that they are part of the history that a restored store tells: the store was asked
+/// about them, or they were made since the replica tells that history. Nobody asks again with each poll, nor while the store is away.
 struct ConfirmedSessions {
-    /// How many are remembered. With one more, all are asked for anew.
-    private static let limit = 100_000
+    /// One more empties the set, and all are asked about again.
+    private static let limit = 50_000
     /// The clocks of those that make sessions are not quite the same.
     private static let margin = Timestamp.Span.seconds(60)
 

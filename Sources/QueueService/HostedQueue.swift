@@ -53,10 +53,11 @@ struct HostedQueue {
     var isBackingOff = false
     /// How often that happened in a row.
     var failures = 0
-    /// The same for those for which there was no room, or whose row another transaction had locked.
+    /// Pauses in a row because no connection was free, or another transaction had locked a row.
     var busyTurns = 0
     /// Tells one pause from another.
     var pauses = 0
+    var confirmed = ConfirmedSessions(since: .latestEvent)
     /// How often in a row a commit was lost and nothing new could be read.
     var fruitlessTurns = 0
     /// The store refuses something that is being looked for; nil: nothing.
@@ -79,7 +80,8 @@ struct HostedQueue {
     }
 
     /// Another history, in which nobody has been seen yet.
-    mutating func restart(from stored: StoredQueue, _ announcements: [Announcement]) {
+    mutating func restart(from stored: StoredQueue, _ announcements: [Announcement], at now: Timestamp) {
+        confirmed = ConfirmedSessions(since: now)
         record = stored.record
         state = QueueState(stored.image)
         presence = Presence()

@@ -176,6 +176,7 @@ extension QueueService {
         guard hosted[id] == nil else { return }
         hosted[id] = HostedQueue(record: stored.record, state: QueueState(stored.image), announcements: announcements)
         hosted[id]!.visitedAt = clock.now()
+        hosted[id]!.confirmed = ConfirmedSessions(since: clock.now())
         slugs[stored.record.slug] = id
         notify(id, events: [])
         scheduleWake(for: CollectionOfOne(id))

@@ -67,7 +67,6 @@ extension QueueService {
         guard history != beat.history else { return }
         let isFirst = history == nil
         history = beat.history
-        confirmed = ConfirmedSessions(since: clock.now())
         guard !isFirst else { return }
         log.error("the store has gone back: it was restored from an older copy, and every queue's log tells another history")
         if let historyChanged { Task { await historyChanged() } }
@@ -101,7 +100,7 @@ extension QueueService {
     private func learn(_ head: Beat.Head, _ own: Beat.Head?) async {
         hosted[head.queue]?.storeHead = head.position.seq
         if let own, own.epoch != head.epoch || !head.position.mayFollow(own.position) {
-            await rebuild(head.queue, insteadOf: own.epoch, isTold: own.epoch != head.epoch)
+            await rebuild(head.queue, insteadOf: own.epoch, hasBegun: own.epoch != head.epoch)
         } else if let queue = hosted[head.queue], head.position.seq > queue.state.head {
             await catchUp(head.queue)
             scheduleWake(for: CollectionOfOne(head.queue))

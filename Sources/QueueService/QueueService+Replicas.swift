@@ -53,10 +53,10 @@ extension QueueService {
     ///
     /// - Parameters:
     ///   - epoch: the history that is contradicted. Reports about an epoch that was already replaced are ignored.
-    ///   - isTold: the store tells another history already.
+    ///   - hasBegun: the store tells another history already.
     /// - Returns: whether the replica is one of the new history.
     @discardableResult
-    func rebuild(_ id: QueueID, insteadOf epoch: UInt64, isTold: Bool = false) async -> Bool {
+    func rebuild(_ id: QueueID, insteadOf epoch: UInt64, hasBegun: Bool = false) async -> Bool {
         guard let queue = hosted[id], queue.record.epoch == epoch else { return true }
         guard !queue.isRebuilding else {
             await wait(for: id) { $0.isRebuilding }
@@ -71,14 +71,14 @@ extension QueueService {
             tellChange(of: id)
             goOn(in: id)
         }
-        do throws(StoreError) { return try await reload(id, insteadOf: queue.record, isTold: isTold) } catch {
+        do throws(StoreError) { return try await reload(id, insteadOf: queue.record, hasBegun: hasBegun) } catch {
             log.warning("a queue could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
             return false
         }
     }
 
-    private func reload(_ id: QueueID, insteadOf old: QueueRecord, isTold: Bool) async throws(StoreError) -> Bool {
-        if !isTold {
+    private func reload(_ id: QueueID, insteadOf old: QueueRecord, hasBegun: Bool) async throws(StoreError) -> Bool {
+        if !hasBegun {
             try await catchUpGate.pass { () throws(StoreError) in try await store.beginHistory(insteadOf: old.epoch, of: id) }
         }
         // Not within the gate: what is waited for may have to pass it.
@@ -93,7 +93,7 @@ extension QueueService {
             return true
         }
         guard hosted[id]?.isCommitting == false, stored.record.epoch != hosted[id]?.record.epoch else { return false }
-        hosted[id]?.restart(from: stored, announcements)
+        hosted[id]?.restart(from: stored, announcements, at: clock.now())
         rename(old, to: stored.record)
         notify(id, events: [], announcements: announcements.reversed())
         markEveryoneAbsent(in: id)
@@ -184,6 +184,7 @@ extension QueueService {
         guard queue.state.position == known, !queue.isCommitting else { return nil }
         guard known.seq == 0 || entries.first?.event.position == known else { return .otherHistory(epoch: epoch) }
         let new = entries.drop { $0.event.seq <= known.seq }
+        guard new.allSatisfy({ $0.event.at <= .latestEvent }) else { throw .corrupt("an event of a time that cannot be") }
         if new.isEmpty { return .reached }
         if new.contains(where: { $0.event.change.isConfigured }), let stored = try await store.loadServedQueue(id) {
             guard hosted[id]?.isCommitting == false, hosted[id]?.state.position == known else { return nil }

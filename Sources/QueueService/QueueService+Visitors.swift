@@ -184,10 +184,12 @@ extension QueueService {
 
     /// Asks the store whether a session from before it was restored is still what its token says.
     private func confirm(_ session: SessionID, _ ticket: Ticket, in queue: QueueID) async throws(ServiceError) {
-        guard !confirmed.contains(session) else { return }
+        guard let epoch = hosted[queue]?.record.epoch, hosted[queue]?.confirmed.contains(session) == false else { return }
         let known = try await self.session(session)
         guard known.queue == queue, known.ticket == ticket else { throw .noSuchSession }
-        confirmed.insert(session)
+        // The answer may be of the history before.
+        guard hosted[queue]?.record.epoch == epoch else { throw .unavailable(retryAfterSeconds: 1) }
+        hosted[queue]?.confirmed.insert(session)
     }
 
     private func isGivenOut(_ ticket: Ticket, in id: QueueID) throws(ServiceError) -> Bool {

@@ -32,7 +32,6 @@ public actor QueueService {
     /// Which one the store tells, as of the last beat.
     var history: UInt64?
     var historyChanged: (@Sendable () async -> Void)?
-    var confirmed = ConfirmedSessions(since: .distantPast)
     var capacity: (@Sendable () -> Capacity)?
     /// Beats that are in the store's hands.
     var beatsUnderWay = 0

@@ -68,6 +68,8 @@ public enum AppendOutcome: Sendable, Hashable {
     case slugTaken
     /// The store does not take this one; what else was asked stands.
     case failed(StoreError)
+
+    public var isFailure: Bool { if case .failed = self { true } else { false } }
 }
 
 /// A queue as a store gives it back.

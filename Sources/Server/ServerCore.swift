@@ -61,7 +61,11 @@ final class ServerCore: Sendable {
     /// The store was restored from an older copy: gives it back the secrets that it has lost, and tries for a minute.
     func restoreSecrets() async {
         for _ in 0..<60 {
-            do throws(StoreError) { return try await secrets.restore(to: store) } catch {
+            do throws(StoreError) {
+                let written = try await secrets.restore(to: store)
+                if !written.isEmpty { log.notice("secrets were written back to the store", metadata: ["secrets": "\(written)"]) }
+                return
+            } catch {
                 log.warning("secrets could not be written back to the store", metadata: ["error": "\(error)"])
             }
             try? await Task.sleep(for: .seconds(1))

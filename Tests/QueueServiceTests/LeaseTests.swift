@@ -370,6 +370,8 @@ import TestSupport
         let instances = try await Instances(.postgres, count: 1)
         let service = instances.services[0]
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
+        // Long after the service began: what is known of sessions since then is not known of those that are lost.
+        instances.clock.advance(.seconds(90))
         let kept = try await service.join(queue, visitor: Visitor(), holder: .connection).session
         let lost = try await service.join(queue, visitor: Visitor(), holder: .connection).session
         let before = try await service.queue(queue)

@@ -20,6 +20,11 @@ import TestSupport
         return try await PostgresStore.open(uri: home.uri, loop: EventLoopGroup(count: 1).loops[0], settings: settings)
     }
 
+    /// Waits for a lock for a moment, and for everything else as long as a busy machine needs.
+    private static let patient: @Sendable (inout PostgresSettings) -> Void = {
+        ($0.answerSeconds, $0.lockMilliseconds, $0.suspectsMilliseconds) = (120, 500, 60_000)
+    }
+
     /// One with the tenant and a lease.
     private func writable(_ home: TestStore, _ change: (inout PostgresSettings) -> Void = { _ in }) async throws -> PostgresStore {
         let store = try await PostgresStoreTests.limited(home, change)
@@ -105,7 +110,9 @@ import TestSupport
 
     /// Runs `change` in a transaction that is committed once `body` has returned.
     private func holding(_ change: PostgresCall, at home: TestStore, _ body: () async throws -> Void) async throws {
-        let others = try await PostgresStoreTests.limited(home) { ($0.connections, $0.answerSeconds) = (8, 300) }
+        let others = try await PostgresStoreTests.limited(home) {
+            ($0.connections, $0.answerSeconds, $0.lockMilliseconds) = (8, 300, 300_000)
+        }
         defer { others.close() }
         let (lock, sleep) = (PostgresCall("SELECT pg_advisory_xact_lock(1)::text"), PostgresCall("SELECT pg_sleep(300)::text"))
         func locks(_ granted: String) async throws -> Int64? {
@@ -135,7 +142,7 @@ import TestSupport
     /// A transaction that stays open, as an administrator's at lunch, holds up the queue of which it has changed a row, and no other.
     @Test(arguments: LockedRow.allCases) func rowThatIsLockedHoldsUpItsQueueAlone(_ row: LockedRow) async throws {
         let home = try await TestStore(.postgres)
-        let store = try await writable(home) { $0.answerSeconds = 4 }
+        let store = try await writable(home, PostgresStoreTests.patient)
         defer { store.close() }
         var queues = (0..<9).map { Written(tenant, slug: "q\($0)", id: UInt64(10 + $0)) }
         for index in queues.indices {
@@ -156,7 +163,7 @@ import TestSupport
             case .receipt:
                 PostgresCall("INSERT INTO receipts (tenant_id, key, request_hash, result) VALUES ($1, 'k', 'h', 'r')").with(tenant)
             }
-        let second = try await PostgresStoreTests.limited(home) { $0.answerSeconds = 4 }
+        let second = try await PostgresStoreTests.limited(home, PostgresStoreTests.patient)
         defer { second.close() }
         let rival = InstanceID(high: 2, low: 2)
         _ = try await store.beat(rival, lease: .seconds(3_600), capacity: nil, isFirst: true, after: .none, known: [])
@@ -182,7 +189,86 @@ import TestSupport
         #expect(store.lastLocked.withLock { $0.isEmpty })
     }
 
-    /// Whoever edits rows by hand harms the queue that they belong to, and nothing that reads them ends the process.
+    /// However many queues have locked rows, the others are found among them, and go on.
+    @Test func manyLockedQueuesLetTheOthersGoOn() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await writable(home, PostgresStoreTests.patient)
+        defer { store.close() }
+        var queues = (0..<80).map { Written(tenant, slug: "q\($0)", id: UInt64(10 + $0)) }
+        var made: [LogAppend] = []
+        for index in queues.indices {
+            made.append(
+                try queues[index].append {
+                    try $0.configure(QueueConfiguration(), at: $1, &$2)
+                    _ = try $0.join(lane: 0, at: $1, &$2)
+                })
+        }
+        #expect(try await store.append(made).allSatisfy { $0 == .committed })
+        let isLocked = (0..<80).map { $0 % 4 != 0 }
+        let change = PostgresCall(
+            """
+            UPDATE user_sessions s SET display_name = 'Bob' FROM queues q WHERE q.id = s.queue_id AND substring(q.slug from 2)::int % 4 <> 0
+            """)
+        try await holding(change, at: home) {
+            var leaving: [Int: LogAppend] = [:]
+            for index in queues.indices {
+                leaving[index] = try queues[index].append { try $0.leave(Ticket(lane: 0, number: 1), at: $1, &$2) }
+            }
+            var turns = 0
+            while leaving.keys.contains(where: { !isLocked[$0] }), turns < 40 {
+                turns += 1
+                let batch = leaving.sorted { $0.key < $1.key }
+                for (asked, outcome) in zip(batch, try await store.append(batch.map(\.value))) where outcome == .committed {
+                    #expect(!isLocked[asked.key])
+                    leaving[asked.key] = nil
+                }
+            }
+            #expect(leaving.count == 60, "after \(turns) turns")
+            // By now it is known which they are: none of the others waits.
+            var batch = leaving.values.map { $0 }
+            for index in queues.indices where !isLocked[index] {
+                batch.append(try queues[index].append { _ = try $0.join(lane: 0, at: $1, &$2) })
+            }
+            #expect(try await store.append(batch).count { $0 == .committed } == 20)
+        }
+    }
+
+    /// What waits behind somebody who wants to change a table waits with everybody, although a row is locked as well.
+    @Test func tableThatSomebodyWaitsForBehindARowIsAnOutage() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await writable(home, PostgresStoreTests.patient)
+        let others = try await PostgresStoreTests.limited(home) {
+            ($0.connections, $0.answerSeconds, $0.lockMilliseconds) = (8, 300, 300_000)
+        }
+        defer {
+            store.close()
+            others.close()
+        }
+        var queue = Written(tenant)
+        #expect(try await store.append([try queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.committed])
+        let join = try queue.append { _ = try $0.join(lane: 0, at: $1, &$2) }
+        try await holding(PostgresCall("UPDATE queues SET name = 'by hand' WHERE id = $1").with(queue.record.id), at: home) {
+            // It waits for the row's holder, and everybody for it; `lock_timeout` must not end it meanwhile.
+            let change = [
+                PostgresCall("SELECT set_config('lock_timeout', '0', true)"), PostgresCall("ALTER TABLE queues ADD COLUMN extra bigint"),
+            ]
+            let altering = Task { await others.run(change, seconds: 300) }
+            #expect(
+                try await eventually {
+                    try await others.row(PostgresCall("SELECT 1::bigint FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"))
+                        != nil
+                })
+            let error = await #expect(throws: StoreError.self) { try await store.append([join]) }
+            guard case .unavailable = error else { return #expect(Bool(false), "\(String(describing: error))") }
+            try TestStore.psql(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE%' AND datname = current_database()",
+                in: home.uri)
+            _ = await altering.value
+        }
+        #expect(try await eventually { try await store.append([join]) == [.committed] })
+    }
+
+    /// Whoever edits rows by hand harms at most those who are in the queues, and nothing that reads the rows ends the process.
     @Test func valuesThatMakeNoSenseConcernTheirQueueAlone() async throws {
         let home = try await TestStore(.postgres)
         let store = try await writable(home)
@@ -205,6 +291,7 @@ import TestSupport
         for edit in edits {
             try TestStore.psql("UPDATE \(edit) WHERE \(edit.hasPrefix("queues") ? "id" : "queue_id") = '\(id)'", in: home.uri)
             let image = try #require(try await store.loadQueue(id)).image
+            guard image.isConsistent else { continue }
             // What is reckoned from its moments does not overflow.
             let state = QueueState(image)
             _ = (state.nextWake(after: Timestamp(seconds: 1_800_000_000)), state.drain(at: Timestamp(seconds: 1_800_000_000)))
@@ -236,7 +323,7 @@ import TestSupport
     /// Two write the ends of a closed queue at once: whoever finds only what the other was writing has not found the last of it.
     @Test func endsThatAnotherIsWritingAreNotTheLastOnes() async throws {
         let home = try await TestStore(.postgres)
-        let store = try await writable(home)
+        let store = try await writable(home) { $0.lockMilliseconds = 300_000 }
         defer { store.close() }
         var queue = Written(tenant)
         let joins = try queue.append { state, now, log in
@@ -422,7 +509,7 @@ import TestSupport
             SELECT q.id, n, gen_random_uuid(), q.tenant_id, CASE WHEN n <= 85 THEN 'admitted' ELSE 'waiting' END, now(),
                 CASE WHEN n <= 85 THEN now() + interval '30 seconds' END
             FROM queues q, generate_series(1, 1000000) n;
-            ANALYZE user_sessions;
+            ANALYZE user_sessions, queues;
             DO $$
             DECLARE line text; plan text := '';
             BEGIN

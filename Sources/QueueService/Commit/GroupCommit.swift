@@ -105,7 +105,7 @@ extension QueueService {
         defer { for item in toCommit { endCommit(of: item.id) } }
         do throws(StoreError) {
             let outcomes = try await store.append(toCommit.map(\.decision.append), by: instance)
-            endOutage()
+            if outcomes.contains(where: { !$0.isFailure }) { endOutage() }
             settle(zip(toCommit, outcomes))
             guard outcomes.contains(.lapsed) else { return lapses = 0 }
             for item in toCommit { endCommit(of: item.id) }

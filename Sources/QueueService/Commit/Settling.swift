@@ -66,7 +66,7 @@ extension QueueService {
             beginOutage(ServiceError(error))
         default:
             fail(item, error)
-            // Another transaction has locked the queue's row, or no connection was free: to ask again each second costs little.
+            // Another transaction has locked a row, or no connection was free: to ask again each second costs little.
             backOff(item.id, ServiceError(error), isBusy: error.isBusy)
             // No outage begins whose end would look for joins in doubt.
             if case .inDoubt = error { Task { await settleDoubts() } }

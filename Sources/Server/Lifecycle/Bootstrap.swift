@@ -47,8 +47,7 @@ struct Bootstrap {
         try await ensure(SessionTokens.purpose) { secretBytes() }
         try await ensure(AdmissionSigner.purpose) { Array(AdmissionSigner.newKey().utf8) }
         return try await SecretRing.Secrets(
-            tokens: try await store.secrets(SessionTokens.purpose), admissions: try await store.secrets(AdmissionSigner.purpose),
-            issuer: issuer)
+            try await store.secrets(SessionTokens.purpose) + store.secrets(AdmissionSigner.purpose), issuer: issuer)
     }
 
     /// 256 bits that nobody can guess.

@@ -58,7 +58,7 @@ public final class Server: Sendable {
             settings: settings, store: store, service: service, clock: clock, measurements: measurements,
             slow: slow, secrets: SecretRing(try await load(), load: load), log: log)
         try await core.keys.readNow()
-        await service.whenHistoryChanges { await core.restoreSecrets() }
+        await service.whenHistoryChanges { [weak core] in await core?.restoreSecrets() }
         try await service.start()
         if isNewStore { try await Server.makeDemo(service, tenant) }
         return try await Server(core, serviceLoop, newAdminKey)

@@ -10,11 +10,16 @@ final class SecretRing: Sendable {
         var admissions: AdmissionSigner
         /// What they were made of.
         let stored: [StoredSecret]
+        let issuer: String
 
-        init(tokens: [StoredSecret], admissions: [StoredSecret], issuer: String) async throws {
-            self.tokens = SessionTokens(tokens)
-            self.admissions = try await AdmissionSigner(admissions, issuer: issuer)
-            stored = tokens + admissions
+        init(_ stored: [StoredSecret], issuer: String) async throws {
+            // The newest first, as a store gives them.
+            func secrets(_ purpose: String) -> [StoredSecret] {
+                stored.filter { $0.purpose == purpose }.sorted { ($1.createdAt, $0.id) < ($0.createdAt, $1.id) }
+            }
+            tokens = SessionTokens(secrets(SessionTokens.purpose))
+            admissions = try await AdmissionSigner(secrets(AdmissionSigner.purpose), issuer: issuer)
+            (self.stored, self.issuer) = (stored, issuer)
         }
     }
 
@@ -27,10 +32,17 @@ final class SecretRing: Sendable {
         init(_ secrets: Secrets) {
             self.secrets = Lock(secrets)
             seen = Lock([:])
-            remember(secrets)
+            for secret in secrets.stored { seen.withLock { $0[secret.id] = secret } }
         }
 
-        func remember(_ secrets: Secrets) { seen.withLock { seen in for secret in secrets.stored { seen[secret.id] = secret } } }
+        /// With those that a store that was restored has lost and not been given back yet.
+        func complete(_ secrets: Secrets) async throws -> Secrets {
+            let all = seen.withLock { seen in
+                for secret in secrets.stored { seen[secret.id] = secret }
+                return Array(seen.values)
+            }
+            return all.count == secrets.stored.count ? secrets : try await Secrets(all, issuer: secrets.issuer)
+        }
     }
 
     private let known: Known
@@ -41,8 +53,7 @@ final class SecretRing: Sendable {
         let known = Known(secrets)
         self.known = known
         read = SpacedRead(spacing: .seconds(1)) {
-            let secrets = try await load()
-            known.remember(secrets)
+            let secrets = try await known.complete(try await load())
             known.secrets.withLock { $0 = secrets }
         }
     }
@@ -50,23 +61,39 @@ final class SecretRing: Sendable {
     var tokens: SessionTokens { known.secrets.withLock { $0.tokens } }
     var admissions: AdmissionSigner { known.secrets.withLock { $0.admissions } }
 
-    /// Reads the secrets now. False: the store could not be read.
-    func renew() async -> Bool { await read.again() }
+    /// Reads the secrets now, and forgets those that the store has no more: an operator has deleted them. False: the store could not
+    /// be read.
+    func renew() async -> Bool {
+        let before = known.seen.withLock { seen in
+            defer { seen = [:] }
+            return seen
+        }
+        if await read.again() { return true }
+        known.seen.withLock { $0.merge(before) { new, _ in new } }
+        return false
+    }
 
     /// Writes back what a store that was restored from an older copy has lost: what was signed since then stays good, at every
     /// instance.
-    func restore(to store: any QueueStore) async throws(StoreError) {
+    ///
+    /// - Returns: the ids of what was written.
+    func restore(to store: any QueueStore) async throws(StoreError) -> [String] {
+        var written: [String] = []
         let seen = known.seen.withLock { $0 }
         for purpose in Set(seen.values.map(\.purpose)) {
             let there = Set(try await store.secrets(purpose).map(\.id))
             for secret in seen.values where secret.purpose == purpose && !there.contains(secret.id) {
-                do throws(StoreError) { try await store.insert(secret) } catch {
+                do throws(StoreError) {
+                    try await store.insert(secret)
+                    written.append(secret.id)
+                } catch {
                     // Another instance may have been faster.
                     guard case .rejected = error else { throw error }
                 }
             }
         }
-        _ = await renew()
+        _ = await read.again()
+        return written
     }
 
     /// What a session's token says.

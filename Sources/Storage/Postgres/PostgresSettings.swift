@@ -17,6 +17,10 @@ public struct PostgresSettings: Sendable {
     /// What a commit or a look-up may take, in seconds. The server ends its statement when the caller stops waiting, and one that
     /// has waited for a lock for a quarter of it: where others wait for a row, too, that is waited for twice.
     public var answerSeconds = 8
+    /// How long a statement waits for a lock, in milliseconds; nil: a quarter of `answerSeconds`.
+    var lockMilliseconds: Int?
+    /// How long an append looks for those who can be committed among the queues of which rows were locked last, in milliseconds.
+    var suspectsMilliseconds = 500
     /// Waits before a request is repeated for the n-th time.
     var pause: @Sendable (Int) async -> Void = { turn in try? await Task.sleep(for: pauseLength(before: turn)) }
 
@@ -34,7 +38,7 @@ public struct PostgresSettings: Sendable {
             (
                 "options",
                 """
-                -c statement_timeout=\(statementSeconds)s -c lock_timeout=\(250 * answerSeconds)ms \
+                -c statement_timeout=\(statementSeconds)s -c lock_timeout=\(lockMilliseconds ?? 250 * answerSeconds)ms \
                 -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c timezone=UTC
                 """
             ),

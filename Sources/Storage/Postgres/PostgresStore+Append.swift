@@ -5,18 +5,34 @@ public import QueueService
 
 extension PostgresStore {
     /// Appends without the queues of which another transaction has locked a row and does not end: that of an administrator who
-    /// has changed one by hand and not committed yet, say. Only the first append waits for the lock.
+    /// has changed one by hand and not committed yet, say. The first append waits for the lock; from then on the queue is tried
+    /// apart from the others, for a moment.
     public func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
-        let deadline = EventLoop.monotonicNow() + UInt64(settings.answerSeconds) * 1_000_000_000
+        let deadline = PostgresStore.moment(inMilliseconds: 1_000 * settings.answerSeconds)
         let suspects = lastLocked.withLock { $0.isEmpty ? [] : $0.intersection(batch.map(\.record.id)) }
-        var outcomes = try await withoutLocked(batch.filter { !suspects.contains($0.record.id) }, by: instance, until: deadline)
-        guard !suspects.isEmpty else { return outcomes }
-        // Apart, and after the others: they most probably have to wait.
-        let last = batch.filter { suspects.contains($0.record.id) }
-        var found = await sift(last[...], without: (try? await lockedElsewhere(of: suspects)) ?? [], by: instance, until: deadline)[...]
-        for index in batch.indices where suspects.contains(batch[index].record.id) { outcomes.insert(found.removeFirst(), at: index) }
+        guard !suspects.isEmpty else { return try await withoutLocked(batch, by: instance, until: deadline) }
+        let others = batch.filter { !suspects.contains($0.record.id) }
+        var outcomes: [QueueID: AppendOutcome] = [:]
+        for (append, outcome) in zip(others, try await withoutLocked(others, by: instance, until: deadline)) {
+            outcomes[append.record.id] = outcome
+        }
+        // In any order: where there is no time for all, it is not always the same ones that are left.
+        let last = batch.filter { suspects.contains($0.record.id) }.shuffled()
+        let locked = (try? await lockedElsewhere(of: suspects)) ?? []
+        let end = min(deadline, PostgresStore.moment(inMilliseconds: settings.suspectsMilliseconds))
+        for (append, outcome) in zip(last, await sift(last[...], without: locked, by: instance, until: end)) {
+            outcomes[append.record.id] = outcome
+        }
+        return try PostgresStore.unlessAway(batch.map { outcomes[$0.record.id]! })
+    }
+
+    /// Throws where nothing was committed, and not for a row: the store itself is away.
+    private static func unlessAway(_ outcomes: [AppendOutcome]) throws(StoreError) -> [AppendOutcome] {
+        if outcomes.allSatisfy(\.isFailure), let error = outcomes.lazy.compactMap(\.outage).first { throw error }
         return outcomes
     }
+
+    private static func moment(inMilliseconds milliseconds: Int) -> UInt64 { EventLoop.monotonicNow() + UInt64(milliseconds) * 1_000_000 }
 
     private func withoutLocked(
         _ batch: [LogAppend], by instance: InstanceID, until deadline: UInt64
@@ -25,10 +41,52 @@ extension PostgresStore {
         do throws(PostgresError) { return try await halving(batch[...], by: instance, until: deadline) } catch {
             guard error.isLockTimeout, !error.isInDoubt else { throw StoreError(error) }
             let locked = try await lockedElsewhere(of: Set(batch.map(\.record.id)))
-            if locked.isEmpty, !error.isRowLockTimeout { try await checkTables() }
-            return await sift(batch[...], without: locked, by: instance, until: deadline)
+            // Behind a row that is locked somebody may wait for the whole table, and everybody behind them.
+            try await checkTables()
+            return try PostgresStore.unlessAway(await sift(batch[...], without: locked, by: instance, until: deadline))
         }
     }
+
+    /// How long an append that looks for the queue with a locked row waits for each lock, in milliseconds.
+    private static let siftingMilliseconds = 10
+
+    /// Appends what can be appended without waiting, in halves down to the queues of which a row is locked.
+    ///
+    /// - Parameter locked: queues that are known to be among these.
+    private func sift(
+        _ batch: ArraySlice<LogAppend>, without locked: Set<QueueID>, by instance: InstanceID, until deadline: UInt64
+    ) async -> [AppendOutcome] {
+        let free = locked.isEmpty ? batch : batch.filter { !locked.contains($0.record.id) }[...]
+        if free.count < batch.count {
+            var found = await sift(free, without: [], by: instance, until: deadline)[...]
+            return batch.map { locked.contains($0.record.id) ? PostgresStore.lockedOutcome : found.removeFirst() }
+        }
+        guard !batch.isEmpty else { return [] }
+        guard EventLoop.monotonicNow() < deadline else {
+            // Tried apart the next time: whoever is among them without reason does not wait again with the others.
+            remember(Set(batch.map(\.record.id)))
+            return batch.map { _ in PostgresStore.lockedOutcome }
+        }
+        do throws(PostgresError) {
+            let outcomes = try await halving(batch, by: instance, until: deadline, waiting: PostgresStore.siftingMilliseconds)
+            forget(zip(batch, outcomes).filter { !$1.isFailure }.map(\.0.record.id))
+            return outcomes
+        } catch {
+            guard error.isLockTimeout, !error.isInDoubt else { return batch.map { _ in .failed(StoreError(error)) } }
+            if !error.isRowLockTimeout {
+                do throws(StoreError) { try await checkTables() } catch { return batch.map { _ in .failed(error) } }
+            }
+            if batch.count == 1 {
+                remember([batch.first!.record.id])
+                return [PostgresStore.lockedOutcome]
+            }
+        }
+        let middle = batch.startIndex + batch.count / 2
+        return await sift(batch[..<middle], without: [], by: instance, until: deadline)
+            + sift(batch[middle...], without: [], by: instance, until: deadline)
+    }
+
+    private static let lockedOutcome = AppendOutcome.failed(.busy("another transaction has locked a row of the queue"))
 
     /// Throws where a table is locked, for which everybody waits.
     private func checkTables() async throws(StoreError) {
@@ -49,41 +107,6 @@ extension PostgresStore {
         PostgresCall("SELECT set_config('lock_timeout', $1::bigint::text, true)").with(Int64(milliseconds))
     }
 
-    /// How long an append that looks for the queue with a locked row waits for it, in milliseconds.
-    private static let siftingMilliseconds = 50
-
-    /// Appends what can be appended without waiting, in halves down to the queues of which a row is locked.
-    ///
-    /// - Parameter locked: queues that are known to be among these.
-    private func sift(
-        _ batch: ArraySlice<LogAppend>, without locked: Set<QueueID>, by instance: InstanceID, until deadline: UInt64
-    ) async -> [AppendOutcome] {
-        let free = locked.isEmpty ? batch : batch.filter { !locked.contains($0.record.id) }[...]
-        if free.count < batch.count {
-            var found = await sift(free, without: [], by: instance, until: deadline)[...]
-            return batch.map { locked.contains($0.record.id) ? PostgresStore.lockedOutcome : found.removeFirst() }
-        }
-        guard !batch.isEmpty else { return [] }
-        // What there is no time for is asked again with the next batch.
-        guard EventLoop.monotonicNow() < deadline else { return batch.map { _ in PostgresStore.lockedOutcome } }
-        do throws(PostgresError) {
-            let outcomes = try await halving(batch, by: instance, until: deadline, waiting: PostgresStore.siftingMilliseconds)
-            lastLocked.withLock { $0.subtract(batch.map(\.record.id)) }
-            return outcomes
-        } catch {
-            guard error.isLockTimeout, !error.isInDoubt else { return batch.map { _ in .failed(StoreError(error)) } }
-            if batch.count == 1 {
-                remember([batch.first!.record.id])
-                return [PostgresStore.lockedOutcome]
-            }
-        }
-        let middle = batch.startIndex + batch.count / 2
-        return await sift(batch[..<middle], without: [], by: instance, until: deadline)
-            + sift(batch[middle...], without: [], by: instance, until: deadline)
-    }
-
-    private static let lockedOutcome = AppendOutcome.failed(.busy("another transaction has locked a row of the queue"))
-
     /// Those of the queues whose rows another transaction has locked; remembers which they are.
     private func lockedElsewhere(of queues: Set<QueueID>) async throws(StoreError) -> Set<QueueID> {
         guard !queues.isEmpty else { return [] }
@@ -97,10 +120,11 @@ extension PostgresStore {
         ).with(ids)
         var locked: Set<QueueID> = []
         for row in try await rows(call, lane: .commits) { locked.insert(try row.get(0)) }
-        lastLocked.withLock { $0.subtract(queues) }
         remember(locked)
         return locked
     }
+
+    private func forget(_ queues: [QueueID]) { lastLocked.withLock { if !$0.isEmpty { $0.subtract(queues) } } }
 
     private func remember(_ locked: Set<QueueID>) {
         lastLocked.withLock { last in
@@ -125,10 +149,12 @@ extension PostgresStore {
         let middle = batch.startIndex + batch.count / 2
         let first = try await halving(batch[..<middle], by: instance, until: deadline, waiting: waiting)
         // From here on something may be committed: an error concerns the second half alone.
+        let second = batch[middle...]
         do throws(PostgresError) {
-            return first + (try await halving(batch[middle...], by: instance, until: deadline, waiting: waiting))
+            return first + (try await halving(second, by: instance, until: deadline, waiting: waiting))
         } catch {
-            return first + batch[middle...].map { _ in .failed(StoreError(error)) }
+            if error.isLockTimeout, !error.isInDoubt { return first + (await sift(second, without: [], by: instance, until: deadline)) }
+            return first + second.map { _ in .failed(StoreError(error)) }
         }
     }
 
@@ -226,5 +252,12 @@ extension PostgresStore {
             }
         }
         return !append.receipts.isEmpty
+    }
+}
+
+extension AppendOutcome {
+    /// The store could not be reached, or no table be changed.
+    fileprivate var outage: StoreError? {
+        if case .failed(let error) = self, case .unavailable = error { error } else { nil }
     }
 }

@@ -22,7 +22,6 @@ extension PostgresStore {
             ), begun AS (
                 UPDATE store_history SET id = $6, begun_at = greatest((SELECT now FROM clock), $7::timestamptz + interval '1 microsecond')
                 WHERE $5 > coalesce((SELECT number FROM heartbeats WHERE instance = $1), 0) AND begun_at <= $7
-                RETURNING id
             ), counted AS (
                 INSERT INTO heartbeats AS h (instance, number, at) SELECT $1, $5::bigint + 1, now FROM clock
                 ON CONFLICT (instance) DO UPDATE SET number = greatest(h.number, $5) + 1, at = excluded.at
@@ -33,21 +32,22 @@ extension PostgresStore {
             ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at,
                 room = excluded.room, arrivals_per_second = excluded.arrivals_per_second,
                 held_since = CASE WHEN i.expires_at < excluded.held_since THEN excluded.held_since ELSE i.held_since END
-            RETURNING held_since, expires_at - $2::bigint * interval '1 microsecond', (SELECT number FROM counted),
-                coalesce((SELECT id FROM begun), (SELECT id FROM store_history))
+            RETURNING held_since, expires_at - $2::bigint * interval '1 microsecond', (SELECT number FROM counted)
             """
         ).with(instance).with(lease.microseconds).with(capacity.map { Int64($0.room) }).with(
             capacity.map { Int64($0.arrivalsPerSecond) }
         ).with(Int64(clamping: last.number)).with(Int64.random(in: .min ... .max)).with(last.at)
         let others = PostgresCall("SELECT id, expires_at, room, arrivals_per_second FROM instances WHERE id <> $1").with(instance)
         let heads = PostgresStore.changes(since: known)
+        // Not in the statement that may begin one: where another instance was faster, that one sees the history before.
+        let history = PostgresCall("SELECT id FROM store_history")
         let results: [PostgresResult]
         // A lost connection is no outage: a lease that is renewed twice is renewed.
-        do { results = try await repeating(first + [renewal, others, heads], lane: .commits).get().suffix(3) } catch {
+        do { results = try await repeating(first + [renewal, others, heads, history], lane: .commits).get().suffix(4) } catch {
             // Without a lease nothing is committed: for this instance the store is away.
             throw error.isRowLockTimeout ? .unavailable(error.description) : StoreError(error)
         }
-        guard let own = results[0].first else { throw .corrupt("a lease without a row") }
+        guard let own = results[0].first, let told = results[3].first else { throw .corrupt("a lease without a row") }
         var changed: [Beat.Head] = []
         var gone: [QueueID] = []
         for row in results[2].rows {
@@ -64,7 +64,7 @@ extension PostgresStore {
         }
         return Beat(
             count: Beat.Count(number: try own.number(2), at: try own.get(1)),
-            history: UInt64(bitPattern: try own.get(3, as: Int64.self)),
+            history: UInt64(bitPattern: try told.get(0, as: Int64.self)),
             heldSince: try own.get(0),
             peers: try results[1].rows.map(PostgresStore.peer), changed: changed,
             gone: gone)
