@@ -1,3 +1,5 @@
+import EventLoop
+import QueueEngine
 import Testing
 
 @testable import Server
@@ -64,5 +66,17 @@ import Testing
         time.observe(clock.wall + 1_000 * SteadyTimeTests.second)
         let value8 = SteadyTimeTests.pass(&time, &clock, seconds: 10)
         #expect(value8 == 9 * SteadyTimeTests.second)
+    }
+
+    /// An instance whose first question to the store took long does not begin ahead of it: its events would pull all others along.
+    @Test func clockOfASlowStartIsNotAheadOfTheStore() throws {
+        let group = try EventLoopGroup(count: 1)
+        defer { group.stop() }
+        let clock = SystemClock(loop: group.loops[0])
+        // Answered at the last moment of twelve seconds.
+        let store = Timestamp(seconds: 1_700_000_000)
+        clock.calibrate(store, roundTrip: .seconds(12))
+        let ahead = clock.now() - store
+        #expect(ahead.seconds < 5, "\(ahead.seconds) s")
     }
 }
