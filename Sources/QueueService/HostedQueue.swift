@@ -57,6 +57,7 @@ struct HostedQueue {
     var busyTurns = 0
     /// Tells one pause from another.
     var pauses = 0
+    /// Of no use to a queue that is being made: it has one history.
     var confirmed = ConfirmedSessions(since: .latestEvent)
     /// How often in a row a commit was lost and nothing new could be read.
     var fruitlessTurns = 0

@@ -28,6 +28,8 @@ public struct Beat: Sendable {
 
         /// Before the first beat.
         public static let none = Count(number: 0, at: .distantPast)
+        /// For how long after an instance's last beat its count is kept: much longer than any instance stands still.
+        public static let kept = Timestamp.Span.seconds(86_400)
     }
 
     public struct Peer: Sendable, Hashable {

@@ -26,7 +26,7 @@ extension QueueService {
     /// Says that this instance lives; nil where the store could not be told.
     func renewLease() async -> Heartbeat? {
         do throws(StoreError) {
-            let heartbeat = try await askForLease(isFirst: false)
+            let heartbeat = try await askForLease()
             endOutage()
             if !isReleasingLeases { Task { await releaseLapsedLeases(lapsed(heartbeat.beat)) } }
             return heartbeat
@@ -39,7 +39,7 @@ extension QueueService {
     /// What the store answered, and what was known of each queue when it was asked: its log cannot have been behind that.
     typealias Heartbeat = (beat: Beat, known: [QueueID: Beat.Head])
 
-    func askForLease(isFirst: Bool) async throws(StoreError) -> Heartbeat {
+    func askForLease() async throws(StoreError) -> Heartbeat {
         beatsUnderWay += 1
         defer {
             beatsUnderWay -= 1
@@ -50,7 +50,7 @@ extension QueueService {
         }
         let asked = clock.now()
         let beat = try await store.beat(
-            instance, lease: lease.duration, capacity: capacity?(), isFirst: isFirst, after: lastBeat, known: known)
+            instance, lease: lease.duration, capacity: capacity?(), after: lastBeat, known: known)
         note(beat)
         clock.calibrate(beat.now, roundTrip: clock.now() - asked)
         let live = beat.peers.filter { $0.expiresAt > beat.now }

@@ -62,7 +62,8 @@ extension QueueService {
             await wait(for: id) { $0.isRebuilding }
             return hosted[id]?.record.epoch != epoch
         }
-        log.warning("the store tells another history of a queue", metadata: ["queue": "\(id)"])
+        // Of all queues the heartbeat tells in one line.
+        if !hasBegun { log.warning("the store tells another history of a queue", metadata: ["queue": "\(id)"]) }
         // Commits that go on all the time would leave no moment for it.
         hosted[id]!.isRebuilding = true
         backlog.block(id)

@@ -140,7 +140,7 @@ public actor QueueService {
     /// Where no other instance serves the store nobody is connected anywhere: everyone who waits is absent from now on,
     /// with a whole grace period to come back in.
     public func start() async throws(StoreError) {
-        _ = try await askForLease(isFirst: true)
+        _ = try await askForLease()
         let isAlone = peers.live.isEmpty
         bus.subscribe(instance) { [weak self] messages in
             self?.later { await $0.receive(messages) }

@@ -175,12 +175,12 @@ public protocol QueueStore: Sendable {
     ///
     /// - Parameters:
     ///   - capacity: what the others are told of this one.
-    ///   - isFirst: of two instances that start at the same time one sees the other.
-    ///   - last: what the instance was told with its last beat. Where the store has counted less, it has gone back, and begins another
+    ///   - last: what the instance was told with its last beat; `none` at its start, and then of two that start at the same time one
+    ///     sees the other. Where the store has counted less, it has gone back, and begins another
     ///     history, unless one was begun since then.
     ///   - known: the queues that the instance serves, and how far it knows their logs.
     func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after last: Beat.Count, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, after last: Beat.Count, known: [Beat.Head]
     ) async throws(StoreError) -> Beat
     /// Ends the instance's own lease. Whoever it still holds is for the others to mark.
     func endLease(_ instance: InstanceID) async throws(StoreError)

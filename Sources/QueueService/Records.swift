@@ -145,7 +145,7 @@ extension SessionRecord {
 extension QueueRecord {
     /// The epoch of a queue that was made with the epoch `first` in a history of the store, where that tells another one by now:
     /// different in each, and even.
-    public static func epoch(_ first: UInt64, madeIn history: UInt64, toldIn current: UInt64) -> UInt64 {
+    public static func epoch(_ first: UInt64, madeIn history: UInt64, current: UInt64) -> UInt64 {
         history == current ? first : (first ^ current) & ~1
     }
 

@@ -111,10 +111,10 @@ public struct MeasuredStore: QueueStore {
     // MARK: Instances
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after last: Beat.Count, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, after last: Beat.Count, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         try await measure(.beat) { () throws(StoreError) in
-            try await store.beat(instance, lease: lease, capacity: capacity, isFirst: isFirst, after: last, known: known)
+            try await store.beat(instance, lease: lease, capacity: capacity, after: last, known: known)
         }
     }
 

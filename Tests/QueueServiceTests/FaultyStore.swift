@@ -55,10 +55,10 @@ final class FaultyStore: QueueStore {
     }
 
     func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after last: Beat.Count, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, after last: Beat.Count, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         try await begin(.beat)
-        return try await store.beat(instance, lease: lease, capacity: capacity, isFirst: isFirst, after: last, known: known)
+        return try await store.beat(instance, lease: lease, capacity: capacity, after: last, known: known)
     }
 
     func loadQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? {

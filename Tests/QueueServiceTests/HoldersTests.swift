@@ -18,7 +18,7 @@ import TestSupport
             _ = await survivor.renewLease()
             let asker = InstanceID(high: 0, low: 1)
             let beat = try await instances.store.beat(
-                asker, lease: .seconds(1), capacity: nil, isFirst: true, after: .none, known: [])
+                asker, lease: .seconds(1), capacity: nil, after: .none, known: [])
             try await instances.store.endLease(asker)
             return !beat.peers.contains { $0.id == instance.instance }
         }

@@ -327,7 +327,7 @@ import TestSupport
         }
         await service.closed(queue, [Ticket(lane: 0, number: 1)])
         let other = try await instances.store.beat(
-            InstanceID(high: 0, low: 1), lease: .seconds(60), capacity: nil, isFirst: true, after: .none, known: [])
+            InstanceID(high: 0, low: 1), lease: .seconds(60), capacity: nil, after: .none, known: [])
         #expect(other.peers.map(\.id) == [service.instance])
         #expect(other.peers.allSatisfy { $0.expiresAt <= other.now })
     }

@@ -49,7 +49,7 @@ import TestSupport
         #expect(try await absences(instances, queue) == [lost])
         for service in others { #expect(try await service.queue(queue).state.absentCount == lost.count) }
         let first = try await instances.store.beat(
-            InstanceID(high: 0, low: 1), lease: .seconds(1), capacity: nil, isFirst: true, after: .none, known: [])
+            InstanceID(high: 0, low: 1), lease: .seconds(1), capacity: nil, after: .none, known: [])
         #expect(!first.peers.contains { $0.id == dead.instance })
     }
 

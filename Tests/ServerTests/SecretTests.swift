@@ -66,6 +66,21 @@ import TestSupport
         #expect(try await secrets(restored).admissions.keySet == ring.admissions.keySet)
     }
 
+    /// What an operator has deleted from the store is forgotten when the secrets are read anew, and written back nowhere.
+    @Test func deletedSecretIsForgotten() async throws {
+        let (home, other) = try await (TestStore(.sqlite), TestStore(.sqlite))
+        let (store, emptied) = try await (home.open(), other.open())
+        for secret in try await secrets(store).stored { try await emptied.insert(secret) }
+        try await rotate(store, at: SecretTests.clock + .seconds(1))
+        let isDeleted = Lock(false)
+        let ring = SecretRing(try await secrets(store)) { try await secrets(isDeleted.withLock { $0 } ? emptied : store) }
+        let token = ring.tokens.make(claims())
+        isDeleted.withLock { $0 = true }
+        #expect(await ring.renew())
+        #expect(ring.tokens.reading(token, at: SecretTests.clock) == .unknownKey)
+        #expect(try await ring.restore(to: emptied).isEmpty)
+    }
+
     @Test func strangersWithInventedTokensCauseOneReadASecond() async throws {
         let home = try await TestStore(.sqlite)
         let store = try await home.open()

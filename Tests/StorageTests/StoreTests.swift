@@ -239,7 +239,7 @@ import TestSupport
         let elsewhere = Beat.Head(queue: queue.record.id, epoch: .max, position: LogPosition(seq: 0, at: .distantPast))
         let unknown = Beat.Head(queue: QueueID(high: 3, low: 3), epoch: 1, position: LogPosition(seq: 1, at: .distantPast))
         let held = try await store.beat(
-            stranger, lease: .seconds(60), capacity: nil, isFirst: true, after: .none, known: [elsewhere, unknown])
+            stranger, lease: .seconds(60), capacity: nil, after: .none, known: [elsewhere, unknown])
         #expect(held.peers.map(\.id) == [store.writer])
         #expect(held.peers[0].capacity == nil)
         #expect(held.changed == [known])
@@ -256,14 +256,14 @@ import TestSupport
         #expect(try await store.held(by: store.writer, in: queue.record.id).map(\.number) == [2])
         // Held without a break, and then not.
         #expect(
-            try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false, after: .none, known: [known])
+            try await store.beat(stranger, lease: .seconds(60), capacity: nil, after: .none, known: [known])
                 .heldSince == held.heldSince)
         try await store.removeLease(stranger)
         try await store.endLease(stranger)
         let last = queue.append { $0.announce(at: $1, &$2) }
         #expect(try await store.append([last], by: stranger) == [.lapsed])
         #expect(
-            try await store.beat(stranger, lease: .seconds(60), capacity: nil, isFirst: false, after: .none, known: [known])
+            try await store.beat(stranger, lease: .seconds(60), capacity: nil, after: .none, known: [known])
                 .heldSince > held.heldSince)
         #expect(try await store.append([last], by: stranger) == [.committed])
     }
@@ -275,7 +275,7 @@ import TestSupport
         let store = try await open(home)
         func beat(_ instance: UInt64, after last: Beat.Count, known: [Beat.Head] = []) async throws -> Beat {
             try await store.beat(
-                InstanceID(high: 9, low: instance), lease: .seconds(60), capacity: nil, isFirst: last == .none, after: last, known: known)
+                InstanceID(high: 9, low: instance), lease: .seconds(60), capacity: nil, after: last, known: known)
         }
         var (kept, deleted) = (Written(tenant.id, slug: "a", id: 1), Written(tenant.id, slug: "b", id: 2))
         var new = Written(tenant.id, slug: "c", id: 3)

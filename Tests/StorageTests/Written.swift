@@ -38,7 +38,7 @@ extension QueueStore {
     /// Writes as an instance that has a lease.
     func append(_ batch: [LogAppend]) async throws(StoreError) -> [AppendOutcome] { try await append(batch, by: writer) }
     func takeLease() async throws {
-        _ = try await beat(writer, lease: .seconds(3_600), capacity: nil, isFirst: true, after: .none, known: [])
+        _ = try await beat(writer, lease: .seconds(3_600), capacity: nil, after: .none, known: [])
     }
     var writer: InstanceID { InstanceID(high: 1, low: 1) }
 }

@@ -10,31 +10,31 @@ extension PostgresStore {
     public func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
         let deadline = PostgresStore.moment(inMilliseconds: 1_000 * settings.answerSeconds)
         let suspects = lastLocked.withLock { $0.isEmpty ? [] : $0.intersection(batch.map(\.record.id)) }
-        guard !suspects.isEmpty else { return try await withoutLocked(batch, by: instance, until: deadline) }
+        guard !suspects.isEmpty else { return try await appendSkippingLocked(batch, by: instance, until: deadline) }
         let others = batch.filter { !suspects.contains($0.record.id) }
         var outcomes: [QueueID: AppendOutcome] = [:]
-        for (append, outcome) in zip(others, try await withoutLocked(others, by: instance, until: deadline)) {
+        for (append, outcome) in zip(others, try await appendSkippingLocked(others, by: instance, until: deadline)) {
             outcomes[append.record.id] = outcome
         }
         // In any order: where there is no time for all, it is not always the same ones that are left.
         let last = batch.filter { suspects.contains($0.record.id) }.shuffled()
         let locked = (try? await lockedElsewhere(of: suspects)) ?? []
         let end = min(deadline, PostgresStore.moment(inMilliseconds: settings.suspectsMilliseconds))
-        for (append, outcome) in zip(last, await sift(last[...], without: locked, by: instance, until: end)) {
+        for (append, outcome) in zip(last, await appendBisecting(last[...], without: locked, by: instance, until: end)) {
             outcomes[append.record.id] = outcome
         }
-        return try PostgresStore.unlessAway(batch.map { outcomes[$0.record.id]! })
+        return try PostgresStore.throwIfAway(batch.map { outcomes[$0.record.id]! })
     }
 
     /// Throws where nothing was committed, and not for a row: the store itself is away.
-    private static func unlessAway(_ outcomes: [AppendOutcome]) throws(StoreError) -> [AppendOutcome] {
+    private static func throwIfAway(_ outcomes: [AppendOutcome]) throws(StoreError) -> [AppendOutcome] {
         if outcomes.allSatisfy(\.isFailure), let error = outcomes.lazy.compactMap(\.outage).first { throw error }
         return outcomes
     }
 
     private static func moment(inMilliseconds milliseconds: Int) -> UInt64 { EventLoop.monotonicNow() + UInt64(milliseconds) * 1_000_000 }
 
-    private func withoutLocked(
+    private func appendSkippingLocked(
         _ batch: [LogAppend], by instance: InstanceID, until deadline: UInt64
     ) async throws(StoreError) -> [AppendOutcome] {
         guard !batch.isEmpty else { return [] }
@@ -43,22 +43,22 @@ extension PostgresStore {
             let locked = try await lockedElsewhere(of: Set(batch.map(\.record.id)))
             // Behind a row that is locked somebody may wait for the whole table, and everybody behind them.
             try await checkTables()
-            return try PostgresStore.unlessAway(await sift(batch[...], without: locked, by: instance, until: deadline))
+            return try PostgresStore.throwIfAway(await appendBisecting(batch[...], without: locked, by: instance, until: deadline))
         }
     }
 
     /// How long an append that looks for the queue with a locked row waits for each lock, in milliseconds.
-    private static let siftingMilliseconds = 10
+    private static let bisectionLockMilliseconds = 10
 
     /// Appends what can be appended without waiting, in halves down to the queues of which a row is locked.
     ///
     /// - Parameter locked: queues that are known to be among these.
-    private func sift(
+    private func appendBisecting(
         _ batch: ArraySlice<LogAppend>, without locked: Set<QueueID>, by instance: InstanceID, until deadline: UInt64
     ) async -> [AppendOutcome] {
         let free = locked.isEmpty ? batch : batch.filter { !locked.contains($0.record.id) }[...]
         if free.count < batch.count {
-            var found = await sift(free, without: [], by: instance, until: deadline)[...]
+            var found = await appendBisecting(free, without: [], by: instance, until: deadline)[...]
             return batch.map { locked.contains($0.record.id) ? PostgresStore.lockedOutcome : found.removeFirst() }
         }
         guard !batch.isEmpty else { return [] }
@@ -68,7 +68,7 @@ extension PostgresStore {
             return batch.map { _ in PostgresStore.lockedOutcome }
         }
         do throws(PostgresError) {
-            let outcomes = try await halving(batch, by: instance, until: deadline, waiting: PostgresStore.siftingMilliseconds)
+            let outcomes = try await halving(batch, by: instance, until: deadline, waiting: PostgresStore.bisectionLockMilliseconds)
             forget(zip(batch, outcomes).filter { !$1.isFailure }.map(\.0.record.id))
             return outcomes
         } catch {
@@ -82,8 +82,8 @@ extension PostgresStore {
             }
         }
         let middle = batch.startIndex + batch.count / 2
-        return await sift(batch[..<middle], without: [], by: instance, until: deadline)
-            + sift(batch[middle...], without: [], by: instance, until: deadline)
+        return await appendBisecting(batch[..<middle], without: [], by: instance, until: deadline)
+            + appendBisecting(batch[middle...], without: [], by: instance, until: deadline)
     }
 
     private static let lockedOutcome = AppendOutcome.failed(.busy("another transaction has locked a row of the queue"))
@@ -96,7 +96,7 @@ extension PostgresStore {
             PostgresCall("UPDATE log SET type = type WHERE false"), PostgresCall("UPDATE receipts SET result = result WHERE false"),
             PostgresCall("UPDATE announcements SET text = text WHERE false"),
         ]
-        let calls = [PostgresStore.waiting(PostgresStore.siftingMilliseconds)] + changes
+        let calls = [PostgresStore.waiting(PostgresStore.bisectionLockMilliseconds)] + changes
         do throws(PostgresError) { _ = try await run(calls, seconds: settings.answerSeconds, lane: .commits).get() } catch {
             throw StoreError(error)
         }
@@ -153,7 +153,9 @@ extension PostgresStore {
         do throws(PostgresError) {
             return first + (try await halving(second, by: instance, until: deadline, waiting: waiting))
         } catch {
-            if error.isLockTimeout, !error.isInDoubt { return first + (await sift(second, without: [], by: instance, until: deadline)) }
+            if error.isLockTimeout, !error.isInDoubt {
+                return first + (await appendBisecting(second, without: [], by: instance, until: deadline))
+            }
             return first + second.map { _ in .failed(StoreError(error)) }
         }
     }

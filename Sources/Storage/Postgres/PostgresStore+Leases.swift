@@ -6,14 +6,15 @@ extension PostgresStore {
     private static let startLock: Int64 = 0x5374_616E_6C65_6173  // "Stanleas"
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after last: Beat.Count, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, after last: Beat.Count, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         // Under a lock two that start at once come one after the other, and the second sees the first.
         let first =
-            isFirst
+            last == .none
             ? [
                 PostgresCall("SELECT pg_advisory_xact_lock($1::bigint)").with(PostgresStore.startLock),
-                PostgresCall("DELETE FROM heartbeats WHERE at < clock_timestamp() - interval '1 day'"),
+                PostgresCall("DELETE FROM heartbeats WHERE at < clock_timestamp() - $1::bigint * interval '1 microsecond'")
+                    .with(Beat.Count.kept.microseconds),
             ] : []
         let renewal = PostgresCall(
             """
@@ -70,7 +71,7 @@ extension PostgresStore {
             gone: gone)
     }
 
-    /// Of these queues, those whose log is elsewhere, and those that are not there any more.
+    /// Of these queues, those whose log is elsewhere, and those that are not there any more. Epochs as `QueueRecord.epoch` has them.
     private static func changes(since known: [Beat.Head]) -> PostgresCall {
         var id = PostgresColumn<QueueID>()
         var epoch = PostgresColumn<Int64>()

@@ -18,7 +18,7 @@ extension PostgresStore {
             PostgresCall(
                 """
                 SELECT id, tenant_id, epoch, slug, name, description, redirect_url, configuration::text, created_at,
-                    status, head, last_event_at, counters::text, unseen_at, is_occupied, history, (SELECT id FROM store_history) AS told
+                    status, head, last_event_at, counters::text, unseen_at, is_occupied, history, (SELECT id FROM store_history) AS current_history
                 FROM queues WHERE tenant_id = $1 AND id > $2 AND is_active ORDER BY id LIMIT $3
                 """
             ).with(tenant).with(cursor ?? QueueID(high: 0, low: 0)).with(Int64(limit))
@@ -46,7 +46,7 @@ extension PostgresStore {
                 PostgresCall(
                     """
                     SELECT id, tenant_id, epoch, slug, name, description, redirect_url, configuration::text, created_at,
-                        status, head, last_event_at, counters::text, unseen_at, is_occupied, history, (SELECT id FROM store_history) AS told
+                        status, head, last_event_at, counters::text, unseen_at, is_occupied, history, (SELECT id FROM store_history) AS current_history
                     FROM queues WHERE id = $1 AND is_active
                     """
                 ).with(queue),
@@ -133,7 +133,7 @@ extension PostgresStore {
     /// A queue's epoch, from its own columns and the history that the store tells.
     private static func epoch(_ first: Int64, _ history: Int64, _ told: Int64) -> UInt64 {
         QueueRecord.epoch(
-            UInt64(bitPattern: first), madeIn: UInt64(bitPattern: history), toldIn: UInt64(bitPattern: told))
+            UInt64(bitPattern: first), madeIn: UInt64(bitPattern: history), current: UInt64(bitPattern: told))
     }
 
     public func deleteQueue(_ queue: QueueID, tenant: TenantID, at seq: UInt64) async throws(StoreError) -> Bool {
@@ -151,7 +151,7 @@ extension PostgresStore {
     public func deletedLog(of queue: QueueID, tenant: TenantID) async throws(StoreError) -> DeletedLog? {
         let call = PostgresCall(
             """
-            SELECT epoch, history, (SELECT id FROM store_history) AS told, head,
+            SELECT epoch, history, (SELECT id FROM store_history) AS current_history, head,
                 (SELECT seq FROM log WHERE queue_id = q.id ORDER BY seq LIMIT 1)
             FROM queues q WHERE id = $1 AND tenant_id = $2 AND NOT is_active
             """
@@ -206,7 +206,7 @@ extension PostgresStore {
                 """
             ).with(queue))
         guard let first = try row?.optional(0, as: Int64.self), let last = try row?.optional(1, as: Int64.self) else { return nil }
-        return UInt64(first)...UInt64(last)
+        return UInt64(clamping: first)...UInt64(clamping: last)
     }
 
     public func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError) {

@@ -13,7 +13,7 @@ extension SQLiteStore {
     }
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after last: Beat.Count, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, after last: Beat.Count, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         try await writing { db in
             let now = SQLiteStore.now
@@ -39,7 +39,7 @@ extension SQLiteStore {
 
     /// Counts a beat of an instance, and finds out whether the store has gone back since its last one.
     private static func count(_ instance: InstanceID, after last: Beat.Count, at now: Int64, _ db: Database) throws -> Beat.Count {
-        if last == .none { try db.execute(sql: "DELETE FROM heartbeats WHERE at < ?", arguments: [now - 86_400_000_000]) }
+        if last == .none { try db.execute(sql: "DELETE FROM heartbeats WHERE at < ?", arguments: [now - Beat.Count.kept.microseconds]) }
         let statement = try db.cachedStatement(sql: "SELECT number FROM heartbeats WHERE instance = ?")
         let known = UInt64(try Int64.fetchOne(statement, arguments: [instance.data]) ?? 0)
         if known < last.number {
@@ -63,7 +63,7 @@ extension SQLiteStore {
     /// A queue's epoch, from its own columns.
     static func epoch(_ first: Int64, _ history: Int64, _ db: Database) throws -> UInt64 {
         QueueRecord.epoch(
-            UInt64(bitPattern: first), madeIn: UInt64(bitPattern: history), toldIn: try SQLiteStore.history(db))
+            UInt64(bitPattern: first), madeIn: UInt64(bitPattern: history), current: try SQLiteStore.history(db))
     }
 
     public func beginHistory() async throws(StoreError) {

@@ -67,7 +67,7 @@ extension SQLiteStore {
                     WHERE id = ? AND tenant_id = ? AND NOT is_active
                     """)
             guard let row = try Row.fetchOne(statement, arguments: [queue.data, tenant.data]) else { return nil }
-            let head = UInt64(row[2] as Int64)
+            let head = try SQLiteStore.number(row[2])
             return DeletedLog(
                 epoch: try SQLiteStore.epoch(row[0], row[1], db), first: (row[3] as Int64?).map { UInt64($0) } ?? head + 1, head: head)
         }
@@ -162,6 +162,12 @@ extension SQLiteStore {
 
     // MARK: Rows
 
+    /// A number that is never negative, unless somebody has edited it.
+    static func number(_ value: Int64) throws -> UInt64 {
+        guard let number = UInt64(exactly: value) else { throw StoreError.corrupt("a negative number in a row") }
+        return number
+    }
+
     private static func load(_ row: Row, _ db: Database) throws -> StoredQueue {
         let queue = try queue(row, db)
         var image = queue.image
@@ -182,7 +188,7 @@ extension SQLiteStore {
             description: row["description"], redirectURL: row["redirect_url"], configuration: configuration,
             createdAt: Timestamp(microseconds: row["created_at"]))
         var image = QueueImage(
-            configuration: configuration, status: status, head: UInt64(row["head"] as Int64),
+            configuration: configuration, status: status, head: try number(row["head"]),
             lastEventAt: Timestamp(microseconds: row["last_event_at"]), counters: counters)
         image.unseenSince = (row["unseen_at"] as Int64?).map { Timestamp(microseconds: $0) }
         return StoredQueue(record: record, image: image, isOccupied: row["is_occupied"])
@@ -198,13 +204,13 @@ extension SQLiteStore {
                 """, arguments: [id.data])
         while let row = try waiting.next() {
             let since: Int64? = row[1]
-            image.waiting.append((Ticket(rawValue: UInt64(row[0] as Int64)), since.map { Timestamp(microseconds: $0) }))
+            image.waiting.append((Ticket(rawValue: try number(row[0])), since.map { Timestamp(microseconds: $0) }))
         }
         let admitted = try Row.fetchCursor(
             db, sql: "SELECT ticket, expires_at FROM user_sessions WHERE queue_id = ? AND status = 'admitted'",
             arguments: [id.data])
         while let row = try admitted.next() {
-            image.admitted.append((Ticket(rawValue: UInt64(row[0] as Int64)), Timestamp(microseconds: row[1])))
+            image.admitted.append((Ticket(rawValue: try number(row[0])), Timestamp(microseconds: row[1])))
         }
     }
 
@@ -231,21 +237,21 @@ extension SQLiteStore {
     }
 
     private static func entry(_ row: Row) throws -> LogEntry {
-        let ticket = (row["ticket"] as Int64?).map { Ticket(rawValue: UInt64($0)) }
+        let ticket = try (row["ticket"] as Int64?).map { Ticket(rawValue: try number($0)) }
         guard let change = StoredChange(type: row["type"], ticket: ticket, data: row["data"]).change else {
             throw StoreError.corrupt("an entry of the log")
         }
-        let seq = UInt64(row["seq"] as Int64)
+        let seq = try number(row["seq"])
         return LogEntry(
             event: QueueEvent(seq: seq, at: Timestamp(microseconds: row["at"]), change: change),
             session: (row["session_id"] as Data?).flatMap { SessionID(bytes: $0) }, user: row["user"],
-            announcement: (row["text"] as String?) == nil ? nil : announcement(row))
+            announcement: (row["text"] as String?) == nil ? nil : try announcement(row))
     }
 
-    private static func announcement(_ row: Row) -> Announcement? {
-        Severity(rawValue: row["severity"]).map { severity in
+    private static func announcement(_ row: Row) throws -> Announcement? {
+        try Severity(rawValue: row["severity"]).map { severity in
             Announcement(
-                seq: UInt64(row["seq"] as Int64), text: row["text"], severity: severity,
+                seq: try number(row["seq"]), text: row["text"], severity: severity,
                 publishedAt: Timestamp(microseconds: row["published_at"]),
                 expiresAt: (row["expires_at"] as Int64?).map { Timestamp(microseconds: $0) })
         }

@@ -42,7 +42,7 @@ extension SQLiteStore {
         else { throw StoreError.corrupt("a session's row") }
         func moment(_ column: Int) -> Timestamp? { (row[column] as Int64?).map { Timestamp(microseconds: $0) } }
         return SessionRecord(
-            id: id, tenant: tenant, queue: queue, ticket: Ticket(rawValue: UInt64(row[3] as Int64)),
+            id: id, tenant: tenant, queue: queue, ticket: Ticket(rawValue: try SQLiteStore.number(row[3])),
             visitor: Visitor(user: row[4], label: row[5], displayName: row[6], metadata: row[7]), status: status, endReason: row[9],
             createdAt: Timestamp(microseconds: row[10]), admittedAt: moment(11), expiresAt: moment(12), endedAt: moment(13))
     }

@@ -11,7 +11,7 @@ extension ModelState {
             beginHistory(at: max(now, last.at + Timestamp.Span(microseconds: 1)))
         }
         let count = Beat.Count(number: max(heartbeats[instance]?.number ?? 0, last.number) + 1, at: now)
-        if last == .none { heartbeats = heartbeats.filter { $0.value.at >= now - .seconds(86_400) } }
+        if last == .none { heartbeats = heartbeats.filter { $0.value.at >= now - Beat.Count.kept } }
         heartbeats[instance] = count
         let before = leases[instance]
         let heldSince = before.flatMap { $0.expiresAt < now ? nil : $0.heldSince } ?? now

@@ -169,7 +169,7 @@ public final class ModelStore: QueueStore {
     // MARK: Instances
 
     public func beat(
-        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, isFirst: Bool, after last: Beat.Count, known: [Beat.Head]
+        _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, after last: Beat.Count, known: [Beat.Head]
     ) async throws(StoreError) -> Beat {
         try await call(.beat, weight: 1 + known.count) { state, now in
             state.beat(instance, lease: lease, capacity: capacity, after: last, known: known, at: now)
