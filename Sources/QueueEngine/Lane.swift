@@ -24,10 +24,10 @@ struct Lane: Sendable, Equatable {
     /// The first who waits and is there.
     var firstPresent: UInt64? { presentCount == 0 ? nil : absent.isEmpty ? waiting.select(0) : waiting.first(notIn: absent) }
 
-    /// The first who waits and is there, or is one of those whom the line waits for.
-    func first(orIn settling: TicketSet) -> UInt64? {
-        guard !settling.isEmpty else { return firstPresent }
-        return [firstPresent, settling.select(0)].compactMap { $0 }.min()
+    /// The first who waits and is there, or `settling`, whom the line waits for, where that one stands ahead.
+    func first(or settling: UInt64?) -> UInt64? {
+        guard let settling else { return firstPresent }
+        return firstPresent.map { min($0, settling) } ?? settling
     }
 }
 

@@ -37,9 +37,9 @@ extension QueueImage {
     public var isConsistent: Bool {
         let moments = [[lastEventAt], admissions, departures, turnovers].joined()
         guard moments.allSatisfy({ $0 <= .latestEvent }) else { return false }
-        let lanes = configuration.priorityLanes.count + 1
-        return waiting.allSatisfy { $0.ticket.lane < lanes } && admitted.allSatisfy { $0.ticket.lane < lanes }
-            && counters.next.count <= lanes && counters.pass.count <= lanes
+        let next = counters.next
+        guard next.count <= configuration.priorityLanes.count + 1, counters.pass.count == next.count else { return false }
+        return [waiting.map(\.ticket), admitted.map(\.ticket)].joined().allSatisfy { $0.lane < next.count && $0.number < next[$0.lane] }
     }
 }
 

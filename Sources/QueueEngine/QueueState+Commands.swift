@@ -183,11 +183,13 @@ extension QueueState {
     }
 
     /// Who is next among those in sight and those whom the line waits for.
-    func next(at now: Timestamp) -> Ticket? {
-        let settling = losses.isEmpty ? nil : settling(at: now)
+    func next(at now: Timestamp) -> Ticket? { next { losses.isEmpty ? nil : firstSettling(in: $0, at: now) } }
+
+    /// The same where `settling` tells of each lane the first one whom the line waits for.
+    func next(_ settling: (Int) -> UInt64?) -> Ticket? {
         var best: (lane: Int, number: UInt64)?
         for lane in lanes.indices {
-            guard let number = settling.map({ lanes[lane].first(orIn: $0[lane]) }) ?? lanes[lane].firstPresent else { continue }
+            guard let number = lanes[lane].first(or: settling(lane)) else { continue }
             if best.map({ schedule.precedes(lane, $0.lane, lanes) }) ?? true { best = (lane, number) }
         }
         return best.map { Ticket(lane: $0.lane, number: $0.number) }

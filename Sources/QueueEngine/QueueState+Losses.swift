@@ -52,13 +52,44 @@ extension QueueState {
         return settling
     }
 
-    /// Those whom the line waits for at `moment`, by lane; nil where it waits for nobody.
-    func settling(at moment: Timestamp) -> [TicketSet]? {
-        let current = losses.filter { $0.until > moment }
-        if current.isEmpty { return nil }
-        let settling =
-            current.count == losses.count ? lanes.map(\.settling) : lanes.indices.map { stillSettling($0, current) }
-        return settling.allSatisfy(\.isEmpty) ? nil : settling
+    /// The first of a lane whom the line waits for at `moment`; nil where it waits for nobody.
+    func firstSettling(in lane: Int, at moment: Timestamp) -> UInt64? {
+        guard !lanes[lane].settling.isEmpty, losses.contains(where: { $0.until > moment }) else { return nil }
+        if losses.allSatisfy({ $0.until > moment }) { return lanes[lane].settling.select(0) }
+        let current = Set(losses.lazy.filter { $0.until > moment }.map(\.since))
+        return lanes[lane].settling.first { number in
+            absence(of: Ticket(lane: lane, number: number)).map(current.contains) ?? false
+        }
+    }
+
+    /// The first of a lane whom the line waits for, and for how long; of the one behind the last, as long as for anybody.
+    private func settling(in lane: Int, limit: Int) -> [(number: UInt64, until: Timestamp)] {
+        guard !lanes[lane].settling.isEmpty, let last = losses.map(\.until).max() else { return [] }
+        let ends = Dictionary(losses.map { ($0.since, $0.until) }, uniquingKeysWith: max)
+        var found: [(number: UInt64, until: Timestamp)] = []
+        _ = lanes[lane].settling.first { number in
+            let isBeyond = found.count == limit
+            found.append((number, isBeyond ? last : absence(of: Ticket(lane: lane, number: number)).flatMap { ends[$0] } ?? .distantPast))
+            return isBeyond
+        }
+        return found
+    }
+
+    /// How many of a lane are asked about to foretell when the line goes on: it is asked for every display.
+    private static let settlingAskedAbout = 1_000
+
+    /// When the line goes on that waits for somebody at `now`; nil where it does not wait. Where more than a thousand of a lane
+    /// are waited for it may be earlier.
+    func goesOn(after now: Timestamp) -> Timestamp? {
+        guard !losses.isEmpty, let ticket = next(at: now), isAbsent(ticket) else { return nil }
+        let ends = Set(losses.map(\.until)).filter { $0 > now }.sorted()
+        guard ends.count > 1 else { return ends.first }
+        // Behind those of one loss those of another may be waited for.
+        let settling = lanes.indices.map { self.settling(in: $0, limit: QueueState.settlingAskedAbout) }
+        func isOver(_ end: Timestamp) -> Bool {
+            next { lane in settling[lane].first { $0.until > end }?.number }.map { !isAbsent($0) } ?? false
+        }
+        return ends.dropLast().first(where: isOver) ?? ends.last
     }
 
     /// The loss that somebody who is lost at `moment`, to be waited for until `until`, belongs to.

@@ -106,13 +106,23 @@ public struct TicketSet: Sendable {
 
     /// Calls `body` with each member in ascending order.
     public func forEach(_ body: (UInt64) -> Void) {
+        _ = first {
+            body($0)
+            return false
+        }
+    }
+
+    /// The smallest member of which `isWanted` is true; asked in ascending order.
+    public func first(where isWanted: (UInt64) -> Bool) -> UInt64? {
         for (index, word) in words.enumerated() {
             var bits = word
             while bits != 0 {
-                body(base + UInt64(index) * 64 + UInt64(bits.trailingZeroBitCount))
+                let number = base + UInt64(index) * 64 + UInt64(bits.trailingZeroBitCount)
+                if isWanted(number) { return number }
                 bits &= bits - 1
             }
         }
+        return nil
     }
 
     // MARK: Inside

@@ -29,6 +29,15 @@ public struct DrainRate: Sendable, Hashable {
         (stillSeconds > 0 ? 0 : releases) + departuresPerPerson * Double(max(0, position - 1))
     }
 
+    /// The same after `seconds`, in which nothing has happened but time; nil where the line has gone on by then.
+    public func after(_ seconds: Double) -> DrainRate? {
+        stillSeconds <= seconds
+            ? nil
+            : DrainRate(
+                stillSeconds: stillSeconds - seconds, releases: releases, cautiousReleases: cautiousReleases,
+                departuresPerPerson: departuresPerPerson)
+    }
+
     /// The wait at a position; nil where nobody is released.
     public func wait(at position: Int) -> WaitEstimate? {
         guard releases > 0, cautiousReleases > 0 else { return nil }
@@ -56,17 +65,9 @@ extension QueueState {
         let setting = Double(configuration.releaseRatePerMinute) / 60
         let (middle, cautious) = throughCap(at: now)
         return DrainRate(
-            stillSeconds: stillSeconds(at: now), releases: min(setting, middle ?? setting),
+            stillSeconds: goesOn(after: now).map { ($0 - now).seconds } ?? 0, releases: min(setting, middle ?? setting),
             cautiousReleases: min(setting, cautious ?? setting),
             departuresPerPerson: leaving)
-    }
-
-    private func stillSeconds(at now: Timestamp) -> Double {
-        guard !losses.isEmpty, let ticket = next(at: now), isAbsent(ticket) else { return 0 }
-        // Behind those of one loss those of another may be waited for.
-        let ends = losses.map(\.until).filter { $0 > now }.sorted()
-        let end = ends.first { end in next(at: end).map { !isAbsent($0) } ?? false } ?? ends.last
-        return end.map { ($0 - now).seconds } ?? 0
     }
 
     private func departuresPerPerson(at now: Timestamp) -> Double {

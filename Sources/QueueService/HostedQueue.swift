@@ -55,9 +55,9 @@ struct HostedQueue {
     var failures = 0
     /// Pauses in a row because no connection was free, or another transaction had locked a row.
     var busyTurns = 0
-    /// Tells one pause from another.
+    /// How many pauses there have been, which tells one from another.
     var pauses = 0
-    /// Of no use to a queue that is being made: it has one history.
+    /// Set once the queue is read from the store; one that was made here has one history, and nobody asks.
     var confirmed = ConfirmedSessions(since: .latestEvent)
     /// How often in a row a commit was lost and nothing new could be read.
     var fruitlessTurns = 0

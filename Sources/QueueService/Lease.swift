@@ -24,10 +24,12 @@ public struct Beat: Sendable {
     public struct Count: Sendable, Hashable {
         public let number: UInt64
         public let at: Timestamp
-        public init(number: UInt64, at: Timestamp) { (self.number, self.at) = (number, at) }
+        /// Which history the store told: 0 at first, and another one each time that it is found to have gone back.
+        public let history: UInt64
+        public init(number: UInt64, at: Timestamp, history: UInt64) { (self.number, self.at, self.history) = (number, at, history) }
 
         /// Before the first beat.
-        public static let none = Count(number: 0, at: .distantPast)
+        public static let none = Count(number: 0, at: .distantPast, history: 0)
         /// For how long after an instance's last beat its count is kept: much longer than any instance stands still.
         public static let kept = Timestamp.Span.seconds(86_400)
     }
@@ -58,8 +60,7 @@ public struct Beat: Sendable {
     public var now: Timestamp { count.at }
     /// This beat among them.
     public let count: Count
-    /// Which history the store tells: 0 at first, and another one each time that it is found to have gone back.
-    public let history: UInt64
+    public var history: UInt64 { count.history }
     /// Since when the lease has been held without a break.
     public let heldSince: Timestamp
     /// The others, those among them whose leases have lapsed.
@@ -69,9 +70,8 @@ public struct Beat: Sendable {
     /// Of the queues that were asked about, those that are not there any more.
     public let gone: [QueueID]
 
-    public init(count: Count, history: UInt64, heldSince: Timestamp, peers: [Peer], changed: [Head], gone: [QueueID]) {
+    public init(count: Count, heldSince: Timestamp, peers: [Peer], changed: [Head], gone: [QueueID]) {
         self.count = count
-        self.history = history
         self.heldSince = heldSince
         self.peers = peers
         self.changed = changed

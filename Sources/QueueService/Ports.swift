@@ -120,7 +120,9 @@ public final class QueueSnapshot: Sendable {
     }
 
     /// How fast the line drained when it was like this; measured anew only where time alone makes it go on.
-    public func drain(at now: Timestamp) -> DrainRate { drain.stillSeconds > 0 ? state.drain(at: now) : drain }
+    public func drain(at now: Timestamp) -> DrainRate {
+        drain.stillSeconds > 0 ? drain.after((now - at).seconds) ?? state.drain(at: now) : drain
+    }
 }
 
 /// A change: what the queue is like now, and what has happened since the last update.

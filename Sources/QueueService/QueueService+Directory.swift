@@ -122,11 +122,18 @@ extension QueueService {
             // Word of the people in it may not have come here yet.
             if stored.isOccupied, hosted[stored.record.id] == nil { try await lookUpReadable(stored.record.id) }
             if let known = hosted[stored.record.id], known.state.head < stored.image.head { await catchUp(stored.record.id) }
-            snapshots.append(
-                hosted[stored.record.id]?.snapshot
-                    ?? QueueSnapshot(record: stored.record, state: QueueState(stored.image), at: clock.now()))
+            if let snapshot = hosted[stored.record.id]?.snapshot ?? snapshot(of: stored) { snapshots.append(snapshot) }
         }
         return snapshots
+    }
+
+    /// A queue at rest; nil where its row makes no sense.
+    private func snapshot(of stored: StoredQueue) -> QueueSnapshot? {
+        guard stored.image.isConsistent else {
+            noteUnreadable(stored.record.id, .contradiction)
+            return nil
+        }
+        return QueueSnapshot(record: stored.record, state: QueueState(stored.image), at: clock.now())
     }
 
     /// Serves the queue, unless what is stored of its line makes no sense: then its row is all that can be shown of it.
@@ -159,15 +166,23 @@ extension QueueService {
 
     /// - Parameter isLookUp: somebody has asked for a queue of this name, which need not exist.
     private func load(_ queue: QueueID, isLookUp: Bool = false) async throws(StoreError) {
+        if unreadable.isPaused(queue, at: clock.now()) { throw .contradiction }
         do throws(StoreError) {
             let found = isLookUp ? try await store.loadQueue(queue) : try await store.loadServedQueue(queue)
             guard let stored = found, hosted[queue] == nil else { return }
-            guard stored.image.isConsistent else { throw StoreError.corrupt("the rows of a queue contradict each other") }
+            guard stored.image.isConsistent else { throw StoreError.contradiction }
             try await host(stored)
+            unreadable.remove(queue)
         } catch {
-            log.warning("a queue could not be read", metadata: ["queue": "\(queue)", "error": "\(error)"])
+            noteUnreadable(queue, error)
             throw error
         }
+    }
+
+    /// A queue that makes no sense is read again after a pause.
+    func noteUnreadable(_ queue: QueueID, _ error: StoreError) {
+        log.warning("a queue could not be read", metadata: ["queue": "\(queue)", "error": "\(error)"])
+        if case .corrupt = error { unreadable.insert(queue, at: clock.now()) }
     }
 
     private func host(_ stored: StoredQueue) async throws(StoreError) {

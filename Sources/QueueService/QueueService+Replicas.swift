@@ -64,16 +64,15 @@ extension QueueService {
         }
         // Of all queues the heartbeat tells in one line.
         if !hasBegun { log.warning("the store tells another history of a queue", metadata: ["queue": "\(id)"]) }
-        // Commits that go on all the time would leave no moment for it.
+        if unreadable.isPaused(id, at: clock.now()) { return false }
         hosted[id]!.isRebuilding = true
-        backlog.block(id)
         defer {
             hosted[id]?.isRebuilding = false
             tellChange(of: id)
             goOn(in: id)
         }
         do throws(StoreError) { return try await reload(id, insteadOf: queue.record, hasBegun: hasBegun) } catch {
-            log.warning("a queue could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
+            noteUnreadable(id, error)
             return false
         }
     }
@@ -83,10 +82,13 @@ extension QueueService {
             try await catchUpGate.pass { () throws(StoreError) in try await store.beginHistory(insteadOf: old.epoch, of: id) }
         }
         // Not within the gate: what is waited for may have to pass it.
-        await wait(for: id) { $0.isCommitting || $0.isCatchingUp }
+        await wait(for: id) { $0.isCatchingUp }
         let loaded = try await catchUpGate.pass { () throws(StoreError) -> (StoredQueue, [Announcement])? in
+            // Commits that go on all the time would leave no moment for it. Only now: of many queues those that wait go on.
+            backlog.block(id)
+            await wait(for: id) { $0.isCommitting }
             guard let stored = try await store.loadServedQueue(id) else { return nil }
-            guard stored.image.isConsistent else { throw .corrupt("the rows of a queue contradict each other") }
+            guard stored.image.isConsistent else { throw .contradiction }
             return (stored, try await latestAnnouncements(of: id))
         }
         guard let (stored, announcements) = loaded else {
@@ -95,6 +97,8 @@ extension QueueService {
         }
         guard hosted[id]?.isCommitting == false, stored.record.epoch != hosted[id]?.record.epoch else { return false }
         hosted[id]?.restart(from: stored, announcements, at: clock.now())
+        backlog.forgetTickets(in: id)
+        unreadable.remove(id)
         rename(old, to: stored.record)
         notify(id, events: [], announcements: announcements.reversed())
         markEveryoneAbsent(in: id)

@@ -77,10 +77,12 @@ extension QueueService {
 
     /// Leaves the line, or gives an admission back.
     ///
-    /// - Parameter session: with it, leaving twice is leaving once; without it the second call is refused.
-    public func leave(_ id: QueueID, _ ticket: Ticket, of session: SessionID? = nil) async throws(ServiceError) {
+    /// - Parameters:
+    ///   - session: with it, leaving twice is leaving once; without it the second call is refused.
+    ///   - epoch: of the history in which the ticket is the caller's; nil: of the one that is told when it is committed.
+    public func leave(_ id: QueueID, _ ticket: Ticket, of session: SessionID? = nil, in epoch: UInt64? = nil) async throws(ServiceError) {
         let ended = try await ending(session) { () throws(ServiceError) in
-            try await perform(on: id) { decision throws(ServiceError) in
+            try await perform(on: id, in: epoch) { decision throws(ServiceError) in
                 try decision.run { state, now, log throws(QueueRefusal) in try state.leave(ticket, at: now, &log) }
             }
         }
@@ -108,9 +110,10 @@ extension QueueService {
         let session = try await session(id, tenant: tenant)
         if session.status == status { return session }
         guard session.isUnderWay else { throw .refused(.ended) }
+        let epoch = hosted[session.queue]?.record.epoch
         let ended = try await ending(id) { () throws(ServiceError) in
             try await visit(session.queue, isSigned: true)
-            try await perform(on: session.queue) { decision throws(ServiceError) in
+            try await perform(on: session.queue, in: epoch) { decision throws(ServiceError) in
                 try decision.run { state, now, log throws(QueueRefusal) in try command(&state, session.ticket, now, &log) }
             }
         }

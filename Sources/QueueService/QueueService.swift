@@ -44,6 +44,7 @@ public actor QueueService {
     var lookUps: [QueueID: LookUp] = [:]
     /// Queues that are being read because they must be served.
     var loads: [QueueID: LookUp] = [:]
+    var unreadable = UnreadableQueues()
     typealias SlugLookUp = Task<Result<QueueID?, StoreError>, Never>
     /// The same of slugs.
     var slugLookUps: [String: SlugLookUp] = [:]

@@ -1,6 +1,7 @@
-import QueueEngine
 import Testing
 import TestSupport
+
+@testable import QueueEngine
 
 /// Random histories against the naive model: after every step both say the same, and every event is one that the
 /// invariants of the design allow.
@@ -216,9 +217,18 @@ private struct History {
         for seconds in [0, 7, 61, 130, 599, 1_300] {
             let later = now + .seconds(seconds)
             if rebuilt.drain(at: later) != state.drain(at: later) { return "a replica from rows estimates otherwise \(seconds) s later" }
+            if state.goesOn(after: later) != goesOn(after: later) { return "when the line goes on that waits \(seconds) s later" }
         }
         for replica in [state, rebuilt] { if let wrong = wakesForNothing(replica) { return wrong } }
         return nil
+    }
+
+    /// When somebody who is there is next, or else nobody is waited for any more.
+    private func goesOn(after now: Timestamp) -> Timestamp? {
+        func waits(_ moment: Timestamp) -> Bool { state.next(at: moment).map { state.isAbsent($0) } ?? false }
+        guard waits(now) else { return nil }
+        let ends = state.losses.map(\.until).filter { $0 > now }.sorted()
+        return ends.first { state.next(at: $0) != nil && !waits($0) } ?? ends.last
     }
 
     /// Whoever wakes the queue when it asks for that finds something to do, or learns of a later moment.

@@ -84,6 +84,18 @@ import TestSupport
         #expect(abs(state.drain(at: start + .seconds(13)).stillSeconds - 27) < 0.001)
     }
 
+    /// Where very many are waited for not all are asked about, and nobody is told a shorter wait for that.
+    @Test func waitIsNoShorterWhereManyAreWaitedFor() throws {
+        var (state, tickets, log) = try line()
+        let many = try (0..<1_500).map { _ in try state.join(lane: 0, at: start, &log) }
+        let newcomer = try state.join(lane: 0, at: start, &log)
+        state.lose(tickets + many.dropLast(), until: start + .seconds(20), at: start + .seconds(1), &log)
+        state.lose([many.last!], until: start + .seconds(40), at: start + .seconds(2), &log)
+        #expect(abs(state.drain(at: start + .seconds(3)).stillSeconds - 37) < 0.001)
+        state.lose([newcomer], until: start + .seconds(60), at: start + .seconds(3), &log)
+        #expect(abs(state.drain(at: start + .seconds(4)).stillSeconds - 56) < 0.001)
+    }
+
     /// Where an instance dealt moments to come back before it ended, the line waits for as long as those last.
     @Test func restartWaitsForMomentsThatWereDealtBefore() throws {
         var (state, tickets, log) = try line()

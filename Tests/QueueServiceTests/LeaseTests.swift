@@ -396,6 +396,54 @@ import TestSupport
         _ = try await service.resume(queue, kept.ticket, of: kept.id)
     }
 
+    /// What people of the lost line have asked for does nothing to those who have their tickets in the new one.
+    @Test func whatWasAskedInTheLostLineConcernsNobodyInTheNewOne() async throws {
+        let instances = try await Instances(.postgres, count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
+        let lost = try await service.join(queue, visitor: Visitor(), holder: .connection).session
+        let epoch = try await service.queue(queue).record.epoch
+        await service.block(queue, for: .seconds(600))
+        await service.opened(queue, [lost.ticket])
+        let leaving = Task { try await service.leave(queue, lost.ticket, of: lost.id, in: epoch) }
+        #expect(await eventually { await service.backlog.commandCount == 1 })
+        try TestStore.psql(
+            """
+            UPDATE log SET at = at + interval '1 microsecond'; UPDATE user_sessions SET id = gen_random_uuid();
+            UPDATE queues SET last_event_at = last_event_at + interval '1 microsecond'
+            """, in: instances.home.uri)
+        await service.beat()
+        await #expect(throws: ServiceError.unavailable(retryAfterSeconds: 1)) { try await leaving.value }
+        #expect(try await eventually { try await service.queue(queue).state.isAbsent(lost.ticket) })
+        #expect(await service.hosted[queue]?.presence.holds(lost.ticket) == false)
+        #expect(await eventually { await !service.backlog.concerns(queue) })
+    }
+
+    /// To read a queue may be to read a million rows: one that makes no sense is not read with each beat, nor for each visitor.
+    @Test func queueThatMakesNoSenseIsReadAgainAfterAPause() async throws {
+        let instances = try await Instances(.postgres, count: 2, store: FaultyStore.init)
+        let (service, other) = (instances.services[0], instances.services[1])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let session = try await service.join(queue, visitor: Visitor(), holder: .connection).session
+        func setTicket(_ number: Int) throws {
+            try TestStore.psql("UPDATE user_sessions SET ticket = \(number)", in: instances.home.uri)
+        }
+        try setTicket(999)
+        try await instances.store.beginHistory()
+        if await other.forget(queue) {}
+        let before = instances.faultyStores.map { $0.count(.loadQueue(queue)) }
+        for _ in 0..<5 {
+            await service.beat()
+            await #expect(throws: ServiceError.self) { try await other.visit(queue) }
+        }
+        #expect(instances.faultyStores.map { $0.count(.loadQueue(queue)) } == before.map { $0 + 1 })
+        try setTicket(Int(session.ticket.rawValue))
+        instances.clock.advance(.seconds(2))
+        await service.beat()
+        try await other.visit(queue)
+        #expect(try await service.queue(queue).state.isWaiting(session.ticket))
+    }
+
     @Test func aMessageSaysWhatItContinues() {
         let events = (5...7).map { QueueEvent(seq: $0, at: Timestamp(seconds: Double($0)), change: .opened) }
         func after(_ seq: UInt64, _ second: Double, previous: Timestamp? = Timestamp(seconds: 4)) -> [UInt64]? {

@@ -299,7 +299,7 @@ import TestSupport
         #expect(try await epochs() == [.max, .max, .max])
 
         // All have seen more of it than there is: the first finds it out for all.
-        func more(than count: Beat.Count) -> Beat.Count { Beat.Count(number: count.number + 100, at: count.at) }
+        func more(than count: Beat.Count) -> Beat.Count { Beat.Count(number: count.number + 100, at: count.at, history: count.history) }
         let restored = try await beat(1, after: more(than: again.count), known: [known(.max)])
         #expect(restored.history != 0 && restored.count.number > again.count.number + 100)
         #expect(try await beat(2, after: more(than: told[1].count)).history == restored.history)
@@ -320,6 +320,12 @@ import TestSupport
         #expect(third[0] != second[0] && third[0] != .max && Set(third).count == 1)
         for (number, last) in [(1, before[0]), (2, before[1])] { _ = try await beat(UInt64(number), after: more(than: last.count)) }
         #expect(try await epochs() == third)
+
+        // A host takes over whose clock is behind, and another one soon after it.
+        let now = try await beat(1, after: .none).count
+        let found = try await beat(1, after: Beat.Count(number: 1_000, at: now.at + .seconds(30), history: now.history))
+        #expect(found.history != now.history)
+        #expect(try await beat(1, after: more(than: found.count)).history != found.history)
 
         // Somebody says it.
         try await store.beginHistory()

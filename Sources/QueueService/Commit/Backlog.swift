@@ -46,6 +46,13 @@ struct Backlog {
     /// Another instance has taken these tickets over.
     mutating func forgetHolders(of tickets: [Ticket], in queue: QueueID) { waiting[queue]?.presence.forgetHolders(of: tickets) }
 
+    /// Other people have these tickets: the queue's line is another one.
+    mutating func forgetTickets(in queue: QueueID) {
+        guard let presence = waiting[queue]?.presence else { return }
+        waiting[queue]!.presence = presence.withoutTickets
+        if waiting[queue]!.isEmpty { forget(queue) }
+    }
+
     /// Returns a part that was not committed, ahead of what came meanwhile.
     mutating func putBack(_ part: Part) {
         guard !part.commands.isEmpty || !part.presence.isEmpty else { return }

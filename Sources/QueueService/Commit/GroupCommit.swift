@@ -10,16 +10,18 @@ extension QueueService {
     /// The caller waits where it is; a thousand callers that arrive together wake the service once.
     ///
     /// `body` may run more than once, and must change nothing where it throws.
+    ///
+    /// - Parameter epoch: of the history that `body` is about: in another one somebody else may have the ticket. nil: of any.
     @discardableResult
     func perform<R: Sendable>(
-        on queue: QueueID, isolation: isolated (any Actor)? = #isolation,
+        on queue: QueueID, in epoch: UInt64? = nil, isolation: isolated (any Actor)? = #isolation,
         _ body: @escaping @Sendable (inout Decision) throws(ServiceError) -> R
     ) async throws(ServiceError) -> AwaitedCommand<R>.Committed {
         let traced = slow?.begin("queue.commit")
         defer { traced?.end() }
         do throws(ServiceError) {
             let committed = try await withCheckedContinuation { continuation in
-                arrive(AwaitedCommand(queue, continuation, body))
+                arrive(AwaitedCommand(queue, epoch, continuation, body))
             }.get()
             measurements.became(.done)
             return committed

@@ -21,8 +21,8 @@ extension ServerCore {
             names["user"] = try body.string("user", max: 128)
             try body.finish(known: "session, user")
             let who = try await whose(request, path.text("id"), in: names)
-            _ = try await service.queue(who.queue, knowing: who.ticket, of: who.session)
-            try await service.leave(who.queue, who.ticket, of: who.session)
+            let epoch = try await service.queue(who.queue, knowing: who.ticket, of: who.session).record.epoch
+            try await service.leave(who.queue, who.ticket, of: who.session, in: epoch)
             return Response(.noContent)
         }
     }

@@ -203,11 +203,11 @@ extension LiveVisitor {
         }
         // It is about to be told that the queue is not this one any more.
         guard !queue.isRetired else { return }
-        let (service, id, ticket) = (live.server.service, queue.snapshot.record.id, ticket)
+        let (service, record, ticket) = (live.server.service, queue.snapshot.record, ticket)
         let bound = LoopBound(self, to: live.loop)
         Task(executorPreference: live.loop) {
             do throws(ServiceError) {
-                try await service.leave(id, ticket)
+                try await service.leave(record.id, ticket, in: record.epoch)
             } catch {
                 guard error != .refused(.ended) else { return }
                 bound.onLoop.tell(Problem(error))

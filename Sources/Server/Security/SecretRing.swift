@@ -26,8 +26,10 @@ final class SecretRing: Sendable {
     /// What the ring and its reading share.
     private final class Known: Sendable {
         let secrets: Lock<Secrets>
-        /// Every secret that the store has had since the start, by id.
+        /// Every secret that the store has had since the start, by id, but those that an operator has deleted.
         let seen: Lock<[String: StoredSecret]>
+        /// The next reading forgets the secrets that the store has no more.
+        let isForgetting = Lock(false)
 
         init(_ secrets: Secrets) {
             self.secrets = Lock(secrets)
@@ -35,9 +37,10 @@ final class SecretRing: Sendable {
             for secret in secrets.stored { seen.withLock { $0[secret.id] = secret } }
         }
 
-        /// With those that a store that was restored has lost and not been given back yet.
-        func complete(_ secrets: Secrets) async throws -> Secrets {
+        /// What a reading has found, with those that a store that was restored has lost and not been given back yet.
+        func complete(_ secrets: Secrets, isForgetting: Bool) async throws -> Secrets {
             let all = seen.withLock { seen in
+                if isForgetting { seen = [:] }
                 for secret in secrets.stored { seen[secret.id] = secret }
                 return Array(seen.values)
             }
@@ -53,7 +56,10 @@ final class SecretRing: Sendable {
         let known = Known(secrets)
         self.known = known
         read = SpacedRead(spacing: .seconds(1)) {
-            let secrets = try await known.complete(try await load())
+            // A reading that is under way when somebody asks to forget may have found what has been deleted since.
+            let isForgetting = known.isForgetting.withLock { $0 }
+            let secrets = try await known.complete(try await load(), isForgetting: isForgetting)
+            if isForgetting { known.isForgetting.withLock { $0 = false } }
             known.secrets.withLock { $0 = secrets }
         }
     }
@@ -64,12 +70,9 @@ final class SecretRing: Sendable {
     /// Reads the secrets now, and forgets those that the store has no more: an operator has deleted them. False: the store could not
     /// be read.
     func renew() async -> Bool {
-        let before = known.seen.withLock { seen in
-            defer { seen = [:] }
-            return seen
-        }
+        known.isForgetting.withLock { $0 = true }
         if await read.again() { return true }
-        known.seen.withLock { $0.merge(before) { new, _ in new } }
+        known.isForgetting.withLock { $0 = false }
         return false
     }
 

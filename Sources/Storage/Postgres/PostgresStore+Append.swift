@@ -9,7 +9,7 @@ extension PostgresStore {
     /// apart from the others, for a moment.
     public func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
         let deadline = PostgresStore.moment(inMilliseconds: 1_000 * settings.answerSeconds)
-        let suspects = lastLocked.withLock { $0.isEmpty ? [] : $0.intersection(batch.map(\.record.id)) }
+        let suspects = suspects.withLock { $0.isEmpty ? [] : $0.intersection(batch.map(\.record.id)) }
         guard !suspects.isEmpty else { return try await appendSkippingLocked(batch, by: instance, until: deadline) }
         let others = batch.filter { !suspects.contains($0.record.id) }
         var outcomes: [QueueID: AppendOutcome] = [:]
@@ -18,7 +18,8 @@ extension PostgresStore {
         }
         // In any order: where there is no time for all, it is not always the same ones that are left.
         let last = batch.filter { suspects.contains($0.record.id) }.shuffled()
-        let locked = (try? await lockedElsewhere(of: suspects)) ?? []
+        // A queue that is busy on several instances may be locked by another's commit at just this moment, so few are waited for.
+        let locked = last.count > PostgresStore.waitedFor ? (try? await lockedElsewhere(of: suspects)) ?? [] : []
         let end = min(deadline, PostgresStore.moment(inMilliseconds: settings.suspectsMilliseconds))
         for (append, outcome) in zip(last, await appendBisecting(last[...], without: locked, by: instance, until: end)) {
             outcomes[append.record.id] = outcome
@@ -26,9 +27,9 @@ extension PostgresStore {
         return try PostgresStore.throwIfAway(batch.map { outcomes[$0.record.id]! })
     }
 
-    /// Throws where nothing was committed, and not for a row: the store itself is away.
+    /// Throws where it is known that nothing was committed, and not for a row: the store itself is away.
     private static func throwIfAway(_ outcomes: [AppendOutcome]) throws(StoreError) -> [AppendOutcome] {
-        if outcomes.allSatisfy(\.isFailure), let error = outcomes.lazy.compactMap(\.outage).first { throw error }
+        if outcomes.allSatisfy({ $0.isFailure && !$0.isInDoubt }), let error = outcomes.lazy.compactMap(\.outage).first { throw error }
         return outcomes
     }
 
@@ -47,8 +48,11 @@ extension PostgresStore {
         }
     }
 
-    /// How long an append that looks for the queue with a locked row waits for each lock, in milliseconds.
-    private static let bisectionLockMilliseconds = 10
+    /// How long an append that looks for the queue with a locked row waits for each lock, in milliseconds; for that of one
+    /// queue alone, long enough for a few commits of other instances.
+    private static let (bisectionLockMilliseconds, lastLockMilliseconds) = (10, 25)
+    /// How many queues whose rows may be locked are each waited for.
+    private static let waitedFor = 8
 
     /// Appends what can be appended without waiting, in halves down to the queues of which a row is locked.
     ///
@@ -68,7 +72,8 @@ extension PostgresStore {
             return batch.map { _ in PostgresStore.lockedOutcome }
         }
         do throws(PostgresError) {
-            let outcomes = try await halving(batch, by: instance, until: deadline, waiting: PostgresStore.bisectionLockMilliseconds)
+            let wait = batch.count == 1 ? PostgresStore.lastLockMilliseconds : PostgresStore.bisectionLockMilliseconds
+            let outcomes = try await halving(batch, by: instance, until: deadline, waiting: wait)
             forget(zip(batch, outcomes).filter { !$1.isFailure }.map(\.0.record.id))
             return outcomes
         } catch {
@@ -86,7 +91,7 @@ extension PostgresStore {
             + appendBisecting(batch[middle...], without: [], by: instance, until: deadline)
     }
 
-    private static let lockedOutcome = AppendOutcome.failed(.busy("another transaction has locked a row of the queue"))
+    private static let lockedOutcome = AppendOutcome.failed(.busy("another transaction has locked a row of the queue, or may have"))
 
     /// Throws where a table is locked, for which everybody waits.
     private func checkTables() async throws(StoreError) {
@@ -124,17 +129,17 @@ extension PostgresStore {
         return locked
     }
 
-    private func forget(_ queues: [QueueID]) { lastLocked.withLock { if !$0.isEmpty { $0.subtract(queues) } } }
+    private func forget(_ queues: [QueueID]) { suspects.withLock { if !$0.isEmpty { $0.subtract(queues) } } }
 
     private func remember(_ locked: Set<QueueID>) {
-        lastLocked.withLock { last in
+        suspects.withLock { suspects in
+            suspects.formUnion(locked)
             // To forget one costs the next append that waits for it.
-            if last.count + locked.count > PostgresStore.lastLockedLimit { last = [] }
-            last.formUnion(locked)
+            while suspects.count > PostgresStore.suspectsLimit { suspects.removeFirst() }
         }
     }
 
-    private static let lastLockedLimit = 1_000
+    private static let suspectsLimit = 1_000
 
     /// Appends what the server takes: where it refuses values, the halves apart, down to the queue that holds them.
     ///
@@ -258,6 +263,8 @@ extension PostgresStore {
 }
 
 extension AppendOutcome {
+    fileprivate var isInDoubt: Bool { if case .failed(.inDoubt) = self { true } else { false } }
+
     /// The store could not be reached, or no table be changed.
     fileprivate var outage: StoreError? {
         if case .failed(let error) = self, case .unavailable = error { error } else { nil }

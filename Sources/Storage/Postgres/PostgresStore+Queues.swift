@@ -160,7 +160,7 @@ extension PostgresStore {
         let head = try row.number(3)
         return DeletedLog(
             epoch: try PostgresStore.epoch(row.get(0), row.get(1), row.get(2)),
-            first: try row.optional(4, as: Int64.self).map { UInt64($0) } ?? head + 1, head: head)
+            first: try row.optional(4, as: Int64.self).map { UInt64(clamping: $0) } ?? head + 1, head: head)
     }
 
     public func entries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry] {

@@ -14,8 +14,8 @@ public final class PostgresStore: QueueStore {
     private let name: String
     private let pool: LoopBound<PostgresPool>
     private let poolLoad = PoolLoad()
-    /// Queues whose rows another transaction had locked when an append looked last.
-    let lastLocked = Lock<Set<QueueID>>([])
+    /// Queues of which another transaction may have locked a row: an append tries them apart from the others until they go through.
+    let suspects = Lock<Set<QueueID>>([])
     /// For what may be a little old.
     private let replicas: LoopBound<PostgresPool>?
 

@@ -31,7 +31,7 @@ extension SQLiteStore {
             let count = try SQLiteStore.count(instance, after: last, at: now, db)
             let heads = try known.map { (known: $0, stored: try SQLiteStore.head(of: $0.queue, db)) }
             return Beat(
-                count: count, history: try SQLiteStore.history(db), heldSince: Timestamp(microseconds: heldSince ?? now), peers: peers,
+                count: count, heldSince: Timestamp(microseconds: heldSince ?? now), peers: peers,
                 changed: heads.compactMap { known, stored in stored == known ? nil : stored },
                 gone: heads.compactMap { known, stored in stored == nil ? known.queue : nil })
         }
@@ -41,13 +41,14 @@ extension SQLiteStore {
     private static func count(_ instance: InstanceID, after last: Beat.Count, at now: Int64, _ db: Database) throws -> Beat.Count {
         if last == .none { try db.execute(sql: "DELETE FROM heartbeats WHERE at < ?", arguments: [now - Beat.Count.kept.microseconds]) }
         let statement = try db.cachedStatement(sql: "SELECT number FROM heartbeats WHERE instance = ?")
-        let known = UInt64(try Int64.fetchOne(statement, arguments: [instance.data]) ?? 0)
+        let known = try number(Int64.fetchOne(statement, arguments: [instance.data]) ?? 0)
         if known < last.number {
             let told = last.at.microseconds
             try db.execute(
-                sql: "UPDATE store_history SET id = random(), begun_at = ? WHERE begun_at <= ?", arguments: [max(now, told + 1), told])
+                sql: "UPDATE store_history SET id = random(), begun_at = ? WHERE id = ? OR begun_at <= ?",
+                arguments: [max(now, told + 1), Int64(bitPattern: last.history), told])
         }
-        let count = Beat.Count(number: max(known, last.number) + 1, at: Timestamp(microseconds: now))
+        let count = Beat.Count(number: max(known, last.number) + 1, at: Timestamp(microseconds: now), history: try history(db))
         try db.cachedStatement(sql: "INSERT OR REPLACE INTO heartbeats VALUES (?, ?, ?)")
             .execute(arguments: [instance.data, Int64(clamping: count.number), now])
         return count
@@ -83,7 +84,7 @@ extension SQLiteStore {
         return try Row.fetchOne(statement, arguments: [queue.data]).map { row in
             Beat.Head(
                 queue: queue, epoch: try epoch(row[0], row[1], db),
-                position: LogPosition(seq: UInt64(row[2] as Int64), at: Timestamp(microseconds: row[3])))
+                position: LogPosition(seq: UInt64(clamping: row[2] as Int64), at: Timestamp(microseconds: row[3])))
         }
     }
 
@@ -110,7 +111,7 @@ extension SQLiteStore {
                         AND (q.unseen_seq IS NULL OR s.presence_seq > q.unseen_seq)
                         AND (q.closed_seq IS NULL OR s.presence_seq > q.closed_seq)
                     """, arguments: [queue.data, instance.data]
-            ).map { Ticket(rawValue: UInt64($0)) }
+            ).map { Ticket(rawValue: UInt64(bitPattern: $0)) }
         }
     }
 }

@@ -69,7 +69,8 @@ extension SQLiteStore {
             guard let row = try Row.fetchOne(statement, arguments: [queue.data, tenant.data]) else { return nil }
             let head = try SQLiteStore.number(row[2])
             return DeletedLog(
-                epoch: try SQLiteStore.epoch(row[0], row[1], db), first: (row[3] as Int64?).map { UInt64($0) } ?? head + 1, head: head)
+                epoch: try SQLiteStore.epoch(row[0], row[1], db), first: (row[3] as Int64?).map { UInt64(clamping: $0) } ?? head + 1,
+                head: head)
         }
     }
 
@@ -97,7 +98,7 @@ extension SQLiteStore {
                     """)
             guard let row = try Row.fetchOne(statement, arguments: [queue.data]), let first = row[0] as Int64?, let last = row[1] as Int64?
             else { return nil }
-            return UInt64(first)...UInt64(last)
+            return UInt64(clamping: first)...UInt64(clamping: last)
         }
     }
 

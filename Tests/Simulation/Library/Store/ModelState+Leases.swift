@@ -7,10 +7,10 @@ extension ModelState {
     mutating func beat(
         _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, after last: Beat.Count, known: [Beat.Head], at now: Timestamp
     ) -> Beat {
-        if heartbeats[instance]?.number ?? 0 < last.number, begunAt <= last.at {
+        if heartbeats[instance]?.number ?? 0 < last.number, history == last.history || begunAt <= last.at {
             beginHistory(at: max(now, last.at + Timestamp.Span(microseconds: 1)))
         }
-        let count = Beat.Count(number: max(heartbeats[instance]?.number ?? 0, last.number) + 1, at: now)
+        let count = Beat.Count(number: max(heartbeats[instance]?.number ?? 0, last.number) + 1, at: now, history: history)
         if last == .none { heartbeats = heartbeats.filter { $0.value.at >= now - Beat.Count.kept } }
         heartbeats[instance] = count
         let before = leases[instance]
@@ -19,7 +19,7 @@ extension ModelState {
         let peers = leases.filter { $0.key != instance }.sorted { $0.key < $1.key }
         let heads = known.map { ($0, head(of: $0.queue)) }
         return Beat(
-            count: count, history: history, heldSince: heldSince,
+            count: count, heldSince: heldSince,
             peers: peers.map { Beat.Peer(id: $0.key, expiresAt: $0.value.expiresAt, capacity: $0.value.capacity) },
             changed: heads.compactMap { known, stored in stored == known ? nil : stored },
             gone: heads.compactMap { known, stored in stored == nil ? known.queue : nil })
