@@ -19,6 +19,9 @@ public struct RetentionSettings: Sendable {
 
     public init() {}
 
+    /// The age from which on a log may lack entries, or the names in them.
+    var youngestOfLogs: Timestamp.Span? { [log, sessions, deletedQueues].compactMap(\.self).min() }
+
     /// What has expired, as of `now`, in the order in which it is deleted.
     func expired(at now: Timestamp) -> [ExpiredRows] {
         var rows: [ExpiredRows] = []

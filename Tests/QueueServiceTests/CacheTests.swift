@@ -47,6 +47,22 @@ import TestSupport
         #expect(reads.take() == [.store: 1, .memory: 2])
     }
 
+    /// What the store may have deleted meanwhile, or the names in it, nobody is told from memory.
+    @Test func whatIsOlderThanRetentionIsReadFromTheStore() async throws {
+        var retention = RetentionSettings()
+        (retention.log, retention.sessions) = (.seconds(86_400), .seconds(7 * 86_400))
+        let instances = try await Instances(count: 1, retention: retention)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        try await join(service, queue, count: 800)
+        var reads = CacheReads(instances)
+        for _ in 0..<2 { _ = try await readAll(service, queue, instances.tenant) }
+        #expect(reads.take() == [.store: 2, .memory: 2])
+        instances.clock.advance(.seconds(86_401))
+        _ = try await readAll(service, queue, instances.tenant)
+        #expect(reads.take() == [.store: 2])
+    }
+
     /// Readers follow a queue that two instances write, across the ends of pages.
     @Test func readersFollowAcrossPages() async throws {
         let instances = try await Instances(.postgres, count: 2)

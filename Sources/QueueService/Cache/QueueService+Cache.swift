@@ -10,8 +10,8 @@ extension QueueService {
     private func cached(_ key: CacheKey, _ load: () async throws(StoreError) -> CacheValue) async throws(StoreError) -> CacheValue {
         await takeTurn(key)
         defer { loading.end(key) }
-        if let value = memory.value(for: key), value.isWhole { return found(value, at: .memory) }
-        if let value = await shared?.value(for: key) {
+        if let value = memory.value(for: key), value.isWhole, isKept(value) { return found(value, at: .memory) }
+        if let value = await shared?.value(for: key), isKept(value) {
             memory.keep(value, for: key)
             return found(value, at: .shared)
         }
@@ -21,6 +21,12 @@ extension QueueService {
         memory.keep(value, for: key)
         shared?.keep(value, for: key)
         return found(value, at: .store)
+    }
+
+    /// Whether the store may not have deleted any of it, nor the names in it, yet.
+    private func isKept(_ value: CacheValue) -> Bool {
+        guard case .page(let entries) = value, let first = entries.first, let age = retention.youngestOfLogs else { return true }
+        return first.event.at > clock.now() - age
     }
 
     private func found<Value>(_ value: Value, at level: CacheLevel) -> Value {
@@ -60,7 +66,7 @@ extension QueueService {
         let start = number * QueueService.pageEntries
         let wanted = min(hosted[key.queue]?.state.head ?? 0, start + QueueService.pageEntries)
         var entries: [LogEntry] = []
-        if case .page(let known) = memory.value(for: key) { entries = known }
+        if let known = memory.value(for: key), case .page(let page) = known, isKept(known) { entries = page }
         let last = entries.last?.event.seq ?? start
         if last >= wanted { return found(entries, at: .memory).drop { $0.event.seq <= seq } }
         let room = Int(start + QueueService.pageEntries - last)

@@ -10,6 +10,7 @@ final class EventStream: ConnectionHandler, EventSink {
     private let connection: Connection
     private let reader: EventReader
     private var feed: EventFeed?
+    private var bytes = TokenBucket()
 
     init(live: LiveLoop, connection: Connection, reader: EventReader) {
         self.live = live
@@ -35,6 +36,7 @@ final class EventStream: ConnectionHandler, EventSink {
 
     func end(_ problem: Problem) {
         feed?.stop()
+        feed = nil
         send(event: "error") { LiveFrames.error(problem, into: &$0) }
         connection.closeWhenSent()
     }
@@ -47,8 +49,11 @@ final class EventStream: ConnectionHandler, EventSink {
         connection.send(bytes)
     }
 
-    /// Nothing is expected from a reader.
-    func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {}
+    /// Nothing is expected from a reader, and what it says all the same costs the server something.
+    func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
+        guard feed != nil, !self.bytes.take(bytes.byteCount, at: live.milliseconds, live.server.settings.limits.bytes) else { return }
+        end(live.flooded("bytes", connection))
+    }
     func connectionDrained(_ connection: Connection) { feed?.drained() }
 
     func connectionTimedOut(_ connection: Connection) {

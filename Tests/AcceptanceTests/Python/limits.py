@@ -127,8 +127,22 @@ def by_address():
         loud.close()
         assert upgrade(server, source="127.0.0.6")[0] == 429
         assert upgrade(server, source="127.0.0.7")[0] == 101
+        talks_to_a_stream(server, queue)
         for reason in ("address", "handshakes", "joins", "messages"):
             assert server.metric(f'stanchion_refused_total{{reason="{reason}"}}') >= 1, reason
+
+
+def talks_to_a_stream(server, queue):
+    """A reader of events has nothing to say, and is not listened to for ever."""
+    with socket.create_connection(("127.0.0.1", server.port), source_address=("127.0.0.8", 0), timeout=30) as reader:
+        reader.sendall(f"GET /v1/events?queue={queue}&after=0 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+        answer = reader.recv(4096)
+        assert b"text/event-stream" in answer
+        reader.sendall(b"x" * 100_000)
+        while more := reader.recv(4096):
+            answer += more
+        assert b'"rate_limited"' in answer, answer
+    assert upgrade(server, source="127.0.0.8")[0] == 429
 
 
 def in_all():
