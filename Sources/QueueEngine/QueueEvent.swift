@@ -20,8 +20,9 @@ public struct QueueEvent: Sendable, Hashable {
         case closed
         /// Present from now on.
         case joined(Ticket)
-        /// Came back.
-        case connected([TicketRange])
+        /// Came back: with the event, or at `since`, where it could be committed only much later. Who has come over no new
+        /// connection, but polls or was taken for gone, is there since `distantPast`: another's connection is newer.
+        case connected([TicketRange], since: Timestamp?)
         /// Went out of sight.
         case disconnected([TicketRange])
         /// Went out of sight with the instance that saw them, which died or is drained: absent since `since`, which all who

@@ -167,14 +167,14 @@ struct HostedQueue {
         releaseLag.look(at: state)
         presence.forgetEnded(event.change)
         switch event.change {
-        case .connected(let ranges):
+        case .connected(let ranges, let since):
             if let index = doubtfulConnections.firstIndex(of: event) {
                 doubtfulConnections.remove(at: index)
                 break
             }
             for ticket in held(ranges) {
                 presence.forget(ticket)
-                moves.away.append((ticket, event.at))
+                moves.away.append((ticket, since ?? event.at))
             }
         case .disconnected(let ranges), .lost(let ranges, _, _): moves.contradicted += held(ranges)
         case .everyoneDisconnected: moves.contradicted += presence.tickets

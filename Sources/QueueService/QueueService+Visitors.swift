@@ -12,12 +12,16 @@ extension QueueService {
     }
 
     /// Takes a place. A trusted user (`visitor.user`) who has one keeps it and is given the same session again.
+    ///
+    /// - Parameter moment: when the visitor came; nil: now. See `opened`.
     nonisolated public func join(
-        _ id: QueueID, lane: String? = nil, visitor: Visitor, holder: Holder, once: WriteOnce? = nil
+        _ id: QueueID, lane: String? = nil, visitor: Visitor, holder: Holder, once: WriteOnce? = nil, at moment: Timestamp? = nil
     ) async throws(ServiceError) -> Joined {
         // A lost race for the same person or key is met by looking again; each turn waits for a commit.
         for _ in 0..<QueueService.raceTurns {
-            if visitor.user != nil || once != nil, let earlier = try await earlierPlace(id, visitor, holder, once) { return earlier }
+            if visitor.user != nil || once != nil, let earlier = try await earlierPlace(id, visitor, holder, once, moment) {
+                return earlier
+            }
             do throws(ServiceError) {
                 let (session, snapshot) = try await perform(on: id) { [random] decision throws(ServiceError) in
                     try decision.join(lane: lane, visitor: visitor, holder: holder, once: once, random: random)
@@ -31,12 +35,13 @@ extension QueueService {
         throw .unavailable(retryAfterSeconds: 1)
     }
 
-    private func earlierPlace(_ id: QueueID, _ visitor: Visitor, _ holder: Holder, _ once: WriteOnce?) async throws(ServiceError) -> Joined?
-    {
+    private func earlierPlace(
+        _ id: QueueID, _ visitor: Visitor, _ holder: Holder, _ once: WriteOnce?, _ moment: Timestamp?
+    ) async throws(ServiceError) -> Joined? {
         guard let earlier = try await earlierSession(id, visitor, once) else { return nil }
         // It may have been made elsewhere just now: what is held must be known here.
         _ = try await queue(id, knowing: earlier.ticket, of: earlier.id)
-        if case .polls = holder { poll(id, earlier.ticket) } else { opened(id, [earlier.ticket]) }
+        if case .polls = holder { poll(id, earlier.ticket) } else { opened(id, [earlier.ticket], at: moment) }
         return Joined(session: earlier, snapshot: try queue(id))
     }
 
@@ -147,9 +152,17 @@ extension QueueService {
 
     // MARK: Presence
 
-    /// A connection holds these tickets from now on; or again, which is newer than the one by which another instance has
-    /// taken the ticket over.
-    public func opened(_ id: QueueID, _ tickets: [Ticket]) { changePresence(of: id) { $0.open(tickets) } }
+    /// A connection holds these tickets from now on.
+    ///
+    /// - Parameter moment: when its visitor came; nil: now. Of connections at two instances the one that came later stays.
+    public func opened(_ id: QueueID, _ tickets: [Ticket], at moment: Timestamp? = nil) {
+        changePresence(of: id) { $0.open(tickets, at: moment ?? clock.now()) }
+    }
+
+    /// Connections that came later than those by which another instance has taken the tickets over: they stay, and hold them again.
+    public func stayed(_ id: QueueID, _ connections: [(ticket: Ticket, at: Timestamp)]) {
+        changePresence(of: id) { changes in for (ticket, moment) in connections { changes.open([ticket], at: moment) } }
+    }
 
     /// A connection that held these tickets is gone.
     public func closed(_ id: QueueID, _ tickets: [Ticket]) { changePresence(of: id) { $0.close(tickets) } }
@@ -169,10 +182,13 @@ extension QueueService {
 
     /// A connection shows a session's token: holds the ticket, and is told where it stands.
     ///
+    /// - Parameter moment: when it showed the token; nil: now. The answer may take long, and the visitor go elsewhere meanwhile.
     /// - Throws: `noSuchSession` where the token tells of a history that the store has lost.
-    public func resume(_ id: QueueID, _ ticket: Ticket, of session: SessionID) async throws(ServiceError) -> QueueSnapshot {
+    public func resume(
+        _ id: QueueID, _ ticket: Ticket, of session: SessionID, at moment: Timestamp? = nil
+    ) async throws(ServiceError) -> QueueSnapshot {
         let snapshot = try await queue(id, knowing: ticket, of: session)
-        if snapshot.state.isWaiting(ticket) { opened(id, [ticket]) }
+        if snapshot.state.isWaiting(ticket) { opened(id, [ticket], at: moment) }
         return snapshot
     }
 

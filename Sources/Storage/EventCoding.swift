@@ -15,8 +15,9 @@ struct StoredChange {
         case .resumed: type = "resumed"
         case .closed: type = "closed"
         case .joined(let joined): (type, ticket) = ("joined", joined)
-        case .connected(let ranges): (type, data) = ("connected", JSON.encode(ranges.map(StoredRange.init)))
-        case .disconnected(let ranges): (type, data) = ("disconnected", JSON.encode(ranges.map(StoredRange.init)))
+        case .connected(let ranges, let since):
+            (type, data) = ("connected", JSON.encode(ranges.map { StoredRange($0, since: since) }))
+        case .disconnected(let ranges): (type, data) = ("disconnected", JSON.encode(ranges.map { StoredRange($0) }))
         case .lost(let ranges, let since, let until): (type, data) = ("lost", JSON.encode(StoredLoss(ranges, since, until)))
         case .everyoneDisconnected: type = "everyone_disconnected"
         case .admitted(let admitted, let until): (type, ticket, data) = ("admitted", admitted, String(until.microseconds))
@@ -42,8 +43,8 @@ struct StoredChange {
         case "resumed": .resumed
         case "closed": .closed
         case "joined": ticket.map { .joined($0) }
-        case "connected": ranges.map { .connected($0) }
-        case "disconnected": ranges.map { .disconnected($0) }
+        case "connected": ranges.map { .connected($0.map(\.range), since: $0.first?.since) }
+        case "disconnected": ranges.map { .disconnected($0.map(\.range)) }
         case "lost":
             data.flatMap { JSON.decode(StoredLoss.self, $0) }.map { .lost($0.ranges.map(\.range), since: $0.since, until: $0.until) }
         case "everyone_disconnected": .everyoneDisconnected
@@ -56,7 +57,7 @@ struct StoredChange {
         }
     }
 
-    private var ranges: [TicketRange]? { data.flatMap { JSON.decode([StoredRange].self, $0) }?.map(\.range) }
+    private var ranges: [StoredRange]? { data.flatMap { JSON.decode([StoredRange].self, $0) } }
 }
 
 /// Who was lost with an instance, and until when the line waits for them.
@@ -66,29 +67,32 @@ private struct StoredLoss: Codable {
     let until: Timestamp
 
     init(_ ranges: [TicketRange], _ since: Timestamp, _ until: Timestamp) {
-        self.ranges = ranges.map(StoredRange.init)
+        self.ranges = ranges.map { StoredRange($0) }
         self.since = since
         self.until = until
     }
 }
 
-/// `[first ticket, count]`.
+/// `[first ticket, count]`, and since when they are there where that is long before the event.
 private struct StoredRange: Codable {
     let first: UInt64
     let count: UInt64
+    let since: Timestamp?
 
-    init(_ range: TicketRange) { (first, count) = (range.first.rawValue, range.count) }
+    init(_ range: TicketRange, since: Timestamp? = nil) { (first, count, self.since) = (range.first.rawValue, range.count, since) }
 
     init(from decoder: any Decoder) throws {
         var container = try decoder.unkeyedContainer()
         first = try container.decode(UInt64.self)
         count = max(1, try container.decode(UInt64.self))
+        since = container.isAtEnd ? nil : try container.decode(Timestamp.self)
     }
 
     func encode(to encoder: any Encoder) throws {
         var container = encoder.unkeyedContainer()
         try container.encode(first)
         try container.encode(count)
+        if let since { try container.encode(since) }
     }
 
     var range: TicketRange { TicketRange(first: Ticket(rawValue: first), count: count) }

@@ -20,7 +20,9 @@ import TestSupport
     @Test func batchNeverExceedsItsLimits() {
         var backlog = Backlog()
         for number in 0..<10_000 { backlog.add(Command(id(number % 7), number)) }
-        backlog.changePresence(of: id(0)) { $0.open((1...20_000).map { Ticket(lane: 0, number: UInt64($0)) }) }
+        backlog.changePresence(of: id(0)) {
+            $0.open((1...20_000).map { Ticket(lane: 0, number: UInt64($0)) }, at: Timestamp(seconds: 1_700_000_000))
+        }
         var (commands, tickets) = (0, 0)
         while backlog.hasWork {
             let batch = backlog.take(BatchLimits())
@@ -95,8 +97,8 @@ import TestSupport
             for (index, change) in changes.enumerated() {
                 if index == cut { rest.putBack(first) }
                 switch (change, index < cut) {
-                case ("o", true): first.open([ticket])
-                case ("o", false): rest.open([ticket])
+                case ("o", true): first.open([ticket], at: now)
+                case ("o", false): rest.open([ticket], at: now)
                 case ("c", true): first.close([ticket])
                 case ("c", false): rest.close([ticket])
                 default:
@@ -134,7 +136,7 @@ import TestSupport
                 changes.close([ticket])
                 holders[ticket]! -= 1
             } else {
-                changes.open([ticket])
+                changes.open([ticket], at: now)
                 holders[ticket]! += 1
             }
         }

@@ -218,6 +218,7 @@ import TestSupport
         // It is not pretended that anybody can be served in it.
         await #expect(throws: ServiceError.self) { try await other.visit(unreadable) }
         // While a store that is away says nothing about a queue.
+        instances.clock.advance(.seconds(2))
         stores[1].before { call throws(StoreError) in if call == .loadQueue(unreadable) { throw .unavailable("away") } }
         await #expect(throws: ServiceError.unavailable(retryAfterSeconds: 5)) {
             try await other.queues(of: instances.tenant, after: nil, limit: 10)

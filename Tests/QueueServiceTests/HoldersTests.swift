@@ -1,3 +1,4 @@
+import Locks
 import QueueEngine
 import Testing
 import TestSupport
@@ -100,6 +101,53 @@ import TestSupport
         #expect(await one.hosted[queue]?.presence.holds(ticket) == true)
         await one.closed(queue, [ticket])
         #expect(try await eventually(within: 60) { try await other.queue(queue).state.isAbsent(ticket) })
+    }
+
+    /// While the store is away a visitor goes to another instance and comes back, and both instances learn of each other only
+    /// afterwards: whichever commits first, the visitor's last connection is the one that stays.
+    @Test(arguments: [0, 1], [false, true]) func outageMakesNoOlderConnectionTheNewerOne(first: Int, isHalfDead: Bool) async throws {
+        let instances = try await Instances(count: 2, store: FaultyStore.init)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let queue = try await makeQueue(instances)
+        let session = try await one.join(queue, visitor: Visitor(), holder: .connection).session
+        let ticket = session.ticket
+        #expect(await eventually { (try? await other.queue(queue).state.isWaiting(ticket)) == true })
+        let moves = [Moves(), Moves()]
+        for (service, moves) in zip(instances.services, moves) { await service.observe(moves) }
+        for store in instances.faultyStores { store.before { _ throws(StoreError) in throw .unavailable("away") } }
+        for service in instances.services { await service.beat() }
+
+        await one.closed(queue, [ticket])
+        instances.clock.advance(.seconds(2))
+        _ = try await other.resume(queue, ticket, of: session.id)
+        let cameToOther = instances.clock.now()
+        if !isHalfDead { await other.closed(queue, [ticket]) }
+        instances.clock.advance(.seconds(2))
+        _ = try await one.resume(queue, ticket, of: session.id)
+        let cameBack = instances.clock.now()
+        instances.clock.advance(.seconds(2))
+
+        for index in [first, 1 - first] {
+            instances.faultyStores[index].before { _ in }
+            await instances.services[index].beat()
+            #expect(await eventually { await !instances.services[index].isCommitting })
+        }
+        #expect(await eventually { !moves[0].all.isEmpty })
+        // As a loop does with a connection that is newer than the one elsewhere.
+        #expect(moves[0].all.allSatisfy { $0 == cameToOther && $0 < cameBack })
+        await one.stayed(queue, [(ticket, cameBack)])
+        #expect(try await eventually { try await instances.store.held(by: one.instance, in: queue) == [ticket] })
+        #expect(await eventually { await other.hosted[queue]?.presence.holds(ticket) == false })
+        #expect(try await !one.queue(queue).state.isAbsent(ticket))
+    }
+
+    /// When others are said to have taken somebody over.
+    private final class Moves: QueueObserver {
+        private let moments = Lock<[Timestamp]>([])
+        var all: [Timestamp] { moments.withLock { $0 } }
+        func queueChanged(_ update: QueueUpdate) { moments.withLock { $0 += update.movedAway.map(\.at) } }
+        func queueRemoved(_ queue: QueueID) {}
+        func stalenessChanged(_ since: Timestamp?) {}
     }
 
     /// A join whose answer was lost is carried out after the queue has been put to rest.

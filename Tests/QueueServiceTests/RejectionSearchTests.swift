@@ -21,7 +21,7 @@ import Testing
         search!.narrow(commands: 100, presence: 1)
         var presence = PresenceChanges()
         for round in 0..<200 {
-            presence.open([Ticket(lane: 0, number: UInt64(round + 1))])
+            presence.open([Ticket(lane: 0, number: UInt64(round + 1))], at: Timestamp(seconds: 1_700_000_000))
             guard let (taken, left) = search?.divide(Backlog.Part(queue: QueueID(high: 0, low: 1), commands: commands, presence: presence))
             else { break }
             presence = left.presence

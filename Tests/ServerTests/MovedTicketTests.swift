@@ -17,9 +17,13 @@ import TestSupport
         case closing
     }
 
-    /// The service has forgotten the connection, and the visitor has come back here over another one: the end of the older
-    /// one must not count as the end of that.
-    @Test(arguments: Older.allCases) func endOfOlderConnectionLeavesTheNewerOneHolding(_ older: Older) async throws {
+    /// A queue with two places, and what the loop makes of it. The loop stands until the test has ended.
+    private func withLoop(
+        _ body:
+            @Sendable (
+                _ service: QueueService, _ moved: Ticket, _ other: Ticket, _ onLoop: (@escaping @Sendable (LiveQueue) -> Void) -> Void
+            ) async throws -> Void
+    ) async throws {
         let group = try EventLoopGroup(count: 1)
         // What the loop does until it stops needs it.
         let kept = Lock<LoopBound<LiveLoop>?>(nil)
@@ -38,21 +42,54 @@ import TestSupport
         let moved = try await service.join(id, visitor: Visitor(), holder: .connection).session.ticket
         let other = try await service.join(id, visitor: Visitor(), holder: .connection).session.ticket
         let snapshot = try await service.queue(id)
-        loop.execute {
-            let live = LiveLoop(loop: loop, server: core, router: core.makeRouter())
-            kept.withLock { $0 = LoopBound(live, to: loop) }
-            live.apply(QueueUpdate(snapshot: snapshot, events: [], announcements: []))
-            let queue = live.queues[id]!
-            let visitor = MovedTicketTests.visitor(moved, in: queue)
-            if case .closing = older { visitor.end(.slowConsumer) }
-            queue.apply(QueueUpdate(snapshot: snapshot, events: [], announcements: [], movedAway: [(moved, core.clock.now())]))
-            #expect(visitor.phase == .over)
-            visitor.connection.close()
-            // Both ends reach the service together.
-            MovedTicketTests.visitor(other, in: queue).connection.close()
+        try await body(service, moved, other) { change in
+            loop.execute {
+                let live = LiveLoop(loop: loop, server: core, router: core.makeRouter())
+                kept.withLock { $0 = LoopBound(live, to: loop) }
+                live.apply(QueueUpdate(snapshot: snapshot, events: [], announcements: []))
+                change(live.queues[id]!)
+            }
         }
-        #expect(await eventually { (try? await service.queue(id).state.isAbsent(other)) == true })
-        #expect(try await !service.queue(id).state.isAbsent(moved))
+    }
+
+    /// The service has forgotten the connection, and the visitor has come back here over another one: the end of the older
+    /// one must not count as the end of that.
+    @Test(arguments: Older.allCases) func endOfOlderConnectionLeavesTheNewerOneHolding(_ older: Older) async throws {
+        try await withLoop { service, moved, other, onLoop in
+            onLoop { queue in
+                let visitor = MovedTicketTests.visitor(moved, in: queue)
+                if case .closing = older { visitor.end(.slowConsumer) }
+                MovedTicketTests.move(moved, in: queue, secondsAgo: 0)
+                #expect(visitor.phase == .over)
+                visitor.connection.close()
+                // Both ends reach the service together.
+                MovedTicketTests.visitor(other, in: queue).connection.close()
+            }
+            let id = await service.snapshots[0].record.id
+            #expect(await eventually { (try? await service.queue(id).state.isAbsent(other)) == true })
+            let state = try await service.queue(id).state
+            #expect(!state.isAbsent(moved))
+        }
+    }
+
+    /// The connection elsewhere is the older one, though word of it comes late: this one stays, and says so.
+    @Test func newerConnectionStays() async throws {
+        try await withLoop { service, moved, _, onLoop in
+            onLoop { queue in
+                let visitor = MovedTicketTests.visitor(moved, in: queue)
+                MovedTicketTests.move(moved, in: queue, secondsAgo: 20)
+                #expect(visitor.phase == .waiting)
+            }
+            let id = await service.snapshots[0].record.id
+            // The service, which counts one connection already, counts another.
+            #expect(await eventually { await service.hosted[id]?.presence.holders(of: moved) == 2 })
+        }
+    }
+
+    /// Word comes that another instance sees the visitor since then.
+    private static func move(_ ticket: Ticket, in queue: LiveQueue, secondsAgo: Int) {
+        let moment = queue.live.server.clock.now() - .seconds(secondsAgo)
+        queue.apply(QueueUpdate(snapshot: queue.snapshot, events: [], announcements: [], movedAway: [(ticket, moment)]))
     }
 
     /// Somebody who waits in the queue, over a connection that holds the ticket for ten seconds already.

@@ -100,7 +100,8 @@ import Testing
     @Test func everyTypeOfEventIsInTheTable() {
         let ticket = Ticket(lane: 0, number: 1)
         let changes: [QueueEvent.Change] = [
-            .configured(QueueConfiguration()), .opened, .paused, .resumed, .closed, .joined(ticket), .connected([]), .disconnected([]),
+            .configured(QueueConfiguration()), .opened, .paused, .resumed, .closed, .joined(ticket), .connected([], since: nil),
+            .disconnected([]),
             .everyoneDisconnected, .admitted(ticket, until: Self.at), .completed(ticket), .left(ticket), .expired(ticket, .grace),
             .announced,
         ]

@@ -51,7 +51,10 @@ struct ByteWriter {
         case .resumed: byte(3)
         case .closed: byte(4)
         case .joined(let ticket): about(5, ticket)
-        case .connected(let ranges): about(6, ranges)
+        case .connected(let ranges, nil): about(6, ranges)
+        case .connected(let ranges, let since?):
+            about(16, ranges)
+            number(UInt64(max(0, since.microseconds)))
         case .disconnected(let ranges): about(7, ranges)
         case .lost(let ranges, let since, let until):
             about(15, ranges)
@@ -158,7 +161,7 @@ struct ByteReader {
         case 3: return .resumed
         case 4: return .closed
         case 5: return .joined(try ticket())
-        case 6: return .connected(try ranges())
+        case 6: return .connected(try ranges(), since: nil)
         case 7: return .disconnected(try ranges())
         case 8: return .admitted(try ticket(), until: Timestamp(microseconds: Int64(clamping: try number())))
         case 9: return .completed(try ticket())
@@ -177,6 +180,7 @@ struct ByteReader {
             let (ranges, since, until) = (try ranges(), try number(), try number())
             return .lost(
                 ranges, since: Timestamp(microseconds: Int64(clamping: since)), until: Timestamp(microseconds: Int64(clamping: until)))
+        case 16: return .connected(try ranges(), since: Timestamp(microseconds: Int64(clamping: try number())))
         default: throw .malformed
         }
     }

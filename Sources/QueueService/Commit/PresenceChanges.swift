@@ -11,7 +11,8 @@ struct PresenceChanges {
         /// finds nobody, because another instance has taken the ticket over, changes nothing.
         private(set) var delta = 0
         private(set) var floor = 0
-        private(set) var hasOpened = false
+        /// When the last opening was; nil: there was none.
+        private(set) var openedAt: Timestamp?
         var isPolled = false
         /// Another instance marked the ticket absent while it was held here.
         var isContradicted = false
@@ -35,7 +36,7 @@ struct PresenceChanges {
         body(&changes[ticket, default: Change()])
     }
 
-    mutating func open(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.open() } } }
+    mutating func open(_ tickets: [Ticket], at now: Timestamp) { for ticket in tickets { change(ticket) { $0.open(at: now) } } }
     mutating func close(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.close() } } }
     mutating func poll(_ ticket: Ticket) { change(ticket) { $0.isPolled = true } }
     mutating func contradict(_ tickets: [Ticket]) { for ticket in tickets { change(ticket) { $0.isContradicted = true } } }
@@ -87,7 +88,7 @@ struct PresenceChanges {
     func decide(_ decision: inout Decision, drainedUntil: Timestamp? = nil) throws(ServiceError) {
         if isEveryoneAbsent {
             try decision.run { state, now, log throws(QueueRefusal) in state.disconnectEveryone(at: now, &log) }
-            try decision.markPresent(decision.presence.tickets)
+            try decision.markPresent(decision.presence.tickets, since: .distantPast)
         }
         try decision.markAbsent(order.filter { changes[$0]!.isDoubtful && !decision.presence.holds($0) }.map(\.self))
         let waiting = Array(order.filter { decision.state.isWaiting($0) })
@@ -99,18 +100,38 @@ struct PresenceChanges {
 
     /// Counts connections, and tells of those who came. Returns those whom no connection holds any more.
     private func decideHolders(_ waiting: [Ticket], _ decision: inout Decision) throws(ServiceError) -> [Ticket] {
-        var (anew, gone): ([Ticket], [Ticket]) = ([], [])
+        var anew: [(ticket: Ticket, since: Timestamp)] = []
+        var gone: [Ticket] = []
         for ticket in waiting {
             let change = changes[ticket]!
             let before = decision.presence.holders(of: ticket)
             let after = change.holders(before)
             decision.presence.setHolders(of: ticket, to: after)
-            if before == 0, after > 0 || change.hasOpened { anew.append(ticket) }
-            if after == 0, before > 0 || change.hasOpened { gone.append(ticket) }
+            if before == 0, after > 0 || change.openedAt != nil { anew.append((ticket, change.openedAt ?? decision.now)) }
+            if after == 0, before > 0 || change.openedAt != nil { gone.append(ticket) }
         }
-        try decision.markPresent(anew, anew: true)
+        try announce(anew, &decision)
         return gone
     }
+
+    /// After an outage whoever came in it may have gone to another instance since, and both learn of each other only now: with
+    /// the moment at which each came, the newer one stays.
+    private func announce(_ came: [(ticket: Ticket, since: Timestamp)], _ decision: inout Decision) throws(ServiceError) {
+        let now = decision.now
+        try decision.markPresent(came.filter { now - $0.since < PresenceChanges.promptness }.map(\.ticket), anew: true)
+        var rest = came.filter { now - $0.since >= PresenceChanges.promptness }.sorted { $0.since < $1.since }[...]
+        guard let first = rest.first else { return }
+        // An event for each short while, and of an outage that was long not too many.
+        let step = max(PresenceChanges.promptness, Timestamp.Span(microseconds: (now - first.since).microseconds / 64))
+        while let moment = rest.first?.since {
+            let together = rest.prefix { $0.since - moment < step }
+            rest = rest.dropFirst(together.count)
+            try decision.markPresent(together.map(\.ticket), anew: true, since: moment)
+        }
+    }
+
+    /// What is committed within this time of an opening is as good as committed with it.
+    private static let promptness = Timestamp.Span.milliseconds(250)
 
     private func decidePolls(_ waiting: [Ticket], _ decision: inout Decision) throws(ServiceError) {
         var back: [Ticket] = []
@@ -122,13 +143,14 @@ struct PresenceChanges {
             }
             if change.isContradicted, decision.presence.holds(ticket) { back.append(ticket) }
         }
-        try decision.markPresent(back)
+        // They are no newer than any connection elsewhere: that says so, and stays.
+        try decision.markPresent(back, since: .distantPast)
     }
 }
 
 extension PresenceChanges.Change {
-    fileprivate mutating func open() {
-        (delta, floor, hasOpened) = (delta + 1, floor + 1, true)
+    fileprivate mutating func open(at now: Timestamp) {
+        (delta, floor, openedAt) = (delta + 1, floor + 1, now)
     }
 
     fileprivate mutating func close() {
@@ -136,7 +158,7 @@ extension PresenceChanges.Change {
     }
 
     fileprivate mutating func forgetHolders() {
-        (delta, floor, hasOpened) = (0, 0, false)
+        (delta, floor, openedAt) = (0, 0, nil)
     }
 
     /// How many hold the ticket afterwards.
@@ -146,7 +168,7 @@ extension PresenceChanges.Change {
     fileprivate func after(_ earlier: Self) -> Self {
         var both = self
         (both.delta, both.floor) = (earlier.delta + delta, max(earlier.floor + delta, floor))
-        both.hasOpened = hasOpened || earlier.hasOpened
+        both.openedAt = openedAt ?? earlier.openedAt
         both.isPolled = isPolled || earlier.isPolled
         both.isContradicted = isContradicted || earlier.isContradicted
         both.isDoubtful = isDoubtful || earlier.isDoubtful

@@ -115,7 +115,7 @@ extension QueueEvent.Change {
         case .expired(let ticket, let reason):
             ticket.writeMembers(to: &bytes)
             bytes.member("reason", reason.rawValue)
-        case .connected(let ranges), .disconnected(let ranges): ranges.writeMembers(to: &bytes)
+        case .connected(let ranges, _), .disconnected(let ranges): ranges.writeMembers(to: &bytes)
         case .lost(let ranges, _, let until):
             ranges.writeMembers(to: &bytes)
             bytes.member("settlesUntil", until)

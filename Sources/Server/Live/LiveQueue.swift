@@ -105,13 +105,14 @@ final class LiveQueue {
     /// The service has forgotten all of them. Those whose answer from the service came before this are in the list, because
     /// a loop is told everything in the service's order; those that come later the service counts anew.
     private func giveWay(_ moved: [(ticket: Ticket, at: Timestamp)]) {
-        var newer: [Ticket] = []
+        var newer: [(ticket: Ticket, at: Timestamp)] = []
+        let now = live.server.clock.now()
         for (ticket, moment) in moved {
-            let age = (live.server.clock.now() - moment).microseconds / 1_000
             for visitor in find(ticket) where visitor.holdsTicket {
                 let isOpen = visitor.phase == .waiting || visitor.phase == .admitted
-                guard !isOpen || Int64(live.milliseconds &- visitor.enteredAt) > age else {
-                    newer.append(ticket)
+                let enteredAt = now - .milliseconds(Int(live.milliseconds &- visitor.enteredAt))
+                guard !isOpen || enteredAt < moment else {
+                    newer.append((ticket, enteredAt))
                     continue
                 }
                 // Its end may come after its visitor has come back here, also where it has been sent away already.
@@ -120,8 +121,8 @@ final class LiveQueue {
             }
         }
         guard !newer.isEmpty else { return }
-        let (service, id, tickets) = (live.server.service, snapshot.record.id, newer)
-        Task(executorPreference: live.loop) { await service.opened(id, tickets) }
+        let (service, id, stay) = (live.server.service, snapshot.record.id, newer)
+        Task(executorPreference: live.loop) { await service.stayed(id, stay) }
     }
 
     /// The queue is gone: everyone is told, and readers of events when they have its whole log. Its deletion has ended every

@@ -68,6 +68,7 @@ extension LiveVisitor {
     private func enter() throws(Problem) {
         guard phase == .new else { throw Problem(.badRequest, "already_entered", "this connection has a session already") }
         phase = .entering
+        enteredAt = live.milliseconds
         connection.deadline = live.loop.second + live.server.settings.pingSeconds
     }
 
@@ -103,7 +104,7 @@ extension LiveVisitor {
                 return error == .unauthorized ? bound.onLoop.end(.unauthorized) : bound.onLoop.turnedAway(error)
             }
             do throws(ServiceError) {
-                let snapshot = try await service.resume(claims.queue, claims.ticket, of: claims.session)
+                let snapshot = try await service.resume(claims.queue, claims.ticket, of: claims.session, at: now)
                 bound.onLoop.entered(claims.session, claims.ticket, user: claims.user, snapshot)
             } catch {
                 switch error {
@@ -138,7 +139,6 @@ extension LiveVisitor {
         self.user = user
         self.queue = queue
         serial = live.server.nextSerial()
-        enteredAt = live.milliseconds
         live.server.replaceOthers(queue: id, ticket: ticket, olderThan: serial)
         phase = .waiting
         queue.add(self)

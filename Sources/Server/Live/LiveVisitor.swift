@@ -39,7 +39,7 @@ final class LiveVisitor: ConnectionHandler {
     var holdsTicket = false
     /// Grows with every entry into a queue in this process, and wraps: of two connections with one ticket the later stays.
     var serial: UInt32 = 0
-    /// The loop's milliseconds at the entry into the queue.
+    /// The loop's milliseconds when the visitor asked to enter the queue.
     var enteredAt: UInt32 = 0
     var webSocket: WebSocket
     // The rest is for what is rarer.

@@ -149,8 +149,13 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
         for connection in connections[queue]?[ticket] ?? [] {
             // Of several the last is the visitor's; the server has ended the others.
             if connection.openedAt > moment, connection === connections[queue]?[ticket]?.last {
-                ask { await $0.opened(queue, [ticket]) }
+                let stay = (ticket, connection.openedAt)
+                ask { await $0.stayed(queue, [stay]) }
             } else {
+                // Who has a place alone has one connection at a time, and a browser whose own is replaced comes back no more.
+                if let visitor = connection.visitor, visitor.isAlone, connection === visitor.connection, world.options.clockError == 0 {
+                    world.report(.presence, "the connection of \(ticket) of queue \(queue) was closed for one that is older")
+                }
                 connection.holdsTicket = false
                 remove(connection)
                 connection.visitor?.connectionWasLost(connection)
@@ -177,15 +182,16 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
 final class Connection {
     let queue: QueueID
     let ticket: Ticket
+    /// When the visitor asked for it, on the process's clock.
     let openedAt: Timestamp
     weak var visitor: SimulatedVisitor?
     let incarnation: Incarnation
     /// Its end is to be told: another connection has not taken its place.
     var holdsTicket = true
 
-    init(_ queue: QueueID, _ ticket: Ticket, of visitor: SimulatedVisitor, at incarnation: Incarnation) {
+    init(_ queue: QueueID, _ ticket: Ticket, of visitor: SimulatedVisitor, at incarnation: Incarnation, since moment: Timestamp) {
         (self.queue, self.ticket, self.visitor, self.incarnation) = (queue, ticket, visitor, incarnation)
-        openedAt = incarnation.clock.now()
+        openedAt = moment
         incarnation.add(self)
         incarnation.world.tell("process \(incarnation.slot): a connection of visitor \(visitor.number) shows \(ticket) of queue \(queue)")
     }

@@ -8,6 +8,8 @@ final class SimulatedVisitor: @unchecked Sendable {
     let number: Int
     let queue: SimulatedQueue
     let isPolling: Bool
+    /// Nobody else, under the same name, has the same place.
+    var isAlone: Bool { who.user == nil }
     /// Its name is one that no store takes.
     private let isImpossible: Bool
     private unowned let world: World
@@ -58,13 +60,13 @@ final class SimulatedVisitor: @unchecked Sendable {
         guard phase == .outside, !world.isDraining else { return finished() }
         guard let process = world.pickProcess() else { return later(world.dice.time(0.5...3)) { $0.join() } }
         attempt += 1
-        let (attempt, id) = (attempt, queue.id)
+        let (attempt, id, moment) = (attempt, queue.id, process.clock.now())
         let holder: QueueService.Holder = isPolling ? .polls : .connection
         process.ask { [self] service in
             do throws(ServiceError) {
                 try await service.visit(id)
-                let joined = try await service.join(id, lane: lane, visitor: who, holder: holder, once: once)
-                self.joined(joined, at: process, attempt)
+                let joined = try await service.join(id, lane: lane, visitor: who, holder: holder, once: once, at: moment)
+                self.joined(joined, at: process, since: moment, attempt)
             } catch {
                 joinFailed(error, attempt)
             }
@@ -74,18 +76,18 @@ final class SimulatedVisitor: @unchecked Sendable {
         }
     }
 
-    private func joined(_ joined: QueueService.Joined, at process: Incarnation, _ attempt: Int) {
+    private func joined(_ joined: QueueService.Joined, at process: Incarnation, since moment: Timestamp, _ attempt: Int) {
         guard process.isAlive else { return }
         guard attempt == self.attempt, phase == .outside else {
             // Nobody listens any more: the server notices that the connection is closed.
-            if !isPolling { Connection(queue.id, joined.session.ticket, of: self, at: process).end() }
+            if !isPolling { Connection(queue.id, joined.session.ticket, of: self, at: process, since: moment).end() }
             return
         }
         if isImpossible { world.report(.state, "a visitor was taken whose name no store takes") }
         world.acknowledged(joined, to: self)
         (session, ticket, phase) = (joined.session.id, joined.session.ticket, .waiting)
         failures = 0
-        stay(at: process)
+        stay(at: process, since: moment)
         if world.dice.chance(world.options.leaving) { later(world.dice.time(mean: 120)) { $0.leave() } }
     }
 
@@ -106,11 +108,11 @@ final class SimulatedVisitor: @unchecked Sendable {
     // MARK: Waiting
 
     /// Is held by `process` from now on, or polls.
-    private func stay(at process: Incarnation) {
+    private func stay(at process: Incarnation, since moment: Timestamp) {
         guard let ticket else { return }
         seenAt = world.scheduler.now
         if isPolling { return later(world.dice.time(2...25)) { $0.poll() } }
-        let connection = Connection(queue.id, ticket, of: self, at: process)
+        let connection = Connection(queue.id, ticket, of: self, at: process, since: moment)
         self.connection = connection
         if let snapshot = process.snapshots[queue.id] { follow(snapshot.state.standing(ticket)) } else if queue.isDeleted { finished() }
         world.displays.opened(connection)
@@ -152,11 +154,11 @@ final class SimulatedVisitor: @unchecked Sendable {
         guard phase == .waiting, connection == nil, let ticket, let session else { return }
         guard let process = world.pickProcess() else { return later(world.dice.time(0.5...3)) { $0.reconnect() } }
         attempt += 1
-        let (attempt, id) = (attempt, queue.id)
+        let (attempt, id, moment) = (attempt, queue.id, process.clock.now())
         process.ask { [self] service in
             do throws(ServiceError) {
-                let snapshot = try await service.resume(id, ticket, of: session)
-                resumed(snapshot, at: process, attempt)
+                let snapshot = try await service.resume(id, ticket, of: session, at: moment)
+                resumed(snapshot, at: process, since: moment, attempt)
             } catch {
                 reconnectFailed(error, attempt)
             }
@@ -164,15 +166,15 @@ final class SimulatedVisitor: @unchecked Sendable {
         later(.seconds(30)) { if $0.attempt == attempt, $0.connection == nil { $0.reconnect() } }
     }
 
-    private func resumed(_ snapshot: QueueSnapshot, at process: Incarnation, _ attempt: Int) {
+    private func resumed(_ snapshot: QueueSnapshot, at process: Incarnation, since moment: Timestamp, _ attempt: Int) {
         seenAt = world.scheduler.now
         guard process.isAlive, let ticket else { return }
         guard attempt == self.attempt, phase == .waiting, connection == nil else {
-            return Connection(queue.id, ticket, of: self, at: process).end()
+            return Connection(queue.id, ticket, of: self, at: process, since: moment).end()
         }
         self.attempt += 1
         follow(snapshot.state.standing(ticket))
-        if phase == .waiting { stay(at: process) }
+        if phase == .waiting { stay(at: process, since: moment) }
     }
 
     private func reconnectFailed(_ error: ServiceError, _ attempt: Int) {
