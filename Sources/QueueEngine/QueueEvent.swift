@@ -20,8 +20,8 @@ public struct QueueEvent: Sendable, Hashable {
         case closed
         /// Present from now on.
         case joined(Ticket)
-        /// Came back: with the event, or at `since`, where it could be committed only much later. Who has come over no new
-        /// connection, but polls or was taken for gone, is there since `distantPast`: another's connection is newer.
+        /// Came back at `since`, or with the event: of connections at two instances the one that was opened later stays.
+        /// `distantPast`: no connection was opened (a poll, or a correction of `disconnected`), and every one elsewhere stays.
         case connected([TicketRange], since: Timestamp?)
         /// Went out of sight.
         case disconnected([TicketRange])

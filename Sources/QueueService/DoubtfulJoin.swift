@@ -63,8 +63,11 @@ extension QueueService {
         if hosted[join.queue] == nil {
             do throws(StoreError) { try await loadServed(join.queue) } catch { return clock.now() >= join.until }
         }
+        let epoch = hosted[join.queue]?.record.epoch
         await catchUp(join.queue)
         guard let queue = hosted[join.queue] else { return true }
+        // In another line the ticket may be somebody else's: whoever is in this one is marked absent with everyone.
+        guard queue.record.epoch == epoch else { return true }
         guard queue.state.isWaiting(join.ticket) else { return false }
         changePresence(of: join.queue) { $0.doubt(join.ticket) }
         return true

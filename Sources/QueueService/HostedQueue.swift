@@ -101,8 +101,8 @@ struct HostedQueue {
         doubtfulConnections.removeFirst(max(0, doubtfulConnections.count - HostedQueue.doubtfulLimit))
     }
 
-    /// A commit has a few such events, and after one that is in doubt the next one comes after a pause.
-    private static let doubtfulLimit = 64
+    /// A commit has a few such events, after an outage some forty, and after one that is in doubt the next one comes after a pause.
+    private static let doubtfulLimit = 128
 
     mutating func beginCommit() {
         isCommitting = true
@@ -172,9 +172,16 @@ struct HostedQueue {
                 doubtfulConnections.remove(at: index)
                 break
             }
+            let moment = since ?? event.at
             for ticket in held(ranges) {
-                presence.forget(ticket)
-                moves.away.append((ticket, since ?? event.at))
+                if moment > .distantPast, presence.hasPolled(ticket, after: moment, lease: QueueService.pollLease) {
+                    // What polls here is newer. Whoever saw the visitor before may say yet that they are gone.
+                    presence.setHolders(of: ticket, to: 1)
+                    moves.contradicted.append(ticket)
+                } else {
+                    presence.forget(ticket)
+                }
+                moves.away.append((ticket, moment))
             }
         case .disconnected(let ranges), .lost(let ranges, _, _): moves.contradicted += held(ranges)
         case .everyoneDisconnected: moves.contradicted += presence.tickets

@@ -66,6 +66,12 @@ struct Presence {
     /// Whether somebody polls for the ticket here.
     func polls(_ ticket: Ticket) -> Bool { hasLease(ticket) }
 
+    /// Whether somebody polled after `moment`, as far as seconds tell.
+    func hasPolled(_ ticket: Ticket, after moment: Timestamp, lease: Timestamp.Span) -> Bool {
+        guard let last = leases.last(where: { $0.tickets.contains(ticket) }) else { return false }
+        return Timestamp(microseconds: (last.second - 1) * 1_000_000) - lease > moment
+    }
+
     /// From the newest on: who polls has polled just before.
     private func hasLease(_ ticket: Ticket) -> Bool { leases.reversed().contains { $0.tickets.contains(ticket) } }
 

@@ -158,6 +158,7 @@ extension QueueService {
 
     /// False where somebody is still counted among those whom the peer holds.
     private func markLost(_ peer: Beat.Peer, in queue: QueueID) async throws -> Bool {
+        let epoch = hosted[queue]?.record.epoch
         var held = try await store.held(by: peer.id, in: queue)[...]
         if held.isEmpty { return true }
         // What is decided about somebody who is not known here yet would change nothing.
@@ -166,7 +167,7 @@ extension QueueService {
         while !held.isEmpty {
             let part = held.prefix(QueueService.lostAtOnce)
             held = held.dropFirst(part.count)
-            try await perform(on: queue) { decision throws(ServiceError) in
+            try await perform(on: queue, in: epoch) { decision throws(ServiceError) in
                 // Who polls here, too, is this instance's from now on: should it die, they are looked for under its id.
                 try decision.markPresent(part.filter { decision.presence.holds($0) }, anew: true, since: .distantPast)
                 try decision.markLost(part.filter { !decision.presence.holds($0) }, since: peer.expiresAt, until: now)

@@ -84,6 +84,7 @@ extension QueueService {
         // Not within the gate: what is waited for may have to pass it.
         await wait(for: id) { $0.isCatchingUp }
         let loaded = try await catchUpGate.pass { () throws(StoreError) -> (StoredQueue, [Announcement])? in
+            guard hosted[id]?.record.epoch == old.epoch else { return nil }
             // Commits that go on all the time would leave no moment for it. Only now: of many queues those that wait go on.
             backlog.block(id)
             await wait(for: id) { $0.isCommitting }
@@ -93,6 +94,7 @@ extension QueueService {
         }
         guard let (stored, announcements) = loaded else {
             unhost(id)
+            backlog.unblock(id)
             return true
         }
         guard hosted[id]?.isCommitting == false, stored.record.epoch != hosted[id]?.record.epoch else { return false }

@@ -12,14 +12,12 @@ extension QueueService {
     }
 
     /// Takes a place. A trusted user (`visitor.user`) who has one keeps it and is given the same session again.
-    ///
-    /// - Parameter moment: when the visitor came; nil: now. See `opened`.
     nonisolated public func join(
-        _ id: QueueID, lane: String? = nil, visitor: Visitor, holder: Holder, once: WriteOnce? = nil, at moment: Timestamp? = nil
+        _ id: QueueID, lane: String? = nil, visitor: Visitor, holder: Holder, once: WriteOnce? = nil
     ) async throws(ServiceError) -> Joined {
         // A lost race for the same person or key is met by looking again; each turn waits for a commit.
         for _ in 0..<QueueService.raceTurns {
-            if visitor.user != nil || once != nil, let earlier = try await earlierPlace(id, visitor, holder, once, moment) {
+            if visitor.user != nil || once != nil, let earlier = try await earlierPlace(id, visitor, holder, once) {
                 return earlier
             }
             do throws(ServiceError) {
@@ -35,13 +33,12 @@ extension QueueService {
         throw .unavailable(retryAfterSeconds: 1)
     }
 
-    private func earlierPlace(
-        _ id: QueueID, _ visitor: Visitor, _ holder: Holder, _ once: WriteOnce?, _ moment: Timestamp?
-    ) async throws(ServiceError) -> Joined? {
+    private func earlierPlace(_ id: QueueID, _ visitor: Visitor, _ holder: Holder, _ once: WriteOnce?) async throws(ServiceError) -> Joined?
+    {
         guard let earlier = try await earlierSession(id, visitor, once) else { return nil }
         // It may have been made elsewhere just now: what is held must be known here.
         _ = try await queue(id, knowing: earlier.ticket, of: earlier.id)
-        if case .polls = holder { poll(id, earlier.ticket) } else { opened(id, [earlier.ticket], at: moment) }
+        if case .polls = holder { poll(id, earlier.ticket) } else { opened(id, [earlier.ticket]) }
         return Joined(session: earlier, snapshot: try queue(id))
     }
 
@@ -189,6 +186,15 @@ extension QueueService {
     ) async throws(ServiceError) -> QueueSnapshot {
         let snapshot = try await queue(id, knowing: ticket, of: session)
         if snapshot.state.isWaiting(ticket) { opened(id, [ticket], at: moment) }
+        return snapshot
+    }
+
+    /// A poll shows a session's token: counts as being present for a while, and is told where it stands.
+    ///
+    /// - Throws: as `resume`.
+    public func poll(_ id: QueueID, _ ticket: Ticket, of session: SessionID) async throws(ServiceError) -> QueueSnapshot {
+        let snapshot = try await queue(id, knowing: ticket, of: session)
+        if snapshot.state.isWaiting(ticket) { poll(id, ticket) }
         return snapshot
     }
 

@@ -19,8 +19,8 @@ public struct RetentionSettings: Sendable {
 
     public init() {}
 
-    /// The age from which on a log may lack entries, or the names in them.
-    var youngestOfLogs: Timestamp.Span? { [log, sessions, deletedQueues].compactMap(\.self).min() }
+    /// The age from which on a log may lack entries, or the names and words in them.
+    var shortestOfLogs: Timestamp.Span? { [log, sessions, announcements, deletedQueues].compactMap(\.self).min() }
 
     /// What has expired, as of `now`, in the order in which it is deleted.
     func expired(at now: Timestamp) -> [ExpiredRows] {

@@ -16,7 +16,7 @@ struct StoredChange {
         case .closed: type = "closed"
         case .joined(let joined): (type, ticket) = ("joined", joined)
         case .connected(let ranges, let since):
-            (type, data) = ("connected", JSON.encode(ranges.map { StoredRange($0, since: since) }))
+            (type, data) = ("connected", JSON.encode(ranges.enumerated().map { StoredRange($1, since: $0 == 0 ? since : nil) }))
         case .disconnected(let ranges): (type, data) = ("disconnected", JSON.encode(ranges.map { StoredRange($0) }))
         case .lost(let ranges, let since, let until): (type, data) = ("lost", JSON.encode(StoredLoss(ranges, since, until)))
         case .everyoneDisconnected: type = "everyone_disconnected"
@@ -73,7 +73,8 @@ private struct StoredLoss: Codable {
     }
 }
 
-/// `[first ticket, count]`, and since when they are there where that is long before the event.
+/// `[first ticket, count]`, and in the first range of an event since when they are there: microseconds since 1970. Versions that
+/// do not know of it read the two numbers.
 private struct StoredRange: Codable {
     let first: UInt64
     let count: UInt64
@@ -85,14 +86,14 @@ private struct StoredRange: Codable {
         var container = try decoder.unkeyedContainer()
         first = try container.decode(UInt64.self)
         count = max(1, try container.decode(UInt64.self))
-        since = container.isAtEnd ? nil : try container.decode(Timestamp.self)
+        since = container.isAtEnd ? nil : Timestamp(microseconds: try container.decode(Int64.self))
     }
 
     func encode(to encoder: any Encoder) throws {
         var container = encoder.unkeyedContainer()
         try container.encode(first)
         try container.encode(count)
-        if let since { try container.encode(since) }
+        if let since { try container.encode(since.microseconds) }
     }
 
     var range: TicketRange { TicketRange(first: Ticket(rawValue: first), count: count) }

@@ -61,6 +61,12 @@ import TestSupport
         instances.clock.advance(.seconds(86_401))
         _ = try await readAll(service, queue, instances.tenant)
         #expect(reads.take() == [.store: 2])
+        // It is deleted once a minute, so nobody need ask more often.
+        _ = try await readAll(service, queue, instances.tenant)
+        #expect(reads.take() == [.memory: 2])
+        instances.clock.advance(.seconds(60))
+        _ = try await readAll(service, queue, instances.tenant)
+        #expect(reads.take() == [.store: 2])
     }
 
     /// Readers follow a queue that two instances write, across the ends of pages.
@@ -121,12 +127,14 @@ import TestSupport
             CacheKey(queue: QueueID(high: 1, low: 1), epoch: 1, subject: .page(number))
         }
         let page = CacheValue.page((1...10).map { LogEntry(event: QueueEvent(seq: $0, at: Timestamp(seconds: 1), change: .opened)) })
-        for number in 0..<8 as Range<UInt64> { cache.keep(page, for: key(number)) }
-        #expect(cache.value(for: key(0)) == page)
-        cache.keep(page, for: key(8))
+        for number in 0..<8 as Range<UInt64> { cache.keep(page, for: key(number), readAt: .distantPast) }
+        #expect(cache.value(for: key(0))?.value == page)
+        cache.keep(page, for: key(8), readAt: .distantPast)
         #expect((0...8).filter { cache.value(for: key($0)) != nil } == [0, 3, 4, 5, 6, 7, 8])
-        cache.keep(.page((1...81).map { LogEntry(event: QueueEvent(seq: $0, at: Timestamp(seconds: 1), change: .opened)) }), for: key(9))
-        #expect(cache.value(for: key(9)) == nil && cache.value(for: key(0)) == page)
+        cache.keep(
+            .page((1...81).map { LogEntry(event: QueueEvent(seq: $0, at: Timestamp(seconds: 1), change: .opened)) }), for: key(9),
+            readAt: .distantPast)
+        #expect(cache.value(for: key(9)) == nil && cache.value(for: key(0))?.value == page)
     }
 }
 

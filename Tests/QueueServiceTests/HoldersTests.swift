@@ -141,6 +141,30 @@ import TestSupport
         #expect(try await !one.queue(queue).state.isAbsent(ticket))
     }
 
+    /// While the store is away a visitor goes to another instance, loses that connection and polls here again: word of the
+    /// connection, which comes afterwards, is older than the poll.
+    @Test func olderConnectionElsewhereEndsNoPolling() async throws {
+        let instances = try await Instances(count: 2, store: FaultyStore.init)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let queue = try await makeQueue(instances)
+        let session = try await one.join(queue, visitor: Visitor(), holder: .polls).session
+        let ticket = session.ticket
+        #expect(await eventually { (try? await other.queue(queue).state.isWaiting(ticket)) == true })
+        for store in instances.faultyStores { store.before { _ throws(StoreError) in throw .unavailable("away") } }
+        for service in instances.services { await service.beat() }
+        _ = try await other.resume(queue, ticket, of: session.id)
+        await other.closed(queue, [ticket])
+        instances.clock.advance(.seconds(3))
+        _ = try await one.poll(queue, ticket, of: session.id)
+        for (service, store) in zip(instances.services, instances.faultyStores) {
+            store.before { _ in }
+            await service.beat()
+        }
+        #expect(try await eventually { try await other.queue(queue).state.head > 2 })
+        #expect(try await eventually(within: 60) { try await instances.store.held(by: one.instance, in: queue) == [ticket] })
+        #expect(await one.hosted[queue]?.presence.holds(ticket) == true)
+    }
+
     /// When others are said to have taken somebody over.
     private final class Moves: QueueObserver {
         private let moments = Lock<[Timestamp]>([])

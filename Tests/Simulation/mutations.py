@@ -41,7 +41,7 @@ MUTATIONS = [
     ("whoever-commits-last-came-last", f"{SERVICE}/HostedQueue.swift", "since ?? event.at", "max(since ?? event.at, event.at)", "presence", "storm"),
     ("polls-never-end", f"{SERVICE}/Presence.swift", "gone += first.tickets.tickets.filter { !hasLease($0) }", "gone += first.tickets.tickets.filter { _ in false }", "presence"),
     ("heartbeats-teach-nothing", f"{SERVICE}/QueueService+Lease.swift", "beat.changed.map { head in", "beat.changed.prefix(0).map { head in", "replica", "storm"),
-    ("a-beat-is-made-up", f"{SERVICE}/QueueService+Lease.swift", "after: lastBeat, known", "after: Beat.Count(number: lastBeat.number + 3, at: lastBeat.at), known", "events"),
+    ("a-beat-is-made-up", f"{SERVICE}/QueueService+Lease.swift", "after: lastBeat, known", "after: Beat.Count(number: lastBeat.number + 3, at: lastBeat.at, history: lastBeat.history), known", "events"),
     ("nobody-is-first-in-turn", f"{SERVICE}/Lease.swift",
      "return live.count { (Peers.weight($0, queue), $0) < (own, instance) }",
      "return live.isEmpty ? 0 : 1 + live.count { (Peers.weight($0, queue), $0) < (own, instance) }", "progress"),

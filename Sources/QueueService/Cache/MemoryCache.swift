@@ -1,3 +1,5 @@
+import QueueEngine
+
 /// What is read again and again and is not the line itself, by what it was true of.
 ///
 /// A key names the history and the place in the log that its value belongs to, so a value never becomes wrong: what has
@@ -29,6 +31,8 @@ public enum CacheValue: Hashable, Sendable {
 struct MemoryCache {
     private struct Entry {
         let value: CacheValue
+        /// When the oldest part of it was read from the store.
+        let readAt: Timestamp
         var usedAt: UInt64
     }
 
@@ -40,16 +44,16 @@ struct MemoryCache {
 
     init(capacity: Int) { self.capacity = capacity }
 
-    mutating func value(for key: CacheKey) -> CacheValue? {
+    mutating func value(for key: CacheKey) -> (value: CacheValue, readAt: Timestamp)? {
         uses += 1
         entries[key]?.usedAt = uses
-        return entries[key]?.value
+        return entries[key].map { ($0.value, $0.readAt) }
     }
 
-    mutating func keep(_ value: CacheValue, for key: CacheKey) {
+    mutating func keep(_ value: CacheValue, for key: CacheKey, readAt: Timestamp) {
         guard value.weight <= capacity else { return }
         uses += 1
-        weight += value.weight - (entries.updateValue(Entry(value: value, usedAt: uses), forKey: key)?.value.weight ?? 0)
+        weight += value.weight - (entries.updateValue(Entry(value: value, readAt: readAt, usedAt: uses), forKey: key)?.value.weight ?? 0)
         if weight > capacity { makeRoom() }
     }
 

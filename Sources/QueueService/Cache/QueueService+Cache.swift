@@ -10,22 +10,29 @@ extension QueueService {
     private func cached(_ key: CacheKey, _ load: () async throws(StoreError) -> CacheValue) async throws(StoreError) -> CacheValue {
         await takeTurn(key)
         defer { loading.end(key) }
-        if let value = memory.value(for: key), value.isWhole, isKept(value) { return found(value, at: .memory) }
-        if let value = await shared?.value(for: key), isKept(value) {
-            memory.keep(value, for: key)
+        if let value = remembered(key)?.value, value.isWhole { return found(value, at: .memory) }
+        let now = clock.now()
+        if let value = await shared?.value(for: key), isWithinRetention(value) {
+            memory.keep(value, for: key, readAt: now)
             return found(value, at: .shared)
         }
         let value = try await load()
         // Less than a page is not for good: part of it was pruned.
         guard value.isWhole else { return found(value, at: .store) }
-        memory.keep(value, for: key)
-        shared?.keep(value, for: key)
+        memory.keep(value, for: key, readAt: now)
+        if isWithinRetention(value) { shared?.keep(value, for: key) }
         return found(value, at: .store)
     }
 
-    /// Whether the store may not have deleted any of it, nor the names in it, yet.
-    private func isKept(_ value: CacheValue) -> Bool {
-        guard case .page(let entries) = value, let first = entries.first, let age = retention.youngestOfLogs else { return true }
+    /// What is in memory, unless retention may have deleted part of it, or names in it, more than a minute after it was read.
+    private func remembered(_ key: CacheKey) -> (value: CacheValue, readAt: Timestamp)? {
+        guard let known = memory.value(for: key) else { return nil }
+        return isWithinRetention(known.value) || clock.now() - known.readAt < .seconds(60) ? known : nil
+    }
+
+    /// Whether it is too young for retention to have deleted any of it.
+    private func isWithinRetention(_ value: CacheValue) -> Bool {
+        guard case .page(let entries) = value, let first = entries.first, let age = retention.shortestOfLogs else { return true }
         return first.event.at > clock.now() - age
     }
 
@@ -66,14 +73,15 @@ extension QueueService {
         let start = number * QueueService.pageEntries
         let wanted = min(hosted[key.queue]?.state.head ?? 0, start + QueueService.pageEntries)
         var entries: [LogEntry] = []
-        if let known = memory.value(for: key), case .page(let page) = known, isKept(known) { entries = page }
+        var readAt = clock.now()
+        if let known = remembered(key), case .page(let page) = known.value { (entries, readAt) = (page, known.readAt) }
         let last = entries.last?.event.seq ?? start
         if last >= wanted { return found(entries, at: .memory).drop { $0.event.seq <= seq } }
         let room = Int(start + QueueService.pageEntries - last)
         entries += found(try await store.entries(of: key.queue, after: last, limit: room), at: .store)
         let page = CacheValue.page(entries)
-        memory.keep(page, for: key)
-        if page.isWhole { shared?.keep(page, for: key) }
+        memory.keep(page, for: key, readAt: readAt)
+        if page.isWhole, isWithinRetention(page) { shared?.keep(page, for: key) }
         return entries.drop { $0.event.seq <= seq }
     }
 
@@ -105,14 +113,14 @@ extension QueueService {
             // In a queue at rest nothing has happened since its last event.
             let admission = hosted[id]?.admissionToTell(at: clock.now()) ?? queue.state.head
             let key = CacheKey(queue: id, epoch: queue.record.epoch, subject: .averageWait(admission))
-            if case .averageWait(let seconds) = memory.value(for: key) { waits[id] = seconds } else { missing.append(key) }
+            if case .averageWait(let seconds) = memory.value(for: key)?.value { waits[id] = seconds } else { missing.append(key) }
         }
         guard !missing.isEmpty else { return waits }
         let found = try await asking { () throws(StoreError) in
             try await store.averageWaits(of: missing.map(\.queue), last: QueueService.meanOver)
         }
         for key in missing {
-            memory.keep(.averageWait(found[key.queue]), for: key)
+            memory.keep(.averageWait(found[key.queue]), for: key, readAt: clock.now())
             waits[key.queue] = found[key.queue]
         }
         return waits

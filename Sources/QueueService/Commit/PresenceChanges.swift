@@ -100,38 +100,36 @@ struct PresenceChanges {
 
     /// Counts connections, and tells of those who came. Returns those whom no connection holds any more.
     private func decideHolders(_ waiting: [Ticket], _ decision: inout Decision) throws(ServiceError) -> [Ticket] {
-        var anew: [(ticket: Ticket, since: Timestamp)] = []
+        var came: [(ticket: Ticket, since: Timestamp)] = []
         var gone: [Ticket] = []
         for ticket in waiting {
             let change = changes[ticket]!
             let before = decision.presence.holders(of: ticket)
             let after = change.holders(before)
+            let wasConnected = before > (decision.presence.polls(ticket) ? 1 : 0)
             decision.presence.setHolders(of: ticket, to: after)
-            if before == 0, after > 0 || change.openedAt != nil { anew.append((ticket, change.openedAt ?? decision.now)) }
+            if let moment = change.openedAt, !wasConnected { came.append((ticket, moment)) }
             if after == 0, before > 0 || change.openedAt != nil { gone.append(ticket) }
         }
-        try announce(anew, &decision)
+        try recordArrivals(came, &decision)
         return gone
     }
 
-    /// After an outage whoever came in it may have gone to another instance since, and both learn of each other only now: with
-    /// the moment at which each came, the newer one stays.
-    private func announce(_ came: [(ticket: Ticket, since: Timestamp)], _ decision: inout Decision) throws(ServiceError) {
-        let now = decision.now
-        try decision.markPresent(came.filter { now - $0.since < PresenceChanges.promptness }.map(\.ticket), anew: true)
-        var rest = came.filter { now - $0.since >= PresenceChanges.promptness }.sorted { $0.since < $1.since }[...]
+    /// Whoever came may have gone to another instance before this is committed, long before where the store was away: by the
+    /// moments at which they came both instances know which connection is the newer one.
+    ///
+    /// One event tells of those who came within a quarter of a second, or within a 32nd of an outage that was long, with the
+    /// moment of the first: too early a moment costs a word from the other instance, too late a one its connection.
+    private func recordArrivals(_ came: [(ticket: Ticket, since: Timestamp)], _ decision: inout Decision) throws(ServiceError) {
+        var rest = came.sorted { $0.since < $1.since }[...]
         guard let first = rest.first else { return }
-        // An event for each short while, and of an outage that was long not too many.
-        let step = max(PresenceChanges.promptness, Timestamp.Span(microseconds: (now - first.since).microseconds / 64))
+        let step = max(.milliseconds(250), Timestamp.Span(microseconds: (decision.now - first.since).microseconds / 32))
         while let moment = rest.first?.since {
             let together = rest.prefix { $0.since - moment < step }
             rest = rest.dropFirst(together.count)
             try decision.markPresent(together.map(\.ticket), anew: true, since: moment)
         }
     }
-
-    /// What is committed within this time of an opening is as good as committed with it.
-    private static let promptness = Timestamp.Span.milliseconds(250)
 
     private func decidePolls(_ waiting: [Ticket], _ decision: inout Decision) throws(ServiceError) {
         var back: [Ticket] = []
@@ -150,7 +148,7 @@ struct PresenceChanges {
 
 extension PresenceChanges.Change {
     fileprivate mutating func open(at now: Timestamp) {
-        (delta, floor, openedAt) = (delta + 1, floor + 1, now)
+        (delta, floor, openedAt) = (delta + 1, floor + 1, openedAt.map { max($0, now) } ?? now)
     }
 
     fileprivate mutating func close() {
@@ -168,7 +166,7 @@ extension PresenceChanges.Change {
     fileprivate func after(_ earlier: Self) -> Self {
         var both = self
         (both.delta, both.floor) = (earlier.delta + delta, max(earlier.floor + delta, floor))
-        both.openedAt = openedAt ?? earlier.openedAt
+        both.openedAt = [openedAt, earlier.openedAt].compactMap(\.self).max()
         both.isPolled = isPolled || earlier.isPolled
         both.isContradicted = isContradicted || earlier.isContradicted
         both.isDoubtful = isDoubtful || earlier.isDoubtful

@@ -10,8 +10,7 @@ extension ServerCore {
         router.on(.post, "v1/queues/{id}/join") { [self] request, path in try await join(request, path.text("id")) }
         router.on(.get, "v1/queues/{id}/position") { [self] request, path in
             let who = try await whose(request, path.text("id"), in: request.query)
-            let snapshot = try await service.queue(who.queue, knowing: who.ticket, of: who.session)
-            if snapshot.state.isWaiting(who.ticket) { await service.poll(who.queue, who.ticket) }
+            let snapshot = try await service.poll(who.queue, who.ticket, of: who.session)
             return try await place(of: who, status: .ok, snapshot: snapshot)
         }
         router.on(.post, "v1/queues/{id}/leave") { [self] request, path in

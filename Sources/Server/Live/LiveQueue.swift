@@ -92,7 +92,7 @@ final class LiveQueue {
         snapshot = update.snapshot
         isAtRest = false
         if !update.announcements.isEmpty { announcements.prepend(update.announcements) }
-        giveWay(update.movedAway)
+        closeReplaced(update.movedAway)
         tell(update)
         for feed in feeds { feed.poke() }
         if update.events.contains(where: \.changesWhatIsShown) { sweeping.isForced = true }
@@ -104,7 +104,7 @@ final class LiveQueue {
     ///
     /// The service has forgotten all of them. Those whose answer from the service came before this are in the list, because
     /// a loop is told everything in the service's order; those that come later the service counts anew.
-    private func giveWay(_ moved: [(ticket: Ticket, at: Timestamp)]) {
+    private func closeReplaced(_ moved: [(ticket: Ticket, at: Timestamp)]) {
         var newer: [(ticket: Ticket, at: Timestamp)] = []
         let now = live.server.clock.now()
         for (ticket, moment) in moved {

@@ -69,6 +69,7 @@ extension LiveVisitor {
         guard phase == .new else { throw Problem(.badRequest, "already_entered", "this connection has a session already") }
         phase = .entering
         enteredAt = live.milliseconds
+        serial = live.server.nextSerial()
         connection.deadline = live.loop.second + live.server.settings.pingSeconds
     }
 
@@ -138,7 +139,6 @@ extension LiveVisitor {
         self.ticket = ticket
         self.user = user
         self.queue = queue
-        serial = live.server.nextSerial()
         live.server.replaceOthers(queue: id, ticket: ticket, olderThan: serial)
         phase = .waiting
         queue.add(self)

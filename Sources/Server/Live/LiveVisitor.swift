@@ -37,7 +37,8 @@ final class LiveVisitor: ConnectionHandler {
     private var awaitsPong = false
     /// The service counts this connection among those that hold the ticket, and must be told of its end.
     var holdsTicket = false
-    /// Grows with every entry into a queue in this process, and wraps: of two connections with one ticket the later stays.
+    /// Grows with every visitor of this process who asks to enter a queue, and wraps: of two connections with one ticket the later
+    /// stays, in whatever order they are answered.
     var serial: UInt32 = 0
     /// The loop's milliseconds when the visitor asked to enter the queue.
     var enteredAt: UInt32 = 0

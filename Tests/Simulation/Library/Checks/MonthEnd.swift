@@ -31,16 +31,17 @@ struct MonthEnd {
         // Rows are kept for days: the last days of a month may be the busiest. How old they may be is looked at, too.
         let more = 2 * max(1, ratio(people, first.people), ratio(events, first.events))
         // The first month may have ended quietly, with none of a table's rows. A busy day leaves some for each who came.
-        return grown(tables, first.tables, allowing: more, plus: people / 200) + grown(collections, first.collections, allowing: 1)
+        return grown(tables, first.tables, allowing: more) { $0 == "entries of logs" ? events / 8 : people / 200 }
+            + grown(collections, first.collections, allowing: 1) { _ in 0 }
     }
 
     /// Both count from the beginning, so what is never deleted may grow as they do.
     private func ratio(_ now: Int, _ before: Int) -> Double { Double(now) / Double(max(1, before)) }
 
-    private func grown(_ now: [String: Int], _ before: [String: Int], allowing more: Double, plus few: Int = 0) -> [String] {
+    private func grown(_ now: [String: Int], _ before: [String: Int], allowing more: Double, plus few: (String) -> Int) -> [String] {
         now.sorted { $0.key < $1.key }.compactMap { name, count in
             let first = before[name] ?? 0
-            let bound = 1.1 * more * Double(first) + Double(32 + few)
+            let bound = 1.1 * more * Double(first) + Double(32 + few(name))
             return Double(count) > bound ? "\(name) has \(count) after a later month, and had \(first) after the first" : nil
         }
     }

@@ -8,8 +8,8 @@ final class SimulatedVisitor: @unchecked Sendable {
     let number: Int
     let queue: SimulatedQueue
     let isPolling: Bool
-    /// Nobody else, under the same name, has the same place.
-    var isAlone: Bool { who.user == nil }
+    /// The place is found by the session's token alone, and not by a name or a key, which another request may have, too.
+    var isAlone: Bool { who.user == nil && once == nil }
     /// Its name is one that no store takes.
     private let isImpossible: Bool
     private unowned let world: World
@@ -65,7 +65,7 @@ final class SimulatedVisitor: @unchecked Sendable {
         process.ask { [self] service in
             do throws(ServiceError) {
                 try await service.visit(id)
-                let joined = try await service.join(id, lane: lane, visitor: who, holder: holder, once: once, at: moment)
+                let joined = try await service.join(id, lane: lane, visitor: who, holder: holder, once: once)
                 self.joined(joined, at: process, since: moment, attempt)
             } catch {
                 joinFailed(error, attempt)
