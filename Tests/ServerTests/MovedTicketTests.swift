@@ -74,7 +74,7 @@ import TestSupport
 
     /// The connection elsewhere is the older one, though word of it comes late: this one stays, and says since when it is there.
     @Test func newerConnectionStays() async throws {
-        try await withLoop { service, moved, _, onLoop in
+        try await withLoop { service, moved, other, onLoop in
             let id = await service.snapshots[0].record.id
             await service.closed(id, [moved])
             #expect(await eventually { (try? await service.queue(id).state.isAbsent(moved)) == true })
@@ -83,6 +83,13 @@ import TestSupport
                 let visitor = MovedTicketTests.visitor(moved, in: queue)
                 MovedTicketTests.move(moved, in: queue, secondsAgo: 20)
                 #expect(visitor.phase == .waiting)
+                // Where the other one says the same again and again, it is let go.
+                let other = MovedTicketTests.visitor(other, in: queue)
+                for round in 0...8 {
+                    #expect(other.phase == .waiting, "\(round)")
+                    MovedTicketTests.move(other.ticket, in: queue, secondsAgo: 20)
+                }
+                #expect(other.phase == .over)
             }
             #expect(
                 await eventually {

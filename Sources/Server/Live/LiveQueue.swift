@@ -111,7 +111,9 @@ final class LiveQueue {
             for visitor in find(ticket) where visitor.holdsTicket {
                 let isOpen = visitor.phase == .waiting || visitor.phase == .admitted
                 let enteredAt = now - .milliseconds(Int(live.milliseconds &- visitor.enteredAt))
-                guard !isOpen || enteredAt < moment else {
+                guard !isOpen || enteredAt < moment || visitor.stays == LiveQueue.mostStays else {
+                    // Not where nothing was opened elsewhere.
+                    if moment > .distantPast { visitor.stays += 1 }
                     newer.append((ticket, enteredAt))
                     continue
                 }
@@ -124,6 +126,9 @@ final class LiveQueue {
         let (service, id, stay) = (live.server.service, snapshot.record.id, newer)
         Task(executorPreference: live.loop) { await service.stayed(id, stay) }
     }
+
+    /// Moments are told together, so of two connections that opened within a moment each may take itself for the newer one: that ends.
+    private static let mostStays: UInt8 = 8
 
     /// The queue is gone: everyone is told, and readers of events when they have its whole log. Its deletion has ended every
     /// admission, whether or not word of that has come here.

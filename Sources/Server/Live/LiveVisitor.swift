@@ -42,6 +42,8 @@ final class LiveVisitor: ConnectionHandler {
     var serial: UInt32 = 0
     /// The loop's milliseconds when the visitor asked to enter the queue.
     var enteredAt: UInt32 = 0
+    /// How often it has stayed because a connection elsewhere was older.
+    var stays: UInt8 = 0
     var webSocket: WebSocket
     // The rest is for what is rarer.
     var queue: LiveQueue?
