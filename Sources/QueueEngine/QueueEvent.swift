@@ -20,9 +20,8 @@ public struct QueueEvent: Sendable, Hashable {
         case closed
         /// Present from now on.
         case joined(Ticket)
-        /// Came back at `since`, or with the event: of connections at two instances the one that was opened later stays.
-        /// `distantPast`: no connection was opened (a poll, or a correction of `disconnected`), and every one elsewhere stays.
-        case connected([TicketRange], since: Timestamp?)
+        /// Came back.
+        case connected([Arrival])
         /// Went out of sight.
         case disconnected([TicketRange])
         /// Went out of sight with the instance that saw them, which died or is drained: absent since `since`, which all who

@@ -94,12 +94,17 @@ extension QueueState {
     /// Who came back into sight. Tickets that do not wait are passed over; who was in sight already is told of only where
     /// `anew` is set: when it is somebody else who sees them from now on.
     ///
-    /// - Parameter since: when they came, where that was long before `now`.
+    /// - Parameter tickets: each once, and when its visitor came; see `Arrival`.
     public mutating func connect(
-        _ tickets: some Sequence<Ticket>, anew: Bool = false, since: Timestamp? = nil, at now: Timestamp, _ log: inout [QueueEvent]
+        _ tickets: [(ticket: Ticket, since: Timestamp)], anew: Bool = false, at now: Timestamp, _ log: inout [QueueEvent]
     ) {
-        let back = TicketRange.covering(tickets.filter { isAbsent($0) || anew && isWaiting($0) })
-        if !back.isEmpty { emit(.connected(back, since: since), at: now, &log) }
+        let back = Arrival.covering(tickets.filter { isAbsent($0.ticket) || anew && isWaiting($0.ticket) })
+        if !back.isEmpty { emit(.connected(back), at: now, &log) }
+    }
+
+    /// The same of people who came over no new connection.
+    public mutating func connect(_ tickets: some Sequence<Ticket>, anew: Bool = false, at now: Timestamp, _ log: inout [QueueEvent]) {
+        connect(Set(tickets).map { ($0, .distantPast) }, anew: anew, at: now, &log)
     }
 
     /// Who went out of sight. Tickets that do not wait, or are out of sight already, are passed over.

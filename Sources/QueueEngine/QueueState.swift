@@ -69,7 +69,7 @@ public struct QueueState: Sendable {
         case .paused: status = .paused
         case .closed: close(at: event.at)
         case .joined(let ticket): join(ticket)
-        case .connected(let ranges, _): for range in ranges { range.tickets.forEach { markPresent($0) } }
+        case .connected(let arrivals): for arrival in arrivals { arrival.range.tickets.forEach { markPresent($0) } }
         case .disconnected(let ranges): disconnect(ranges, at: event.at)
         case .lost(let ranges, let since, let until):
             remember(Loss(since: since, until: until))

@@ -49,3 +49,26 @@ public struct TicketRange: Sendable, Hashable {
         return ranges
     }
 }
+
+/// Tickets in a row whose visitors came back at one moment.
+public struct Arrival: Sendable, Hashable {
+    public let range: TicketRange
+    /// Of connections at two instances the one that was opened later stays. `distantPast`: none was opened (a poll, or a correction
+    /// of `disconnected`), and all stay. nil: the moment of the event, in logs of versions that kept no other.
+    public let since: Timestamp?
+
+    public init(_ range: TicketRange, since: Timestamp?) { (self.range, self.since) = (range, since) }
+
+    /// Each ticket once, in ascending order.
+    static func covering(_ tickets: [(ticket: Ticket, since: Timestamp)]) -> [Arrival] {
+        var arrivals: [Arrival] = []
+        for (ticket, since) in tickets.sorted(by: { $0.ticket < $1.ticket }) {
+            if let last = arrivals.last, last.since == since, last.range.first.rawValue + last.range.count == ticket.rawValue {
+                arrivals[arrivals.count - 1] = Arrival(TicketRange(first: last.range.first, count: last.range.count + 1), since: since)
+            } else {
+                arrivals.append(Arrival(TicketRange(first: ticket, count: 1), since: since))
+            }
+        }
+        return arrivals
+    }
+}

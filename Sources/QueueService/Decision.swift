@@ -47,9 +47,14 @@ struct Decision {
         record = new
     }
 
-    /// They are seen here, and were not, from now on or since `moment`.
-    mutating func markPresent(_ tickets: [Ticket], anew: Bool = false, since moment: Timestamp? = nil) throws(ServiceError) {
-        try run { state, now, log throws(QueueRefusal) in state.connect(tickets, anew: anew, since: moment, at: now, &log) }
+    /// They are seen here, and were not.
+    mutating func markPresent(_ tickets: [Ticket], anew: Bool = false) throws(ServiceError) {
+        try run { state, now, log throws(QueueRefusal) in state.connect(tickets, anew: anew, at: now, &log) }
+    }
+
+    /// They have come, each over a connection that was opened at that moment.
+    mutating func markArrived(_ tickets: [(ticket: Ticket, since: Timestamp)]) throws(ServiceError) {
+        try run { state, now, log throws(QueueRefusal) in state.connect(tickets, anew: true, at: now, &log) }
     }
 
     /// Nobody sees them any more, since `moment` or now.

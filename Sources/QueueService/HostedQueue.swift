@@ -101,8 +101,8 @@ struct HostedQueue {
         doubtfulConnections.removeFirst(max(0, doubtfulConnections.count - HostedQueue.doubtfulLimit))
     }
 
-    /// A commit has a few such events, after an outage some forty, and after one that is in doubt the next one comes after a pause.
-    private static let doubtfulLimit = 128
+    /// A commit has a few such events, and after one that is in doubt the next one comes after a pause.
+    private static let doubtfulLimit = 64
 
     mutating func beginCommit() {
         isCommitting = true
@@ -167,25 +167,29 @@ struct HostedQueue {
         releaseLag.look(at: state)
         presence.forgetEnded(event.change)
         switch event.change {
-        case .connected(let ranges, let since):
+        case .connected(let arrivals):
             if let index = doubtfulConnections.firstIndex(of: event) {
                 doubtfulConnections.remove(at: index)
                 break
             }
-            let moment = since ?? event.at
-            for ticket in held(ranges) {
-                if moment > .distantPast, presence.hasPolled(ticket, after: moment, lease: QueueService.pollLease) {
-                    // What polls here is newer. Whoever saw the visitor before may say yet that they are gone.
-                    presence.setHolders(of: ticket, to: 1)
-                    moves.contradicted.append(ticket)
-                } else {
-                    presence.forget(ticket)
-                }
-                moves.away.append((ticket, moment))
-            }
+            for arrival in arrivals { move(arrival, arrival.since ?? event.at, &moves) }
         case .disconnected(let ranges), .lost(let ranges, _, _): moves.contradicted += held(ranges)
         case .everyoneDisconnected: moves.contradicted += presence.tickets
         default: break
+        }
+    }
+
+    /// Another instance sees them since `moment`.
+    private mutating func move(_ arrival: Arrival, _ moment: Timestamp, _ moves: inout Moves) {
+        for ticket in held([arrival.range]) {
+            if moment > .distantPast, presence.hasPolled(ticket, after: moment, lease: QueueService.pollLease) {
+                // What polls here is newer. Whoever saw the visitor before may say yet that they are gone.
+                presence.setHolders(of: ticket, to: 1)
+                moves.contradicted.append(ticket)
+            } else {
+                presence.forget(ticket)
+            }
+            moves.away.append((ticket, moment))
         }
     }
 

@@ -131,6 +131,6 @@ public struct QueueUpdate: Sendable {
     public let events: [QueueEvent]
     /// Those that the events speak of, or all that still matter where the queue is new. The oldest first.
     public let announcements: [Announcement]
-    /// Who was held here and has shown up at another instance, and when. The connection there is the newer one.
+    /// Who was held here and has shown up at another instance, and when: a connection here that came later stays.
     public var movedAway: [(ticket: Ticket, at: Timestamp)] = []
 }

@@ -169,7 +169,7 @@ extension QueueService {
             held = held.dropFirst(part.count)
             try await perform(on: queue, in: epoch) { decision throws(ServiceError) in
                 // Who polls here, too, is this instance's from now on: should it die, they are looked for under its id.
-                try decision.markPresent(part.filter { decision.presence.holds($0) }, anew: true, since: .distantPast)
+                try decision.markPresent(part.filter { decision.presence.holds($0) }, anew: true)
                 try decision.markLost(part.filter { !decision.presence.holds($0) }, since: peer.expiresAt, until: now)
             }
         }

@@ -93,8 +93,7 @@ extension QueueService {
             return (stored, try await latestAnnouncements(of: id))
         }
         guard let (stored, announcements) = loaded else {
-            unhost(id)
-            backlog.unblock(id)
+            if hosted[id]?.record.epoch == old.epoch { unhost(id) } else { backlog.unblock(id) }
             return true
         }
         guard hosted[id]?.isCommitting == false, stored.record.epoch != hosted[id]?.record.epoch else { return false }

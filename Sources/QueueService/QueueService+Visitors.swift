@@ -157,7 +157,10 @@ extension QueueService {
     }
 
     /// Connections that came later than those by which another instance has taken the tickets over: they stay, and hold them again.
-    public func stayed(_ id: QueueID, _ connections: [(ticket: Ticket, at: Timestamp)]) {
+    ///
+    /// - Parameter epoch: of the history in which the tickets are theirs.
+    public func stayed(_ id: QueueID, in epoch: UInt64, _ connections: [(ticket: Ticket, at: Timestamp)]) {
+        guard hosted[id]?.record.epoch == epoch else { return }
         changePresence(of: id) { changes in for (ticket, moment) in connections { changes.open([ticket], at: moment) } }
     }
 

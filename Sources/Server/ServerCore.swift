@@ -118,10 +118,10 @@ final class ServerCore: Sendable {
 
     func nextSerial() -> UInt32 { serials.wrappingAdd(1, ordering: .relaxed).newValue }
 
-    /// Lets older connections of the ticket give way, on whatever loop they are.
-    func replaceOthers(queue: QueueID, ticket: Ticket, olderThan serial: UInt32) {
+    /// Closes older connections of the ticket, on whatever loop they are.
+    func replaceOthers(queue: QueueID, ticket: Ticket, cameBefore moment: Timestamp) {
         for handle in loops.withLock({ $0 }) {
-            handle.loop.execute { handle.live.onLoop.replace(queue, ticket, olderThan: serial) }
+            handle.loop.execute { handle.live.onLoop.replace(queue, ticket, cameBefore: moment) }
         }
     }
 }

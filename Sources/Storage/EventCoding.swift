@@ -15,8 +15,8 @@ struct StoredChange {
         case .resumed: type = "resumed"
         case .closed: type = "closed"
         case .joined(let joined): (type, ticket) = ("joined", joined)
-        case .connected(let ranges, let since):
-            (type, data) = ("connected", JSON.encode(ranges.enumerated().map { StoredRange($1, since: $0 == 0 ? since : nil) }))
+        case .connected(let arrivals):
+            (type, data) = ("connected", JSON.encode(arrivals.map { StoredRange($0.range, since: $0.since) }))
         case .disconnected(let ranges): (type, data) = ("disconnected", JSON.encode(ranges.map { StoredRange($0) }))
         case .lost(let ranges, let since, let until): (type, data) = ("lost", JSON.encode(StoredLoss(ranges, since, until)))
         case .everyoneDisconnected: type = "everyone_disconnected"
@@ -43,7 +43,7 @@ struct StoredChange {
         case "resumed": .resumed
         case "closed": .closed
         case "joined": ticket.map { .joined($0) }
-        case "connected": ranges.map { .connected($0.map(\.range), since: $0.first?.since) }
+        case "connected": ranges.map { .connected($0.map { Arrival($0.range, since: $0.since) }) }
         case "disconnected": ranges.map { .disconnected($0.map(\.range)) }
         case "lost":
             data.flatMap { JSON.decode(StoredLoss.self, $0) }.map { .lost($0.ranges.map(\.range), since: $0.since, until: $0.until) }
@@ -73,8 +73,8 @@ private struct StoredLoss: Codable {
     }
 }
 
-/// `[first ticket, count]`, and in the first range of an event since when they are there: microseconds since 1970. Versions that
-/// do not know of it read the two numbers.
+/// `[first ticket, count]`, and of an arrival since when: microseconds since 1970. Versions that do not know of it read the
+/// two numbers.
 private struct StoredRange: Codable {
     let first: UInt64
     let count: UInt64

@@ -24,8 +24,9 @@ import TestSupport
         let all = (0..<events).map { index in
             at = at + .milliseconds(Int.random(in: 0...5_000, using: &random))
             let changes: [QueueEvent.Change] = [
-                .opened, .paused, .resumed, .closed, .joined(ticket()), .connected(ranges(), since: nil),
-                .connected(ranges(), since: Timestamp(seconds: 1)), .disconnected(ranges()),
+                .opened, .paused, .resumed, .closed, .joined(ticket()), .connected(ranges().map { Arrival($0, since: nil) }),
+                .connected(ranges().enumerated().map { Arrival($1, since: $0 == 0 ? .distantPast : at - .seconds($0)) }),
+                .disconnected(ranges()),
                 .lost(ranges(), since: Timestamp(seconds: 1), until: Timestamp(seconds: 2)),
                 .admitted(ticket(), until: at + .seconds(120)), .completed(ticket()), .left(ticket()),
                 .expired(ticket(), ExpiryReason.allCases.randomElement(using: &random)!), .everyoneDisconnected,
@@ -100,7 +101,7 @@ import TestSupport
         let at = Timestamp(seconds: 1_700_000_000)
         let ticket = Ticket(lane: 1, number: 300)
         let changes: [QueueEvent.Change] = [
-            .opened, .paused, .resumed, .joined(ticket), .connected([TicketRange(first: ticket, count: 2)], since: nil),
+            .opened, .paused, .resumed, .joined(ticket), .connected([Arrival(TicketRange(first: ticket, count: 2), since: nil)]),
             .disconnected([TicketRange(first: ticket, count: 200)]), .admitted(ticket, until: at + .seconds(60)), .completed(ticket),
             .left(ticket), .expired(ticket, .grace), .expired(ticket, .admission), .expired(ticket, .removed), .closed,
         ]

@@ -99,7 +99,7 @@ struct NaiveQueue {
             if ticket.number != next[ticket.lane] { wrong.append("a ticket out of turn") }
             next[ticket.lane] += 1
             lanes[ticket.lane].append(Person(ticket: ticket))
-        case .connected(let ranges, _): setAbsence(ranges, nil)
+        case .connected(let arrivals): setAbsence(arrivals.map(\.range), nil)
         case .disconnected(let ranges): setAbsence(ranges, event.at)
         case .lost(let ranges, let since, let until):
             if let known = losses.firstIndex(where: { $0.since == since }) {

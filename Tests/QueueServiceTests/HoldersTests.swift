@@ -135,7 +135,7 @@ import TestSupport
         #expect(await eventually { !moves[0].all.isEmpty })
         // As a loop does with a connection that is newer than the one elsewhere.
         #expect(moves[0].all.allSatisfy { $0 == cameToOther && $0 < cameBack })
-        await one.stayed(queue, [(ticket, cameBack)])
+        try await one.stayed(queue, in: one.queue(queue).record.epoch, [(ticket, cameBack)])
         #expect(try await eventually { try await instances.store.held(by: one.instance, in: queue) == [ticket] })
         #expect(await eventually { await other.hosted[queue]?.presence.holds(ticket) == false })
         #expect(try await !one.queue(queue).state.isAbsent(ticket))
@@ -163,6 +163,48 @@ import TestSupport
         #expect(try await eventually { try await other.queue(queue).state.head > 2 })
         #expect(try await eventually(within: 60) { try await instances.store.held(by: one.instance, in: queue) == [ticket] })
         #expect(await one.hosted[queue]?.presence.holds(ticket) == true)
+    }
+
+    /// Somebody polls here, who counts as present by a connection elsewhere, and then opens one here: the other one is told.
+    @Test func connectionBesidePollsReplacesTheOneElsewhere() async throws {
+        let instances = try await Instances(count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let queue = try await makeQueue(instances)
+        let session = try await other.join(queue, visitor: Visitor(), holder: .connection).session
+        #expect(await eventually { (try? await one.queue(queue).state.isWaiting(session.ticket)) == true })
+        let moves = Moves()
+        await other.observe(moves)
+        _ = try await one.poll(queue, session.ticket, of: session.id)
+        #expect(await eventually { await one.hosted[queue]?.presence.polls(session.ticket) == true })
+        instances.clock.advance(.seconds(1))
+        _ = try await one.resume(queue, session.ticket, of: session.id)
+        #expect(await eventually { moves.all == [instances.clock.now()] })
+        #expect(try await instances.store.held(by: one.instance, in: queue) == [session.ticket])
+        // And the end of that connection is not the end of the polls.
+        await one.closed(queue, [session.ticket])
+        #expect(await eventually { await one.hosted[queue]?.presence.holders(of: session.ticket) == 1 })
+        #expect(try await !one.queue(queue).state.isAbsent(session.ticket))
+    }
+
+    /// A connection ends of which the service has just forgotten that it counts, because there was one elsewhere: whoever goes on
+    /// polling here stays present.
+    @Test func endOfForgottenConnectionEndsNoPolling() async throws {
+        let instances = try await Instances(count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let queue = try await makeQueue(instances)
+        let session = try await one.join(queue, visitor: Visitor(), holder: .connection).session
+        #expect(await eventually { (try? await other.queue(queue).state.isWaiting(session.ticket)) == true })
+        let earlier = instances.clock.now()
+        instances.clock.advance(.seconds(5))
+        _ = try await one.poll(queue, session.ticket, of: session.id)
+        #expect(await eventually { await one.hosted[queue]?.presence.holders(of: session.ticket) == 2 })
+        _ = try await other.resume(queue, session.ticket, of: session.id, at: earlier)
+        #expect(await eventually { await one.hosted[queue]?.presence.holders(of: session.ticket) == 1 })
+        await one.closed(queue, [session.ticket])
+        _ = try await one.poll(queue, session.ticket, of: session.id)
+        #expect(await eventually { await !one.isCommitting })
+        #expect(await one.hosted[queue]?.presence.holds(session.ticket) == true)
+        #expect(try await !one.queue(queue).state.isAbsent(session.ticket))
     }
 
     /// When others are said to have taken somebody over.

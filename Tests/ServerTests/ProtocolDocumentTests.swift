@@ -100,7 +100,7 @@ import Testing
     @Test func everyTypeOfEventIsInTheTable() {
         let ticket = Ticket(lane: 0, number: 1)
         let changes: [QueueEvent.Change] = [
-            .configured(QueueConfiguration()), .opened, .paused, .resumed, .closed, .joined(ticket), .connected([], since: nil),
+            .configured(QueueConfiguration()), .opened, .paused, .resumed, .closed, .joined(ticket), .connected([]),
             .disconnected([]),
             .everyoneDisconnected, .admitted(ticket, until: Self.at), .completed(ticket), .left(ticket), .expired(ticket, .grace),
             .announced,

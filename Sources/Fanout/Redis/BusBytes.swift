@@ -51,10 +51,11 @@ struct ByteWriter {
         case .resumed: byte(3)
         case .closed: byte(4)
         case .joined(let ticket): about(5, ticket)
-        case .connected(let ranges, nil): about(6, ranges)
-        case .connected(let ranges, let since?):
-            about(16, ranges)
-            number(UInt64(max(0, since.microseconds)))
+        case .connected(let arrivals) where arrivals.allSatisfy({ $0.since == nil }): about(6, arrivals.map(\.range))
+        case .connected(let arrivals):
+            about(16, arrivals.map(\.range))
+            // Counted from the event on, which is not as long.
+            for arrival in arrivals { number(UInt64(max(0, (event.at - (arrival.since ?? event.at)).microseconds))) }
         case .disconnected(let ranges): about(7, ranges)
         case .lost(let ranges, let since, let until):
             about(15, ranges)
@@ -146,22 +147,22 @@ struct ByteReader {
             let passed = try number()
             guard passed < 1 << 62 - UInt64(last) else { throw .malformed }
             last += Int64(passed)
-            events.append(
-                QueueEvent(seq: head - UInt64(count - 1 - index), at: Timestamp(microseconds: last), change: try change()))
+            let moment = Timestamp(microseconds: last)
+            events.append(QueueEvent(seq: head - UInt64(count - 1 - index), at: moment, change: try change(at: moment)))
         }
         return BusMessage(
             queue: queue, epoch: epoch, head: head, previous: previous == 0 ? nil : Timestamp(microseconds: Int64(previous)), events: events
         )
     }
 
-    mutating func change() throws(BusRefusal) -> QueueEvent.Change {
+    mutating func change(at moment: Timestamp) throws(BusRefusal) -> QueueEvent.Change {
         switch try byte() {
         case 1: return .opened
         case 2: return .paused
         case 3: return .resumed
         case 4: return .closed
         case 5: return .joined(try ticket())
-        case 6: return .connected(try ranges(), since: nil)
+        case 6: return .connected(try ranges().map { Arrival($0, since: nil) })
         case 7: return .disconnected(try ranges())
         case 8: return .admitted(try ticket(), until: Timestamp(microseconds: Int64(clamping: try number())))
         case 9: return .completed(try ticket())
@@ -180,7 +181,7 @@ struct ByteReader {
             let (ranges, since, until) = (try ranges(), try number(), try number())
             return .lost(
                 ranges, since: Timestamp(microseconds: Int64(clamping: since)), until: Timestamp(microseconds: Int64(clamping: until)))
-        case 16: return .connected(try ranges(), since: Timestamp(microseconds: Int64(clamping: try number())))
+        case 16: return .connected(try arrivals(at: moment))
         default: throw .malformed
         }
     }
@@ -198,6 +199,14 @@ struct ByteReader {
     }
 
     private mutating func ticket() throws(BusRefusal) -> Ticket { Ticket(rawValue: try number()) }
+
+    private mutating func arrivals(at moment: Timestamp) throws(BusRefusal) -> [Arrival] {
+        var arrivals: [Arrival] = []
+        for range in try ranges() {
+            arrivals.append(Arrival(range, since: moment - Timestamp.Span(microseconds: Int64(clamping: try number()))))
+        }
+        return arrivals
+    }
 
     private mutating func ranges() throws(BusRefusal) -> [TicketRange] {
         var ranges: [TicketRange] = []

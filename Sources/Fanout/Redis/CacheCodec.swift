@@ -85,7 +85,8 @@ extension ByteReader {
     }
 
     fileprivate mutating func entry() throws(BusRefusal) -> LogEntry {
-        let event = QueueEvent(seq: try number(), at: try moment(), change: try change())
+        let (seq, moment) = (try number(), try moment())
+        let event = QueueEvent(seq: seq, at: moment, change: try change(at: moment))
         let parts = try byte()
         let session: SessionID? = parts & 1 == 0 ? nil : try identifier()
         let user = parts & 2 == 0 ? nil : String(decoding: try text(), as: UTF8.self)

@@ -88,7 +88,7 @@ struct PresenceChanges {
     func decide(_ decision: inout Decision, drainedUntil: Timestamp? = nil) throws(ServiceError) {
         if isEveryoneAbsent {
             try decision.run { state, now, log throws(QueueRefusal) in state.disconnectEveryone(at: now, &log) }
-            try decision.markPresent(decision.presence.tickets, since: .distantPast)
+            try decision.markPresent(decision.presence.tickets)
         }
         try decision.markAbsent(order.filter { changes[$0]!.isDoubtful && !decision.presence.holds($0) }.map(\.self))
         let waiting = Array(order.filter { decision.state.isWaiting($0) })
@@ -105,44 +105,30 @@ struct PresenceChanges {
         for ticket in waiting {
             let change = changes[ticket]!
             let before = decision.presence.holders(of: ticket)
-            let after = change.holders(before)
-            let wasConnected = before > (decision.presence.polls(ticket) ? 1 : 0)
+            let polls = decision.presence.polls(ticket) ? 1 : 0
+            // The end of a connection that is not counted any more is not the end of the polls.
+            let after = max(polls, change.holders(before))
+            let wasConnected = before > polls
             decision.presence.setHolders(of: ticket, to: after)
             if let moment = change.openedAt, !wasConnected { came.append((ticket, moment)) }
             if after == 0, before > 0 || change.openedAt != nil { gone.append(ticket) }
         }
-        try recordArrivals(came, &decision)
+        try decision.markArrived(came)
         return gone
-    }
-
-    /// Whoever came may have gone to another instance before this is committed, long before where the store was away: by the
-    /// moments at which they came both instances know which connection is the newer one.
-    ///
-    /// One event tells of those who came within a quarter of a second, or within a 32nd of an outage that was long, with the
-    /// moment of the first: too early a moment costs a word from the other instance, too late a one its connection.
-    private func recordArrivals(_ came: [(ticket: Ticket, since: Timestamp)], _ decision: inout Decision) throws(ServiceError) {
-        var rest = came.sorted { $0.since < $1.since }[...]
-        guard let first = rest.first else { return }
-        let step = max(.milliseconds(250), Timestamp.Span(microseconds: (decision.now - first.since).microseconds / 32))
-        while let moment = rest.first?.since {
-            let together = rest.prefix { $0.since - moment < step }
-            rest = rest.dropFirst(together.count)
-            try decision.markPresent(together.map(\.ticket), anew: true, since: moment)
-        }
     }
 
     private func decidePolls(_ waiting: [Ticket], _ decision: inout Decision) throws(ServiceError) {
         var back: [Ticket] = []
         for ticket in waiting {
             let change = changes[ticket]!
-            if change.isPolled, decision.presence.polled(ticket, at: decision.now, lease: QueueService.pollLease) {
+            if change.isPolled {
+                let isHolder = !decision.presence.polled(ticket, at: decision.now, lease: QueueService.pollLease)
                 // A poller may come to another instance each time: one who is present there is not announced anew.
-                if decision.presence.opened(ticket) { back.append(ticket) }
+                if !isHolder || !decision.presence.holds(ticket), decision.presence.opened(ticket) { back.append(ticket) }
             }
             if change.isContradicted, decision.presence.holds(ticket) { back.append(ticket) }
         }
-        // They are no newer than any connection elsewhere: that says so, and stays.
-        try decision.markPresent(back, since: .distantPast)
+        try decision.markPresent(back)
     }
 }
 

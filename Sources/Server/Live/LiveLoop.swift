@@ -107,9 +107,12 @@ final class LiveLoop {
         Task(executorPreference: loop) { for (queue, tickets) in gone { await service.closed(queue, tickets) } }
     }
 
-    /// A newer connection shows the session's token: an older one on this loop gives way.
-    func replace(_ queue: QueueID, _ ticket: Ticket, olderThan serial: UInt32) {
-        queues[queue]?.find(ticket).forEach { if Int32(bitPattern: $0.serial &- serial) < 0 { $0.end(.replaced) } }
+    /// A connection shows the session's token: an older one on this loop ends, and a newer one, which was answered before, ends it.
+    func replace(_ queue: QueueID, _ ticket: Ticket, cameBefore moment: Timestamp) {
+        guard let visitors = queues[queue]?.find(ticket) else { return }
+        for visitor in visitors where visitor.cameAt < moment { visitor.end(.replaced) }
+        let newest = visitors.filter { $0.phase == .waiting || $0.phase == .admitted }.map(\.cameAt).max()
+        if let newest, newest > moment { server.replaceOthers(queue: queue, ticket: ticket, cameBefore: newest) }
     }
 
     // MARK: Queues

@@ -102,19 +102,15 @@ final class LiveQueue {
     /// Lets connections go whose visitors have shown up at another instance since. One that is newer than that stays,
     /// and says so.
     ///
-    /// The service has forgotten all of them. Those whose answer from the service came before this are in the list, because
+    /// The service counts none of them any more. Those whose answer from the service came before this are in the list, because
     /// a loop is told everything in the service's order; those that come later the service counts anew.
     private func closeReplaced(_ moved: [(ticket: Ticket, at: Timestamp)]) {
         var newer: [(ticket: Ticket, at: Timestamp)] = []
-        let now = live.server.clock.now()
         for (ticket, moment) in moved {
             for visitor in find(ticket) where visitor.holdsTicket {
                 let isOpen = visitor.phase == .waiting || visitor.phase == .admitted
-                let enteredAt = now - .milliseconds(Int(live.milliseconds &- visitor.enteredAt))
-                guard !isOpen || enteredAt < moment || visitor.stays == LiveQueue.mostStays else {
-                    // Not where nothing was opened elsewhere.
-                    if moment > .distantPast { visitor.stays += 1 }
-                    newer.append((ticket, enteredAt))
+                guard !isOpen || visitor.cameAt < moment else {
+                    newer.append((ticket, visitor.cameAt))
                     continue
                 }
                 // Its end may come after its visitor has come back here, also where it has been sent away already.
@@ -123,12 +119,9 @@ final class LiveQueue {
             }
         }
         guard !newer.isEmpty else { return }
-        let (service, id, stay) = (live.server.service, snapshot.record.id, newer)
-        Task(executorPreference: live.loop) { await service.stayed(id, stay) }
+        let (service, record, stay) = (live.server.service, snapshot.record, newer)
+        Task(executorPreference: live.loop) { await service.stayed(record.id, in: record.epoch, stay) }
     }
-
-    /// Moments are told together, so of two connections that opened within a moment each may take itself for the newer one: that ends.
-    private static let mostStays: UInt8 = 8
 
     /// The queue is gone: everyone is told, and readers of events when they have its whole log. Its deletion has ended every
     /// admission, whether or not word of that has come here.

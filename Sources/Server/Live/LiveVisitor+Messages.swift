@@ -68,8 +68,7 @@ extension LiveVisitor {
     private func enter() throws(Problem) {
         guard phase == .new else { throw Problem(.badRequest, "already_entered", "this connection has a session already") }
         phase = .entering
-        enteredAt = live.milliseconds
-        serial = live.server.nextSerial()
+        cameAt = live.server.clock.now()
         connection.deadline = live.loop.second + live.server.settings.pingSeconds
     }
 
@@ -96,8 +95,8 @@ extension LiveVisitor {
         isExact = try fields.choice("updates", UpdateMode.self) == .exact
         try fields.finish(known: "type, token, updates")
         try enter()
-        guard live.server.tokens.reading(token, at: live.server.clock.now()) != .invalid else { return end(.unauthorized) }
-        let (service, secrets, ended, now) = (live.server.service, live.server.secrets, live.server.ended, live.server.clock.now())
+        guard live.server.tokens.reading(token, at: cameAt) != .invalid else { return end(.unauthorized) }
+        let (service, secrets, ended, now) = (live.server.service, live.server.secrets, live.server.ended, cameAt)
         let bound = LoopBound(self, to: live.loop)
         Task(executorPreference: live.loop) {
             let claims: SessionClaims
@@ -139,7 +138,8 @@ extension LiveVisitor {
         self.ticket = ticket
         self.user = user
         self.queue = queue
-        live.server.replaceOthers(queue: id, ticket: ticket, olderThan: serial)
+        serial = live.server.nextSerial()
+        live.server.replaceOthers(queue: id, ticket: ticket, cameBefore: cameAt)
         phase = .waiting
         queue.add(self)
         let snapshot = queue.snapshot.state.head >= committed.state.head ? queue.snapshot : committed

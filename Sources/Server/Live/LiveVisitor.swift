@@ -37,13 +37,11 @@ final class LiveVisitor: ConnectionHandler {
     private var awaitsPong = false
     /// The service counts this connection among those that hold the ticket, and must be told of its end.
     var holdsTicket = false
-    /// Grows with every visitor of this process who asks to enter a queue, and wraps: of two connections with one ticket the later
-    /// stays, in whatever order they are answered.
+    /// Grows with every entry into a queue in this process, and wraps: who has entered after a round began is not told of it again.
     var serial: UInt32 = 0
-    /// The loop's milliseconds when the visitor asked to enter the queue.
-    var enteredAt: UInt32 = 0
-    /// How often it has stayed because a connection elsewhere was older.
-    var stays: UInt8 = 0
+    /// When the visitor asked to enter the queue: of two connections with one ticket the later stays, in whatever order they are
+    /// answered.
+    var cameAt = Timestamp.distantPast
     var webSocket: WebSocket
     // The rest is for what is rarer.
     var queue: LiveQueue?

@@ -57,7 +57,7 @@ struct AppendRows {
             guard case .session(let id, let visitor) = detail else { return }
             let made = NewSession(id: id, visitor: visitor, createdAt: event.at, eventIndex: index)
             sessions[ticket] = Session(made: made, status: .waiting, presence: event.seq, turn: event.seq)
-        case .connected(let ranges, _): moves.add(ranges, since: nil, turn: event.seq)
+        case .connected(let arrivals): moves.add(arrivals.map(\.range), since: nil, turn: event.seq)
         case .disconnected(let ranges): moves.add(ranges, since: event.at, turn: event.seq)
         case .lost(let ranges, let since, _): moves.add(ranges, since: since, turn: event.seq)
         case .everyoneDisconnected: unseen = event

@@ -74,7 +74,7 @@ struct Line {
         case .paused: status = .paused
         case .closed: close()
         case .joined(let ticket): join(ticket, moment)
-        case .connected(let ranges, _): for range in ranges { range.tickets.forEach { markPresent($0, moment) } }
+        case .connected(let arrivals): for range in arrivals.map(\.range) { range.tickets.forEach { markPresent($0, moment) } }
         case .disconnected(let ranges): markGone(ranges) { $0.markAbsent($1, moment) }
         case .lost(let ranges, let since, let until): markGone(ranges) { $0.lose($1, until: until, since) }
         case .everyoneDisconnected:

@@ -117,7 +117,7 @@ extension ModelQueue {
     ) {
         switch event.change {
         case .joined(let ticket): insert(ticket, event.at, detail, instance)
-        case .connected(let ranges, _): setAbsence(ranges, nil, instance)
+        case .connected(let arrivals): setAbsence(arrivals.map(\.range), nil, instance)
         case .disconnected(let ranges): setAbsence(ranges, event.at, nil)
         case .lost(let ranges, let since, _): setAbsence(ranges, since, nil)
         case .everyoneDisconnected:

@@ -150,7 +150,7 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
             // Of several the last is the visitor's; the server has ended the others.
             if connection.openedAt >= moment, connection === connections[queue]?[ticket]?.last {
                 let stay = (ticket, connection.openedAt)
-                ask { await $0.stayed(queue, [stay]) }
+                ask { [epoch = snapshots[queue]?.record.epoch ?? 0] in await $0.stayed(queue, in: epoch, [stay]) }
             } else {
                 // Who has a place alone has one connection at a time, and a browser whose own is replaced comes back no more.
                 if let visitor = connection.visitor, visitor.isAlone, connection === visitor.connection, world.options.clockError == 0 {
