@@ -104,7 +104,8 @@ extension QueueState {
 
     /// The same of people who came over no new connection.
     public mutating func connect(_ tickets: some Sequence<Ticket>, anew: Bool = false, at now: Timestamp, _ log: inout [QueueEvent]) {
-        connect(Set(tickets).map { ($0, .distantPast) }, anew: anew, at: now, &log)
+        let back = TicketRange.covering(tickets.filter { isAbsent($0) || anew && isWaiting($0) })
+        if !back.isEmpty { emit(.connected(back.map { Arrival($0, since: .distantPast) }), at: now, &log) }
     }
 
     /// Who went out of sight. Tickets that do not wait, or are out of sight already, are passed over.

@@ -32,6 +32,17 @@ public struct TicketRange: Sendable, Hashable {
         (0..<count).lazy.map { Ticket(lane: first.lane, number: first.number + $0) }
     }
 
+    /// The same tickets in as few ranges as can be, where the ranges are in ascending order.
+    public static func merging(_ ranges: [TicketRange]) -> [TicketRange] {
+        ranges.reduce(into: []) { merged, range in
+            if let last = merged.last, last.first.rawValue + last.count == range.first.rawValue {
+                merged[merged.count - 1] = TicketRange(first: last.first, count: last.count + range.count)
+            } else {
+                merged.append(range)
+            }
+        }
+    }
+
     /// The fewest ranges for these tickets, which need not be sorted and may repeat.
     public static func covering(_ tickets: some Sequence<Ticket>) -> [TicketRange] {
         var ranges: [TicketRange] = []

@@ -172,7 +172,7 @@ struct HostedQueue {
                 doubtfulConnections.remove(at: index)
                 break
             }
-            for arrival in arrivals { move(arrival, arrival.since ?? event.at, &moves) }
+            for arrival in arrivals { move(arrival, min(event.at, arrival.since ?? event.at), &moves) }
         case .disconnected(let ranges), .lost(let ranges, _, _): moves.contradicted += held(ranges)
         case .everyoneDisconnected: moves.contradicted += presence.tickets
         default: break

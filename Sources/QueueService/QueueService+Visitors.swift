@@ -165,7 +165,12 @@ extension QueueService {
     }
 
     /// A connection that held these tickets is gone.
-    public func closed(_ id: QueueID, _ tickets: [Ticket]) { changePresence(of: id) { $0.close(tickets) } }
+    ///
+    /// - Parameter epoch: of the history in which it held them; nil: of the one that is told.
+    public func closed(_ id: QueueID, in epoch: UInt64? = nil, _ tickets: [Ticket]) {
+        guard epoch == nil || epoch == hosted[id]?.record.epoch else { return }
+        changePresence(of: id) { $0.close(tickets) }
+    }
 
     /// Somebody without a connection asked for the position: that counts as being present for a while.
     public func poll(_ id: QueueID, _ ticket: Ticket) {

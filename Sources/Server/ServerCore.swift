@@ -119,9 +119,9 @@ final class ServerCore: Sendable {
     func nextSerial() -> UInt32 { serials.wrappingAdd(1, ordering: .relaxed).newValue }
 
     /// Closes older connections of the ticket, on whatever loop they are.
-    func replaceOthers(queue: QueueID, ticket: Ticket, cameBefore moment: Timestamp) {
+    func replaceOthers(queue: QueueID, ticket: Ticket, olderThan arrival: LiveVisitor.Arrival) {
         for handle in loops.withLock({ $0 }) {
-            handle.loop.execute { handle.live.onLoop.replace(queue, ticket, cameBefore: moment) }
+            handle.loop.execute { handle.live.onLoop.replace(queue, ticket, olderThan: arrival) }
         }
     }
 }

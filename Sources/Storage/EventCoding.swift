@@ -86,7 +86,9 @@ private struct StoredRange: Codable {
         var container = try decoder.unkeyedContainer()
         first = try container.decode(UInt64.self)
         count = max(1, try container.decode(UInt64.self))
-        since = container.isAtEnd ? nil : Timestamp(microseconds: try container.decode(Int64.self))
+        since =
+            container.isAtEnd
+            ? nil : min(.latestEvent, max(.distantPast, Timestamp(microseconds: try container.decode(Int64.self))))
     }
 
     func encode(to encoder: any Encoder) throws {

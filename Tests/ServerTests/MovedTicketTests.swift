@@ -94,6 +94,23 @@ import TestSupport
         }
     }
 
+    /// Of two at one moment one stays, and not both for ever.
+    @Test func connectionOfTheSameMomentGivesWayToTheOneThatIsToldOfLast() async throws {
+        try await withLoop { service, moved, _, onLoop in
+            let id = await service.snapshots[0].record.id
+            onLoop { queue in
+                let visitor = MovedTicketTests.visitor(moved, in: queue)
+                let update = QueueUpdate(
+                    snapshot: queue.snapshot, events: [], announcements: [], movedAway: [(moved, visitor.cameAt)])
+                queue.apply(update)
+                #expect(visitor.phase == .over)
+                visitor.connection.close()
+                MovedTicketTests.visitor(moved, in: queue).connection.close()
+            }
+            #expect(await eventually { (try? await service.queue(id).state.isAbsent(moved)) == true })
+        }
+    }
+
     /// Word comes that another instance sees the visitor since then.
     private static func move(_ ticket: Ticket, in queue: LiveQueue, secondsAgo: Int) {
         let moment = queue.live.server.clock.now() - .seconds(secondsAgo)

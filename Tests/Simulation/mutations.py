@@ -38,7 +38,7 @@ MUTATIONS = [
     ("the-dead-stay-present", f"{SERVICE}/QueueService+Lease.swift",
      "guard peers.live.allSatisfy({ instance < $0 }) else { return [] }", "guard peers.live.contains(instance) else { return [] }", "presence,growth"),
     ("lost-answers-are-forgotten", f"{SERVICE}/Commit/Settling.swift", "            doubt(item.decision)\n", "", "presence", "storm"),
-    ("whoever-commits-last-came-last", f"{SERVICE}/HostedQueue.swift", "arrival.since ?? event.at", "max(arrival.since ?? event.at, event.at)", "presence", "storm"),
+    ("whoever-commits-last-came-last", f"{SERVICE}/HostedQueue.swift", "min(event.at, arrival.since ?? event.at)", "max(event.at, arrival.since ?? event.at)", "presence", "storm"),
     ("polls-never-end", f"{SERVICE}/Presence.swift", "gone += first.tickets.tickets.filter { !hasLease($0) }", "gone += first.tickets.tickets.filter { _ in false }", "presence", "storm"),
     ("heartbeats-teach-nothing", f"{SERVICE}/QueueService+Lease.swift", "beat.changed.map { head in", "beat.changed.prefix(0).map { head in", "replica", "storm"),
     ("a-beat-is-made-up", f"{SERVICE}/QueueService+Lease.swift", "after: lastBeat, known", "after: Beat.Count(number: lastBeat.number + 3, at: lastBeat.at, history: lastBeat.history), known", "events"),

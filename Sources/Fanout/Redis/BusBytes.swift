@@ -53,9 +53,16 @@ struct ByteWriter {
         case .joined(let ticket): about(5, ticket)
         case .connected(let arrivals) where arrivals.allSatisfy({ $0.since == nil }): about(6, arrivals.map(\.range))
         case .connected(let arrivals):
-            about(16, arrivals.map(\.range))
-            // Counted from the event on, which is not as long.
-            for arrival in arrivals { number(UInt64(max(0, (event.at - (arrival.since ?? event.at)).microseconds))) }
+            byte(16)
+            number(UInt64(arrivals.count))
+            // Each counted from the one before, and from the event: a crowd that comes back is in one message.
+            var last: UInt64 = 0
+            for arrival in arrivals {
+                number(arrival.range.first.rawValue &- last)
+                number(arrival.range.count)
+                number(UInt64(max(0, (event.at - (arrival.since ?? event.at)).microseconds)))
+                last = arrival.range.first.rawValue
+            }
         case .disconnected(let ranges): about(7, ranges)
         case .lost(let ranges, let since, let until):
             about(15, ranges)
@@ -202,8 +209,15 @@ struct ByteReader {
 
     private mutating func arrivals(at moment: Timestamp) throws(BusRefusal) -> [Arrival] {
         var arrivals: [Arrival] = []
-        for range in try ranges() {
-            arrivals.append(Arrival(range, since: moment - Timestamp.Span(microseconds: Int64(clamping: try number()))))
+        var last: UInt64 = 0
+        for _ in 0..<(try count(size: 3)) {
+            last &+= try number()
+            let (first, count, span) = (Ticket(rawValue: last), try number(), try number())
+            guard count > 0, count < 1 << 56, first.number + count <= 1 << 56, span <= UInt64(max(0, moment.microseconds)) else {
+                throw .malformed
+            }
+            let since = moment - Timestamp.Span(microseconds: Int64(span))
+            arrivals.append(Arrival(TicketRange(first: first, count: count), since: since))
         }
         return arrivals
     }

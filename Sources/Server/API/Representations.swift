@@ -115,7 +115,7 @@ extension QueueEvent.Change {
         case .expired(let ticket, let reason):
             ticket.writeMembers(to: &bytes)
             bytes.member("reason", reason.rawValue)
-        case .connected(let arrivals): arrivals.map(\.range).writeMembers(to: &bytes)
+        case .connected(let arrivals): TicketRange.merging(arrivals.map(\.range)).writeMembers(to: &bytes)
         case .disconnected(let ranges): ranges.writeMembers(to: &bytes)
         case .lost(let ranges, _, let until):
             ranges.writeMembers(to: &bytes)

@@ -23,7 +23,13 @@ final class LiveLoop {
     /// Those of a sweep, a few at a time.
     var positionFrames = PositionFrames()
     private var pool: DeflatePool
-    private var closedTickets: [QueueID: [Ticket]] = [:]
+    private var closedTickets: [History: [Ticket]] = [:]
+
+    /// In another history of the queue somebody else may have a ticket.
+    private struct History: Hashable {
+        let queue: QueueID
+        let epoch: UInt64
+    }
 
     init(loop: EventLoop, server: ServerCore, router: Router) {
         self.loop = loop
@@ -96,23 +102,28 @@ final class LiveLoop {
     }
 
     /// A connection that held a ticket is gone; what an iteration brings is told together.
-    func ticketClosed(_ queue: QueueID, _ ticket: Ticket) {
+    func ticketClosed(_ queue: QueueRecord, _ ticket: Ticket) {
         if closedTickets.isEmpty { loop.defer { [self] in tellClosed() } }
-        closedTickets[queue, default: []].append(ticket)
+        closedTickets[History(queue: queue.id, epoch: queue.epoch), default: []].append(ticket)
+    }
+
+    /// The service counts none of them as holders any more.
+    func forgetClosed(_ queue: QueueRecord, _ tickets: Set<Ticket>) {
+        if !tickets.isEmpty { closedTickets[History(queue: queue.id, epoch: queue.epoch)]?.removeAll { tickets.contains($0) } }
     }
 
     private func tellClosed() {
         let (gone, service) = (closedTickets, server.service)
         closedTickets = [:]
-        Task(executorPreference: loop) { for (queue, tickets) in gone { await service.closed(queue, tickets) } }
+        Task(executorPreference: loop) { for (one, tickets) in gone { await service.closed(one.queue, in: one.epoch, tickets) } }
     }
 
     /// A connection shows the session's token: an older one on this loop ends, and a newer one, which was answered before, ends it.
-    func replace(_ queue: QueueID, _ ticket: Ticket, cameBefore moment: Timestamp) {
+    func replace(_ queue: QueueID, _ ticket: Ticket, olderThan arrival: LiveVisitor.Arrival) {
         guard let visitors = queues[queue]?.find(ticket) else { return }
-        for visitor in visitors where visitor.cameAt < moment { visitor.end(.replaced) }
-        let newest = visitors.filter { $0.phase == .waiting || $0.phase == .admitted }.map(\.cameAt).max()
-        if let newest, newest > moment { server.replaceOthers(queue: queue, ticket: ticket, cameBefore: newest) }
+        for visitor in visitors where visitor.arrival < arrival { visitor.end(.replaced) }
+        let newest = visitors.filter { $0.phase == .waiting || $0.phase == .admitted }.map(\.arrival).max()
+        if let newest, arrival < newest { server.replaceOthers(queue: queue, ticket: ticket, olderThan: newest) }
     }
 
     // MARK: Queues

@@ -127,7 +127,7 @@ extension LiveVisitor {
         let id = committed.record.id
         guard phase == .entering, let queue = live.queues[id] else {
             // Gone before the answer came: nobody holds the place any more.
-            if committed.state.isWaiting(ticket) { live.ticketClosed(id, ticket) }
+            if committed.state.isWaiting(ticket) { live.ticketClosed(committed.record, ticket) }
             return finish("closed")
         }
         // The queue's history has become another one meanwhile, in which nobody is held yet.
@@ -139,7 +139,7 @@ extension LiveVisitor {
         self.user = user
         self.queue = queue
         serial = live.server.nextSerial()
-        live.server.replaceOthers(queue: id, ticket: ticket, cameBefore: cameAt)
+        live.server.replaceOthers(queue: id, ticket: ticket, olderThan: arrival)
         phase = .waiting
         queue.add(self)
         let snapshot = queue.snapshot.state.head >= committed.state.head ? queue.snapshot : committed

@@ -42,6 +42,17 @@ final class LiveVisitor: ConnectionHandler {
     /// When the visitor asked to enter the queue: of two connections with one ticket the later stays, in whatever order they are
     /// answered.
     var cameAt = Timestamp.distantPast
+    var arrival: Arrival { Arrival(cameAt: cameAt, serial: serial) }
+
+    /// Two that came at one moment are told apart by when they were answered.
+    struct Arrival: Comparable {
+        let cameAt: Timestamp
+        let serial: UInt32
+
+        static func < (a: Self, b: Self) -> Bool {
+            a.cameAt == b.cameAt ? Int32(bitPattern: a.serial &- b.serial) < 0 : a.cameAt < b.cameAt
+        }
+    }
     var webSocket: WebSocket
     // The rest is for what is rarer.
     var queue: LiveQueue?
@@ -106,7 +117,7 @@ final class LiveVisitor: ConnectionHandler {
         live.connectionClosed(connection)
         live.server.measurements.openVisitors.decrement()
         guard let queue else { return }
-        if holdsTicket, !queue.isRetired { live.ticketClosed(queue.snapshot.record.id, ticket) }
+        if holdsTicket, !queue.isRetired { live.ticketClosed(queue.snapshot.record, ticket) }
         queue.remove(self)
     }
 

@@ -148,7 +148,7 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
         world.tell("process \(slot): \(ticket) of queue \(queue) is held elsewhere since \(moment.seconds)")
         for connection in connections[queue]?[ticket] ?? [] {
             // Of several the last is the visitor's; the server has ended the others.
-            if connection.openedAt >= moment, connection === connections[queue]?[ticket]?.last {
+            if connection.openedAt > moment, connection === connections[queue]?[ticket]?.last {
                 let stay = (ticket, connection.openedAt)
                 ask { [epoch = snapshots[queue]?.record.epoch ?? 0] in await $0.stayed(queue, in: epoch, [stay]) }
             } else {

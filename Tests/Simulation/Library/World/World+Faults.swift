@@ -62,11 +62,15 @@ extension World {
         scheduler.after(dice.time(stormyWeather.length)) { [weak self] in self?.startProcess(process.slot) }
     }
 
-    /// Nothing goes wrong from here on, and what went wrong ends; in some worlds the last thing to go wrong is that answers are lost,
-    /// and there is nothing after it that would set right what came of that.
+    /// Nothing goes wrong from here on, and what went wrong ends; in some worlds the last thing to go wrong is an outage, or that
+    /// answers are lost, and there is nothing after it that would set right what came of that.
     func calmDown() {
         weather = .calm
         calmSince = scheduler.now + .seconds(Int(stormyWeather.length.upperBound.rounded(.up)) + 30)
+        if stormyWeather.outageEvery > 0, dice.chance(0.5) {
+            isStoreAway = true
+            scheduler.after(dice.time(5...30)) { [weak self] in self?.isStoreAway = false }
+        }
         guard stormyWeather.lostAfter > 0, dice.chance(0.7) else { return }
         weather.lostAfter = 0.2
         scheduler.after(dice.time(5...30)) { [weak self] in if self?.calmSince != nil { self?.weather = .calm } }
