@@ -30,8 +30,9 @@ struct MonthEnd {
     func growth(since first: MonthEnd) -> [String] {
         // Rows are kept for days: the last days of a month may be the busiest. How old they may be is looked at, too.
         let more = 2 * max(1, ratio(people, first.people), ratio(events, first.events))
-        // The first month may have ended quietly, with none of a table's rows. A busy day leaves some for each who came.
-        return grown(tables, first.tables, allowing: more) { $0 == "entries of logs" ? events / 8 : people / 200 }
+        // The first month may have ended quietly, with none of a table's rows. A busy day leaves some for each who came, and all its
+        // events.
+        return grown(tables, first.tables, allowing: more) { $0 == "entries of logs" ? events / 2 : people / 200 }
             + grown(collections, first.collections, allowing: 1) { _ in 0 }
     }
 
