@@ -62,30 +62,30 @@ extension QueueState {
         }
     }
 
-    /// The first of a lane whom the line waits for, and for how long; of the one behind the last, as long as for anybody.
-    private func settling(in lane: Int, limit: Int) -> [(number: UInt64, until: Timestamp)] {
+    /// The first thousand of a lane whom the line waits for, and until when; of the one behind them, as long as for anybody.
+    private func firstThousandSettling(in lane: Int) -> [(number: UInt64, until: Timestamp)] {
         guard !lanes[lane].settling.isEmpty, let last = losses.map(\.until).max() else { return [] }
         let ends = Dictionary(losses.map { ($0.since, $0.until) }, uniquingKeysWith: max)
         var found: [(number: UInt64, until: Timestamp)] = []
         _ = lanes[lane].settling.first { number in
-            let isBeyond = found.count == limit
+            let isBeyond = found.count == QueueState.settlingLimit
             found.append((number, isBeyond ? last : absence(of: Ticket(lane: lane, number: number)).flatMap { ends[$0] } ?? .distantPast))
             return isBeyond
         }
         return found
     }
 
-    /// How many of a lane are asked about to foretell when the line goes on: it is asked for every display.
-    private static let settlingAskedAbout = 1_000
+    /// How many of a lane are looked at to estimate when the line stops waiting, which every display asks.
+    private static let settlingLimit = 1_000
 
-    /// When the line goes on that waits for somebody at `now`; nil where it does not wait. Where more than a thousand of a lane
-    /// are waited for it may be earlier.
-    func goesOn(after now: Timestamp) -> Timestamp? {
+    /// When the line, which waits for somebody at `now`, stops waiting; nil where it does not wait. Where it waits for more than a
+    /// thousand of a lane that may be earlier.
+    func settlingEnds(after now: Timestamp) -> Timestamp? {
         guard !losses.isEmpty, let ticket = next(at: now), isAbsent(ticket) else { return nil }
         let ends = Set(losses.map(\.until)).filter { $0 > now }.sorted()
         guard ends.count > 1 else { return ends.first }
         // Behind those of one loss those of another may be waited for.
-        let settling = lanes.indices.map { self.settling(in: $0, limit: QueueState.settlingAskedAbout) }
+        let settling = lanes.indices.map { firstThousandSettling(in: $0) }
         func isOver(_ end: Timestamp) -> Bool {
             next { lane in settling[lane].first { $0.until > end }?.number }.map { !isAbsent($0) } ?? false
         }

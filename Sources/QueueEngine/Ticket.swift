@@ -32,14 +32,15 @@ public struct TicketRange: Sendable, Hashable {
         (0..<count).lazy.map { Ticket(lane: first.lane, number: first.number + $0) }
     }
 
+    /// Both as one; nil where `next` does not begin where this one ends.
+    func joined(with next: TicketRange) -> TicketRange? {
+        first.rawValue + count == next.first.rawValue ? TicketRange(first: first, count: count + next.count) : nil
+    }
+
     /// The same tickets in as few ranges as can be, where the ranges are in ascending order.
     public static func merging(_ ranges: [TicketRange]) -> [TicketRange] {
         ranges.reduce(into: []) { merged, range in
-            if let last = merged.last, last.first.rawValue + last.count == range.first.rawValue {
-                merged[merged.count - 1] = TicketRange(first: last.first, count: last.count + range.count)
-            } else {
-                merged.append(range)
-            }
+            if let both = merged.last?.joined(with: range) { merged[merged.count - 1] = both } else { merged.append(range) }
         }
     }
 
@@ -64,8 +65,9 @@ public struct TicketRange: Sendable, Hashable {
 /// Tickets in a row whose visitors came back at one moment.
 public struct Arrival: Sendable, Hashable {
     public let range: TicketRange
-    /// Of connections at two instances the one that was opened later stays. `distantPast`: none was opened (a poll, or a correction
-    /// of `disconnected`), and all stay. nil: the moment of the event, in logs of versions that kept no other.
+    /// When the visitors opened their connections: of connections at two instances the later one stays. `distantPast`: no connection
+    /// was opened (a poll, or a correction of `disconnected`), and all stay. nil: with the event; older versions kept no other
+    /// moment.
     public let since: Timestamp?
 
     public init(_ range: TicketRange, since: Timestamp?) { (self.range, self.since) = (range, since) }
@@ -74,10 +76,11 @@ public struct Arrival: Sendable, Hashable {
     static func covering(_ tickets: [(ticket: Ticket, since: Timestamp)]) -> [Arrival] {
         var arrivals: [Arrival] = []
         for (ticket, since) in tickets.sorted(by: { $0.ticket < $1.ticket }) {
-            if let last = arrivals.last, last.since == since, last.range.first.rawValue + last.range.count == ticket.rawValue {
-                arrivals[arrivals.count - 1] = Arrival(TicketRange(first: last.range.first, count: last.range.count + 1), since: since)
+            let one = TicketRange(first: ticket, count: 1)
+            if let last = arrivals.last, last.since == since, let both = last.range.joined(with: one) {
+                arrivals[arrivals.count - 1] = Arrival(both, since: since)
             } else {
-                arrivals.append(Arrival(TicketRange(first: ticket, count: 1), since: since))
+                arrivals.append(Arrival(one, since: since))
             }
         }
         return arrivals

@@ -31,11 +31,10 @@ public struct DrainRate: Sendable, Hashable {
 
     /// The same after `seconds`, in which nothing has happened but time; nil where the line has gone on by then.
     public func after(_ seconds: Double) -> DrainRate? {
-        stillSeconds <= seconds
-            ? nil
-            : DrainRate(
-                stillSeconds: stillSeconds - seconds, releases: releases, cautiousReleases: cautiousReleases,
-                departuresPerPerson: departuresPerPerson)
+        guard stillSeconds > seconds else { return nil }
+        return DrainRate(
+            stillSeconds: stillSeconds - seconds, releases: releases, cautiousReleases: cautiousReleases,
+            departuresPerPerson: departuresPerPerson)
     }
 
     /// The wait at a position; nil where nobody is released.
@@ -65,7 +64,7 @@ extension QueueState {
         let setting = Double(configuration.releaseRatePerMinute) / 60
         let (middle, cautious) = throughCap(at: now)
         return DrainRate(
-            stillSeconds: goesOn(after: now).map { ($0 - now).seconds } ?? 0, releases: min(setting, middle ?? setting),
+            stillSeconds: settlingEnds(after: now).map { ($0 - now).seconds } ?? 0, releases: min(setting, middle ?? setting),
             cautiousReleases: min(setting, cautious ?? setting),
             departuresPerPerson: leaving)
     }

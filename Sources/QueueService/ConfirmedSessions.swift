@@ -3,7 +3,7 @@ import QueueEngine
 /// A queue's sessions of which it is known that they are part of the history that a restored store tells: the store was asked
 /// about them, or they were made since the replica tells that history. Nobody asks again with each poll, nor while the store is away.
 struct ConfirmedSessions {
-    /// Of more some are asked about again.
+    /// Beyond it an arbitrary one is forgotten, and the store asked about it again.
     private static let limit = 50_000
     /// The clocks of those that make sessions are not quite the same.
     private static let margin = Timestamp.Span.seconds(60)

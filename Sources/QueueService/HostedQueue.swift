@@ -172,7 +172,7 @@ struct HostedQueue {
                 doubtfulConnections.remove(at: index)
                 break
             }
-            for arrival in arrivals { move(arrival, min(event.at, arrival.since ?? event.at), &moves) }
+            for arrival in arrivals { moveAway(arrival, min(event.at, arrival.since ?? event.at), &moves) }
         case .disconnected(let ranges), .lost(let ranges, _, _): moves.contradicted += held(ranges)
         case .everyoneDisconnected: moves.contradicted += presence.tickets
         default: break
@@ -180,7 +180,7 @@ struct HostedQueue {
     }
 
     /// Another instance sees them since `moment`.
-    private mutating func move(_ arrival: Arrival, _ moment: Timestamp, _ moves: inout Moves) {
+    private mutating func moveAway(_ arrival: Arrival, _ moment: Timestamp, _ moves: inout Moves) {
         for ticket in held([arrival.range]) {
             if moment > .distantPast, presence.hasPolled(ticket, after: moment, lease: QueueService.pollLease) {
                 // What polls here is newer. Whoever saw the visitor before may say yet that they are gone.

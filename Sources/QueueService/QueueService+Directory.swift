@@ -127,10 +127,11 @@ extension QueueService {
         return snapshots
     }
 
-    /// A queue at rest; nil where its row makes no sense.
+    /// A queue at rest; nil where its row contradicts itself.
     private func snapshot(of stored: StoredQueue) -> QueueSnapshot? {
         guard stored.image.isConsistent else {
-            noteUnreadable(stored.record.id, .contradiction)
+            // Once for each pause, and not for each list.
+            if !unreadable.isPaused(stored.record.id, at: clock.now()) { noteUnreadable(stored.record.id, .contradiction) }
             return nil
         }
         return QueueSnapshot(record: stored.record, state: QueueState(stored.image), at: clock.now())
@@ -179,7 +180,7 @@ extension QueueService {
         }
     }
 
-    /// A queue that makes no sense is read again after a pause.
+    /// A queue whose rows contradict each other is read again after a pause.
     func noteUnreadable(_ queue: QueueID, _ error: StoreError) {
         log.warning("a queue could not be read", metadata: ["queue": "\(queue)", "error": "\(error)"])
         if case .corrupt = error { unreadable.insert(queue, at: clock.now()) }

@@ -55,7 +55,7 @@ public struct RetentionSettings: Sendable {
 /// The first in turn of the live instances does it, once a minute, a thousand rows at a time. Between two batches it pauses
 /// for four times as long as the last one took: commits of the same minute find the store idle most of the time.
 extension QueueService {
-    private static let retentionPause = Timestamp.Span.seconds(60)
+    static let retentionPause = Timestamp.Span.seconds(60)
     private static let shortestPause = Timestamp.Span.milliseconds(50)
     private static let rowsAtOnce = 1_000
     private static let closingAtOnce = 16

@@ -1,12 +1,10 @@
 import QueueEngine
 
-/// Queues whose rows make no sense, because somebody has edited them, say. To read one may be to read a million rows, so after
-/// each failure it is left alone for a while, whoever asks for it: a second at first, and twice as long each time.
+/// Queues whose rows contradict each other, because somebody has edited them, say. To read one may be to read a million rows, so
+/// after each failure it is not read for a while, whoever asks for it (`QueueService.pause`).
 struct UnreadableQueues {
-    /// Of more than this some are read again at once.
+    /// Beyond it an arbitrary one is forgotten, and read again when it is asked for.
     private static let limit = 1_000
-    /// A minute, about: an operator who has mended a queue does not wait long.
-    private static let mostDoublings = 6
 
     private var pauses: [QueueID: (failures: Int, until: Timestamp)] = [:]
 
@@ -15,7 +13,7 @@ struct UnreadableQueues {
     mutating func insert(_ queue: QueueID, at now: Timestamp) {
         let failures = (pauses[queue]?.failures ?? 0) + 1
         if pauses.count >= UnreadableQueues.limit, pauses[queue] == nil { pauses.remove(at: pauses.startIndex) }
-        pauses[queue] = (failures, now + .seconds(1 << min(failures - 1, UnreadableQueues.mostDoublings)))
+        pauses[queue] = (failures, now + QueueService.pause(after: failures))
     }
 
     /// It can be read again.

@@ -119,9 +119,9 @@ final class ServerCore: Sendable {
     func nextSerial() -> UInt32 { serials.wrappingAdd(1, ordering: .relaxed).newValue }
 
     /// Closes older connections of the ticket, on whatever loop they are.
-    func replaceOthers(queue: QueueID, ticket: Ticket, olderThan arrival: LiveVisitor.Arrival) {
+    func replaceOthers(queue: QueueID, ticket: Ticket, olderThan entry: LiveVisitor.Entry) {
         for handle in loops.withLock({ $0 }) {
-            handle.loop.execute { handle.live.onLoop.replace(queue, ticket, olderThan: arrival) }
+            handle.loop.execute { handle.live.onLoop.replace(queue, ticket, olderThan: entry) }
         }
     }
 }

@@ -217,14 +217,14 @@ private struct History {
         for seconds in [0, 7, 61, 130, 599, 1_300] {
             let later = now + .seconds(seconds)
             if rebuilt.drain(at: later) != state.drain(at: later) { return "a replica from rows estimates otherwise \(seconds) s later" }
-            if state.goesOn(after: later) != goesOn(after: later) { return "when the line goes on that waits \(seconds) s later" }
+            if state.settlingEnds(after: later) != settlingEnds(after: later) { return "when the line stops waiting,  \(seconds) s later" }
         }
         for replica in [state, rebuilt] { if let wrong = wakesForNothing(replica) { return wrong } }
         return nil
     }
 
     /// When somebody who is there is next, or else nobody is waited for any more.
-    private func goesOn(after now: Timestamp) -> Timestamp? {
+    private func settlingEnds(after now: Timestamp) -> Timestamp? {
         func waits(_ moment: Timestamp) -> Bool { state.next(at: moment).map { state.isAbsent($0) } ?? false }
         guard waits(now) else { return nil }
         let ends = state.losses.map(\.until).filter { $0 > now }.sorted()

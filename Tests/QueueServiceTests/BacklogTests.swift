@@ -116,6 +116,13 @@ import TestSupport
         }
     }
 
+    /// A queue for which nothing waits must be able to rest.
+    @Test func changeOfNobodyLeavesNothing() {
+        var backlog = Backlog()
+        backlog.changePresence(of: id(1)) { $0.close([]) }
+        #expect(!backlog.concerns(id(1)) && !backlog.hasWork)
+    }
+
     /// 200,000 changes of 1,000 people hold a thousand entries, and decide to what the last ones say.
     @Test func presenceIsMergedPerTicket() throws {
         var random = SeededRandom(seed: TestSeed.value)

@@ -13,6 +13,12 @@ import TestSupport
         try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 600))
     }
 
+    /// The store goes away, and all instances know.
+    private func beginOutage(_ instances: Instances) async {
+        for store in instances.faultyStores { store.before { _ throws(StoreError) in throw .unavailable("away") } }
+        for service in instances.services { await service.beat() }
+    }
+
     /// Lets `survivor` renew its lease, and learn nothing by that, until it has seen to whom `instance` held.
     private func hasLeaseRemoved(_ instance: QueueService, by survivor: QueueService, _ instances: Instances) async throws -> Bool {
         try await eventually {
@@ -114,8 +120,7 @@ import TestSupport
         #expect(await eventually { (try? await other.queue(queue).state.isWaiting(ticket)) == true })
         let moves = [Moves(), Moves()]
         for (service, moves) in zip(instances.services, moves) { await service.observe(moves) }
-        for store in instances.faultyStores { store.before { _ throws(StoreError) in throw .unavailable("away") } }
-        for service in instances.services { await service.beat() }
+        await beginOutage(instances)
 
         await one.closed(queue, [ticket])
         instances.clock.advance(.seconds(2))
@@ -151,8 +156,7 @@ import TestSupport
         let session = try await one.join(queue, visitor: Visitor(), holder: .polls).session
         let ticket = session.ticket
         #expect(await eventually { (try? await other.queue(queue).state.isWaiting(ticket)) == true })
-        for store in instances.faultyStores { store.before { _ throws(StoreError) in throw .unavailable("away") } }
-        for service in instances.services { await service.beat() }
+        await beginOutage(instances)
         _ = try await other.resume(queue, ticket, of: session.id)
         await other.closed(queue, [ticket])
         instances.clock.advance(.seconds(3))

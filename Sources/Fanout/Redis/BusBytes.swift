@@ -51,18 +51,7 @@ struct ByteWriter {
         case .resumed: byte(3)
         case .closed: byte(4)
         case .joined(let ticket): about(5, ticket)
-        case .connected(let arrivals) where arrivals.allSatisfy({ $0.since == nil }): about(6, arrivals.map(\.range))
-        case .connected(let arrivals):
-            byte(16)
-            number(UInt64(arrivals.count))
-            // Each counted from the one before, and from the event: a crowd that comes back is in one message.
-            var last: UInt64 = 0
-            for arrival in arrivals {
-                number(arrival.range.first.rawValue &- last)
-                number(arrival.range.count)
-                number(UInt64(max(0, (event.at - (arrival.since ?? event.at)).microseconds)))
-                last = arrival.range.first.rawValue
-            }
+        case .connected(let arrivals): self.arrivals(arrivals, at: event.at)
         case .disconnected(let ranges): about(7, ranges)
         case .lost(let ranges, let since, let until):
             about(15, ranges)
@@ -76,6 +65,19 @@ struct ByteWriter {
         case .expired(let ticket, let reason):
             about(11, ticket)
             byte(UInt8(ExpiryReason.allCases.firstIndex(of: reason)!))
+        }
+    }
+
+    /// Tickets are counted from the one before, and moments from the event, so that a crowd that comes back is in one message.
+    private mutating func arrivals(_ arrivals: [Arrival], at moment: Timestamp) {
+        byte(6)
+        number(UInt64(arrivals.count))
+        var last: UInt64 = 0
+        for arrival in arrivals {
+            number(arrival.range.first.rawValue &- last)
+            number(arrival.range.count)
+            number(UInt64(max(0, (moment - (arrival.since ?? moment)).microseconds)))
+            last = arrival.range.first.rawValue
         }
     }
 
@@ -169,7 +171,7 @@ struct ByteReader {
         case 3: return .resumed
         case 4: return .closed
         case 5: return .joined(try ticket())
-        case 6: return .connected(try ranges().map { Arrival($0, since: nil) })
+        case 6: return .connected(version > 2 ? try arrivals(at: moment) : try ranges().map { Arrival($0, since: nil) })
         case 7: return .disconnected(try ranges())
         case 8: return .admitted(try ticket(), until: Timestamp(microseconds: Int64(clamping: try number())))
         case 9: return .completed(try ticket())
@@ -188,7 +190,6 @@ struct ByteReader {
             let (ranges, since, until) = (try ranges(), try number(), try number())
             return .lost(
                 ranges, since: Timestamp(microseconds: Int64(clamping: since)), until: Timestamp(microseconds: Int64(clamping: until)))
-        case 16: return .connected(try arrivals(at: moment))
         default: throw .malformed
         }
     }
@@ -212,23 +213,22 @@ struct ByteReader {
         var last: UInt64 = 0
         for _ in 0..<(try count(size: 3)) {
             last &+= try number()
-            let (first, count, span) = (Ticket(rawValue: last), try number(), try number())
-            guard count > 0, count < 1 << 56, first.number + count <= 1 << 56, span <= UInt64(max(0, moment.microseconds)) else {
-                throw .malformed
-            }
-            let since = moment - Timestamp.Span(microseconds: Int64(span))
-            arrivals.append(Arrival(TicketRange(first: first, count: count), since: since))
+            let (range, span) = (try range(from: Ticket(rawValue: last)), try number())
+            guard span <= UInt64(max(0, moment.microseconds)) else { throw .malformed }
+            arrivals.append(Arrival(range, since: moment - Timestamp.Span(microseconds: Int64(span))))
         }
         return arrivals
     }
 
     private mutating func ranges() throws(BusRefusal) -> [TicketRange] {
         var ranges: [TicketRange] = []
-        for _ in 0..<(try count(size: 2)) {
-            let (first, count) = (try ticket(), try number())
-            guard count > 0, count < 1 << 56, first.number + count <= 1 << 56 else { throw .malformed }
-            ranges.append(TicketRange(first: first, count: count))
-        }
+        for _ in 0..<(try count(size: 2)) { ranges.append(try range(from: try ticket())) }
         return ranges
+    }
+
+    private mutating func range(from first: Ticket) throws(BusRefusal) -> TicketRange {
+        let count = try number()
+        guard count > 0, count < 1 << 56, first.number + count <= 1 << 56 else { throw .malformed }
+        return TicketRange(first: first, count: count)
     }
 }

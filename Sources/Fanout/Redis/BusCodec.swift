@@ -4,14 +4,15 @@ import QueueEngine
 import QueueService
 import Telemetry
 
-/// What instances tell each other, as bytes. Version 2:
+/// What instances tell each other, as bytes. Version 3:
 ///
 ///     version (1 byte) · code (16) · sender (16) · body
 ///
 /// The code is HMAC-SHA256 over all the rest, cut to 16 bytes, with a secret of the store: whoever can write to the
 /// channel and does not serve the store cannot make anybody believe anything. Numbers in the body are varints (LEB128).
 ///
-/// Version 1, which is read too, does not say when the event before its first one was.
+/// Versions 1 and 2 are read, too. Version 1 does not say when the event before its first one was; neither says when the visitors
+/// of a `connected` came.
 struct BusCodec: Sendable {
     enum Content: Equatable {
         /// The number of an instance's sign of life to itself.
@@ -19,8 +20,8 @@ struct BusCodec: Sendable {
         case messages([BusMessage])
     }
 
-    static let version: UInt8 = 2
-    private static let readable: ClosedRange<UInt8> = 1...2
+    static let version: UInt8 = 3
+    private static let readable: ClosedRange<UInt8> = 1...3
     /// Bytes of one message. What does not fit is told by the head of its log alone.
     static let limit = 65_536
     private static let codeBytes = 16

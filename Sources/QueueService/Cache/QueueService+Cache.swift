@@ -24,13 +24,13 @@ extension QueueService {
         return found(value, at: .store)
     }
 
-    /// What is in memory, unless retention may have deleted part of it, or names in it, more than a minute after it was read.
+    /// What is in memory; nil where it was read more than a pass of retention ago, which may have deleted part of it, or names in it.
     private func remembered(_ key: CacheKey) -> (value: CacheValue, readAt: Timestamp)? {
         guard let known = memory.value(for: key) else { return nil }
-        return isWithinRetention(known.value) || clock.now() - known.readAt < .seconds(60) ? known : nil
+        return isWithinRetention(known.value) || clock.now() - known.readAt < QueueService.retentionPause ? known : nil
     }
 
-    /// Whether it is too young for retention to have deleted any of it.
+    /// Whether all of it is too young to have been deleted.
     private func isWithinRetention(_ value: CacheValue) -> Bool {
         guard case .page(let entries) = value, let first = entries.first, let age = retention.shortestOfLogs else { return true }
         return first.event.at > clock.now() - age

@@ -40,7 +40,8 @@ struct Backlog {
 
     mutating func changePresence(of queue: QueueID, _ body: (inout PresenceChanges) -> Void) {
         body(&waiting[queue, default: Waiting()].presence)
-        enter(queue)
+        // Nothing has changed: a queue for which nothing waits must be able to rest.
+        if waiting[queue]!.isEmpty { forget(queue) } else { enter(queue) }
     }
 
     /// Another instance has taken these tickets over.

@@ -106,7 +106,7 @@ struct PresenceChanges {
             let change = changes[ticket]!
             let before = decision.presence.holders(of: ticket)
             let polls = decision.presence.polls(ticket) ? 1 : 0
-            // The end of a connection that is not counted any more is not the end of the polls.
+            // A connection may end that is not counted any more; whoever polls beside it stays a holder.
             let after = max(polls, change.holders(before))
             let wasConnected = before > polls
             decision.presence.setHolders(of: ticket, to: after)
@@ -122,9 +122,9 @@ struct PresenceChanges {
         for ticket in waiting {
             let change = changes[ticket]!
             if change.isPolled {
-                let isHolder = !decision.presence.polled(ticket, at: decision.now, lease: QueueService.pollLease)
+                let isNew = decision.presence.polled(ticket, at: decision.now, lease: QueueService.pollLease)
                 // A poller may come to another instance each time: one who is present there is not announced anew.
-                if !isHolder || !decision.presence.holds(ticket), decision.presence.opened(ticket) { back.append(ticket) }
+                if isNew || !decision.presence.holds(ticket), decision.presence.opened(ticket) { back.append(ticket) }
             }
             if change.isContradicted, decision.presence.holds(ticket) { back.append(ticket) }
         }

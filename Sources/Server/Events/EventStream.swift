@@ -49,7 +49,7 @@ final class EventStream: ConnectionHandler, EventSink {
         connection.send(bytes)
     }
 
-    /// Nothing is expected from a reader, and what it says all the same costs the server something.
+    /// Nothing is expected from a reader; what it sends all the same is limited.
     func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
         guard feed != nil, !self.bytes.take(bytes.byteCount, at: live.milliseconds, live.server.settings.limits.bytes) else { return }
         end(live.flooded("bytes", connection))

@@ -35,8 +35,8 @@ public final class SystemClock: ServiceClock {
         state.withLock { state in
             guard state.offset == nil || roundTrip <= SystemClock.longestRoundTrip else { return }
             let isFirst = state.offset == nil
-            // The first answer is taken however long it took, and then its moment may have been the last one of that time. Whose
-            // clock is ahead of the store's pulls all replicas along; one that is behind catches up.
+            // The first answer is taken however long it took, and then its moment may have been the last one of that time. An
+            // instance whose clock is ahead of the store's pulls all replicas along; one that is behind catches up.
             let way = min(roundTrip, SystemClock.longestRoundTrip).microseconds / 2
             state.offset = store.microseconds + way - EventLoop.realtimeMicroseconds()
             // Nothing has been timed by the machine's own yet.

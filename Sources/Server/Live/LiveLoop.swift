@@ -107,7 +107,7 @@ final class LiveLoop {
         closedTickets[History(queue: queue.id, epoch: queue.epoch), default: []].append(ticket)
     }
 
-    /// The service counts none of them as holders any more.
+    /// The service has stopped counting the tickets' holders, those that have just closed among them.
     func forgetClosed(_ queue: QueueRecord, _ tickets: Set<Ticket>) {
         if !tickets.isEmpty { closedTickets[History(queue: queue.id, epoch: queue.epoch)]?.removeAll { tickets.contains($0) } }
     }
@@ -118,12 +118,13 @@ final class LiveLoop {
         Task(executorPreference: loop) { for (one, tickets) in gone { await service.closed(one.queue, in: one.epoch, tickets) } }
     }
 
-    /// A connection shows the session's token: an older one on this loop ends, and a newer one, which was answered before, ends it.
-    func replace(_ queue: QueueID, _ ticket: Ticket, olderThan arrival: LiveVisitor.Arrival) {
+    /// Closes the connections of the ticket on this loop that are older than `entry`. Where one here is newer, which was answered
+    /// before, the connection of `entry` is closed in its turn.
+    func replace(_ queue: QueueID, _ ticket: Ticket, olderThan entry: LiveVisitor.Entry) {
         guard let visitors = queues[queue]?.find(ticket) else { return }
-        for visitor in visitors where visitor.arrival < arrival { visitor.end(.replaced) }
-        let newest = visitors.filter { $0.phase == .waiting || $0.phase == .admitted }.map(\.arrival).max()
-        if let newest, arrival < newest { server.replaceOthers(queue: queue, ticket: ticket, olderThan: newest) }
+        for visitor in visitors where visitor.entry < entry { visitor.end(.replaced) }
+        let newest = visitors.filter { $0.phase == .waiting || $0.phase == .admitted }.map(\.entry).max()
+        if let newest, entry < newest { server.replaceOthers(queue: queue, ticket: ticket, olderThan: newest) }
     }
 
     // MARK: Queues

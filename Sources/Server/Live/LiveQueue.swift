@@ -106,12 +106,11 @@ final class LiveQueue {
     /// a loop is told everything in the service's order; those that come later the service counts anew.
     private func closeReplaced(_ moved: [(ticket: Ticket, at: Timestamp)]) {
         var newer: [(ticket: Ticket, at: Timestamp)] = []
-        // The service counts none of those that have ended just before either.
         live.forgetClosed(snapshot.record, Set(moved.map(\.ticket)))
         for (ticket, moment) in moved {
             for visitor in find(ticket) where visitor.holdsTicket {
                 let isOpen = visitor.phase == .waiting || visitor.phase == .admitted
-                // Of two that came at one moment the one of which the log speaks last stays.
+                // Of two that came at the same moment the one that is later in the log stays.
                 guard !isOpen || visitor.cameAt <= moment else {
                     newer.append((ticket, visitor.cameAt))
                     continue

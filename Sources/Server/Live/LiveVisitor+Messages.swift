@@ -139,7 +139,7 @@ extension LiveVisitor {
         self.user = user
         self.queue = queue
         serial = live.server.nextSerial()
-        live.server.replaceOthers(queue: id, ticket: ticket, olderThan: arrival)
+        live.server.replaceOthers(queue: id, ticket: ticket, olderThan: entry)
         phase = .waiting
         queue.add(self)
         let snapshot = queue.snapshot.state.head >= committed.state.head ? queue.snapshot : committed

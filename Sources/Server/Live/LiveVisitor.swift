@@ -42,10 +42,10 @@ final class LiveVisitor: ConnectionHandler {
     /// When the visitor asked to enter the queue: of two connections with one ticket the later stays, in whatever order they are
     /// answered.
     var cameAt = Timestamp.distantPast
-    var arrival: Arrival { Arrival(cameAt: cameAt, serial: serial) }
+    var entry: Entry { Entry(cameAt: cameAt, serial: serial) }
 
     /// Two that came at one moment are told apart by when they were answered.
-    struct Arrival: Comparable {
+    struct Entry: Comparable {
         let cameAt: Timestamp
         let serial: UInt32
 
