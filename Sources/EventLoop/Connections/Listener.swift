@@ -3,18 +3,22 @@ import Glibc
 
 /// Accepts connections on one loop. Each loop has its own listener on the same port.
 ///
-/// When the process or the system is out of descriptors (EMFILE, ENFILE, ENOBUFS, ENOMEM), it keeps the others served,
-/// tries again after a pause, and reports the beginning and the end of it once.
+/// When the process or the system is out of descriptors (EMFILE, ENFILE, ENOBUFS, ENOMEM), it keeps the others served
+/// and tries again every 100 ms. It reports the shortage when it begins, and its end when there was none for a second:
+/// where loops share the last descriptors, single accepts succeed all the time.
 public final class Listener: Source {
     public enum Event: Sendable { case exhausted(SystemError), recovered }
 
     private let descriptor: Descriptor
     private let accepted: (consuming Descriptor, SocketAddress) -> Void
     private let report: (Event) -> Void
-    private var isExhausted = false
+    /// When an accept failed for want of descriptors last, in the time of the loop; nil when the end of that was reported.
+    private var exhaustedAt: UInt64?
+    private var isRetryScheduled = false
     private var isOpen = true
 
     private static let retryNanoseconds: UInt64 = 100_000_000
+    private static let recoveryNanoseconds: UInt64 = 1_000_000_000
 
     public init(
         loop: EventLoop, owning descriptor: consuming Descriptor,
@@ -63,17 +67,25 @@ public final class Listener: Source {
     private static func isExhaustion(_ code: Int32) -> Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }
 
     private func pause(_ error: SystemError) {
-        if !isExhausted {
-            isExhausted = true
-            report(.exhausted(error))
+        if exhaustedAt == nil { report(.exhausted(error)) }
+        exhaustedAt = loop.now
+        retryLater()
+    }
+
+    /// Edge-triggered: what is in the backlog now will not be reported again.
+    private func retryLater() {
+        guard !isRetryScheduled else { return }
+        isRetryScheduled = true
+        loop.schedule(after: Listener.retryNanoseconds) { [weak self] in
+            self?.isRetryScheduled = false
+            self?.acceptSome()
         }
-        // Edge-triggered: what is in the backlog now will not be reported again.
-        loop.schedule(after: Listener.retryNanoseconds) { [weak self] in self?.acceptSome() }
     }
 
     private func recover() {
-        guard isExhausted else { return }
-        isExhausted = false
+        guard let exhaustedAt else { return }
+        guard loop.now - exhaustedAt >= Listener.recoveryNanoseconds else { return retryLater() }
+        self.exhaustedAt = nil
         report(.recovered)
     }
 }

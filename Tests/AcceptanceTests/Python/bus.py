@@ -64,7 +64,7 @@ def lies(redis, one, other, queue):
     channel = "stanchion:0:v1"
     before = {reason: other.metric(f'stanchion_bus_messages_refused_total{{reason="{reason}"}}') for reason in ("version", "forged", "size")}
     log = other.events(queue)
-    for payload in (b"\x03" + os.urandom(80), b"hello", b"\x01" + os.urandom(80), b"\x01short", b"\x01" + os.urandom(70_000),
+    for payload in (b"\xff" + os.urandom(80), b"hello", b"\x01" + os.urandom(80), b"\x01short", b"\x01" + os.urandom(70_000),
                     b"\x01" + bytes(16) + os.urandom(100)):
         subprocess.run(["redis-cli", "-h", "127.0.0.1", "-p", str(redis.port), "-x", "PUBLISH", channel], input=payload, check=True,
                        stdout=subprocess.DEVNULL)
