@@ -45,6 +45,7 @@ struct HostedQueue {
     /// Events by which this instance said whom it sees, and of which it does not know whether they were committed: found in the
     /// log, they are not another instance's.
     private var doubtfulConnections: [QueueEvent] = []
+    private(set) var forgotten = ForgottenHolders()
     /// Admissions that those who poll here have not been told yet.
     var untold = UntoldAdmissions()
     /// Another instance was faster, and the store may keep the queue for this one.
@@ -92,6 +93,7 @@ struct HostedQueue {
         told = nil
         deferredMessages = []
         doubtfulConnections = []
+        forgotten = ForgottenHolders()
         (releaseLag, untold) = (ReleaseLag(), UntoldAdmissions())
     }
 
@@ -172,7 +174,9 @@ struct HostedQueue {
                 doubtfulConnections.remove(at: index)
                 break
             }
+            let before = moves.away.count
             for arrival in arrivals { moveAway(arrival, min(event.at, arrival.since ?? event.at), &moves) }
+            forgotten.insert(moves.away[before...].map(\.ticket), by: event)
         case .disconnected(let ranges), .lost(let ranges, _, _): moves.contradicted += held(ranges)
         case .everyoneDisconnected: moves.contradicted += presence.tickets
         default: break

@@ -158,18 +158,27 @@ extension QueueService {
 
     /// Connections that came later than those by which another instance has taken the tickets over: they stay, and hold them again.
     ///
-    /// - Parameter epoch: of the history in which the tickets are theirs.
-    public func stayed(_ id: QueueID, in epoch: UInt64, _ connections: [(ticket: Ticket, at: Timestamp)]) {
-        guard hosted[id]?.record.epoch == epoch else { return }
-        changePresence(of: id) { changes in for (ticket, moment) in connections { changes.open([ticket], at: moment) } }
+    /// - Parameters:
+    ///   - epoch: of the history in which the tickets are theirs.
+    ///   - head: the last event that their loop knew.
+    public func stayed(
+        _ id: QueueID, in epoch: UInt64, asOf head: UInt64 = .max, _ connections: [(ticket: Ticket, at: Timestamp)]
+    ) {
+        guard hosted[id]?.record.epoch == epoch, let forgotten = hosted[id]?.forgotten else { return }
+        changePresence(of: id) { changes in
+            for (ticket, moment) in connections where !forgotten.contains(ticket, after: head) { changes.open([ticket], at: moment) }
+        }
     }
 
     /// A connection that held these tickets is gone.
     ///
-    /// - Parameter epoch: of the history in which it held them; nil: of the one that is told.
-    public func closed(_ id: QueueID, in epoch: UInt64? = nil, _ tickets: [Ticket]) {
-        guard epoch == nil || epoch == hosted[id]?.record.epoch else { return }
-        changePresence(of: id) { $0.close(tickets) }
+    /// - Parameters:
+    ///   - epoch: of the history in which it held them; nil: of the one that is told.
+    ///   - head: the last event that its loop knew.
+    public func closed(_ id: QueueID, in epoch: UInt64? = nil, asOf head: UInt64 = .max, _ tickets: [Ticket]) {
+        guard epoch == nil || epoch == hosted[id]?.record.epoch, let forgotten = hosted[id]?.forgotten else { return }
+        let counted = tickets.filter { !forgotten.contains($0, after: head) }
+        changePresence(of: id) { $0.close(counted) }
     }
 
     /// Somebody without a connection asked for the position: that counts as being present for a while.

@@ -212,6 +212,54 @@ import TestSupport
         #expect(try await eventually { try await !one.queue(queue).state.isAbsent(session.ticket) })
     }
 
+    /// A loop says of a connection that it has ended, or that it stays, when it has not heard yet that the holders were forgotten:
+    /// that changes nothing for the connections that say so afterwards, on this loop or another one.
+    @Test func wordFromBeforeHoldersWereForgottenDoesNotCount() async throws {
+        let instances = try await Instances(count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let queue = try await makeQueue(instances)
+        let session = try await one.join(queue, visitor: Visitor(), holder: .connection).session
+        let ticket = session.ticket
+        #expect(await eventually { (try? await other.queue(queue).state.isWaiting(ticket)) == true })
+        let earlier = instances.clock.now()
+        instances.clock.advance(.seconds(5))
+        let before = try await one.queue(queue)
+        _ = try await other.resume(queue, ticket, of: session.id, at: earlier)
+        #expect(await eventually { await one.hosted[queue]?.presence.holds(ticket) == false })
+        let after = try await one.queue(queue)
+        #expect(after.state.head > before.state.head)
+
+        let (epoch, stays) = (after.record.epoch, [(ticket: ticket, at: instances.clock.now())])
+        await one.stayed(queue, in: epoch, asOf: before.state.head, stays)
+        await one.stayed(queue, in: epoch, asOf: after.state.head, stays)
+        #expect(await eventually { await one.hosted[queue]?.presence.holders(of: ticket) == 1 })
+        await one.closed(queue, in: epoch, asOf: before.state.head, [ticket])
+        #expect(await eventually { await !one.isCommitting })
+        #expect(await one.hosted[queue]?.presence.holders(of: ticket) == 1)
+        await one.closed(queue, in: epoch, asOf: after.state.head, [ticket])
+        #expect(await eventually { await one.hosted[queue]?.presence.holds(ticket) == false })
+    }
+
+    /// Behind a connection that is not counted any more another one opens beside polls: it is a holder of its own.
+    @Test func connectionBesidePollsIsCountedBehindStrayEnd() throws {
+        for changes in ["co", "cco"] {
+            var pending = PresenceChanges()
+            var state = QueueState(QueueConfiguration(releaseRatePerMinute: 0))
+            var log: [QueueEvent] = []
+            let now = Timestamp(seconds: 1_700_000_000)
+            try state.configure(state.configuration, at: now, &log)
+            let ticket = try state.join(lane: 0, at: now, &log)
+            let record = QueueRecord(
+                id: QueueID(high: 0, low: 1), tenant: TenantID(high: 0, low: 1), epoch: 1, slug: "q", name: "", configuration: state.configuration, createdAt: now)
+            var hosted = HostedQueue(record: record, state: state)
+            #expect(hosted.presence.polled(ticket, at: now, lease: QueueService.pollLease) && hosted.presence.opened(ticket))
+            for change in changes { if change == "o" { pending.open([ticket], at: now) } else { pending.close([ticket]) } }
+            var decision = Decision(hosted, now: now)
+            try pending.decide(&decision)
+            #expect(decision.presence.holders(of: ticket) == 2, "\(changes)")
+        }
+    }
+
     /// When others are said to have taken somebody over.
     private final class Moves: QueueObserver {
         private let moments = Lock<[Timestamp]>([])

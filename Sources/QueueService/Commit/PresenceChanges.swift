@@ -7,7 +7,7 @@ import QueueEngine
 /// becomes at most one event of each kind in a commit.
 struct PresenceChanges {
     struct Change {
-        /// What openings and closings make of `h` holders, one after the other: `max(h + delta, floor)`. A closing that
+        /// What openings and closings make of `h` connections that hold the ticket, one after the other: `max(h + delta, floor)`. A closing that
         /// finds nobody, because another instance has taken the ticket over, changes nothing.
         private(set) var delta = 0
         private(set) var floor = 0
@@ -106,8 +106,8 @@ struct PresenceChanges {
             let change = changes[ticket]!
             let before = decision.presence.holders(of: ticket)
             let polls = decision.presence.polls(ticket) ? 1 : 0
-            // A connection may end that is not counted any more; whoever polls beside it stays a holder.
-            let after = max(polls, change.holders(before))
+            // A connection may end that is not counted any more, and changes nothing for whoever polls beside it.
+            let after = polls + change.holders(before - polls)
             let wasConnected = before > polls
             decision.presence.setHolders(of: ticket, to: after)
             if let moment = change.openedAt, !wasConnected { came.append((ticket, moment)) }
@@ -145,7 +145,7 @@ extension PresenceChanges.Change {
         (delta, floor, openedAt) = (0, 0, nil)
     }
 
-    /// How many hold the ticket afterwards.
+    /// How many connections hold the ticket afterwards.
     fileprivate func holders(_ before: Int) -> Int { max(before + delta, floor) }
 
     /// This change behind an earlier one.

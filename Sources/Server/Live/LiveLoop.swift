@@ -23,12 +23,14 @@ final class LiveLoop {
     /// Those of a sweep, a few at a time.
     var positionFrames = PositionFrames()
     private var pool: DeflatePool
-    private var closedTickets: [History: [Ticket]] = [:]
+    private var closedTickets: [Place: [Ticket]] = [:]
 
-    /// In another history of the queue somebody else may have a ticket.
-    private struct History: Hashable {
+    /// How far a queue's log was known here when a connection closed. In another history of the queue somebody else may have the
+    /// ticket; behind the head another instance may have taken it over.
+    private struct Place: Hashable {
         let queue: QueueID
         let epoch: UInt64
+        let head: UInt64
     }
 
     init(loop: EventLoop, server: ServerCore, router: Router) {
@@ -102,20 +104,16 @@ final class LiveLoop {
     }
 
     /// A connection that held a ticket is gone; what an iteration brings is told together.
-    func ticketClosed(_ queue: QueueRecord, _ ticket: Ticket) {
+    func ticketClosed(_ queue: QueueSnapshot, _ ticket: Ticket) {
         if closedTickets.isEmpty { loop.defer { [self] in tellClosed() } }
-        closedTickets[History(queue: queue.id, epoch: queue.epoch), default: []].append(ticket)
-    }
-
-    /// The service has stopped counting the tickets' holders, those that have just closed among them.
-    func forgetClosed(_ queue: QueueRecord, _ tickets: Set<Ticket>) {
-        if !tickets.isEmpty { closedTickets[History(queue: queue.id, epoch: queue.epoch)]?.removeAll { tickets.contains($0) } }
+        let place = Place(queue: queue.record.id, epoch: queue.record.epoch, head: queue.state.head)
+        closedTickets[place, default: []].append(ticket)
     }
 
     private func tellClosed() {
         let (gone, service) = (closedTickets, server.service)
         closedTickets = [:]
-        Task(executorPreference: loop) { for (one, tickets) in gone { await service.closed(one.queue, in: one.epoch, tickets) } }
+        Task(executorPreference: loop) { for (place, tickets) in gone { await service.closed(place.queue, in: place.epoch, asOf: place.head, tickets) } }
     }
 
     /// Closes the connections of the ticket on this loop that are older than `entry`. Where one here is newer, which was answered

@@ -102,12 +102,12 @@ final class LiveQueue {
     /// Lets connections go whose visitors have shown up at another instance since. One that is newer than that stays,
     /// and says so.
     ///
-    /// The service counts none of them any more. Those whose answer from the service came before this are in the list, because
-    /// a loop is told everything in the service's order; those that come later the service counts anew.
+    /// The service counts none of the connections that it has answered before this, and they are all in the list, because a loop is
+    /// told everything in the service's order; those that come later it counts anew.
     private func closeReplaced(_ moved: [(ticket: Ticket, at: Timestamp)]) {
         var newer: [(ticket: Ticket, at: Timestamp)] = []
-        live.forgetClosed(snapshot.record, Set(moved.map(\.ticket)))
-        for (ticket, moment) in moved {
+        // A visitor may have been to several instances. Once each: a connection that says twice that it stays is counted twice.
+        for (ticket, moment) in Dictionary(moved.map { ($0.ticket, $0.at) }, uniquingKeysWith: max) {
             for visitor in find(ticket) where visitor.holdsTicket {
                 let isOpen = visitor.phase == .waiting || visitor.phase == .admitted
                 // Of two that came at the same moment the one that is later in the log stays.
@@ -121,8 +121,10 @@ final class LiveQueue {
             }
         }
         guard !newer.isEmpty else { return }
-        let (service, record, stay) = (live.server.service, snapshot.record, newer)
-        Task(executorPreference: live.loop) { await service.stayed(record.id, in: record.epoch, stay) }
+        let (service, snapshot, stay) = (live.server.service, snapshot, newer)
+        Task(executorPreference: live.loop) {
+            await service.stayed(snapshot.record.id, in: snapshot.record.epoch, asOf: snapshot.state.head, stay)
+        }
     }
 
     /// The queue is gone: everyone is told, and readers of events when they have its whole log. Its deletion has ended every

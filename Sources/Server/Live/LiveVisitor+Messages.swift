@@ -127,7 +127,7 @@ extension LiveVisitor {
         let id = committed.record.id
         guard phase == .entering, let queue = live.queues[id] else {
             // Gone before the answer came: nobody holds the place any more.
-            if committed.state.isWaiting(ticket) { live.ticketClosed(committed.record, ticket) }
+            if committed.state.isWaiting(ticket) { live.ticketClosed(committed, ticket) }
             return finish("closed")
         }
         // The queue's history has become another one meanwhile, in which nobody is held yet.

@@ -117,7 +117,7 @@ final class LiveVisitor: ConnectionHandler {
         live.connectionClosed(connection)
         live.server.measurements.openVisitors.decrement()
         guard let queue else { return }
-        if holdsTicket, !queue.isRetired { live.ticketClosed(queue.snapshot.record, ticket) }
+        if holdsTicket, !queue.isRetired { live.ticketClosed(queue.snapshot, ticket) }
         queue.remove(self)
     }
 

@@ -126,7 +126,8 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
         let id = update.snapshot.record.id
         world.check(update.snapshot, after: snapshots[id], by: self)
         snapshots[id] = update.snapshot
-        for (ticket, moment) in update.movedAway { giveWay(id, ticket, moment) }
+        let moved = Dictionary(update.movedAway.map { ($0.ticket, $0.at) }, uniquingKeysWith: max)
+        for (ticket, moment) in moved.sorted(by: { $0.key < $1.key }) { giveWay(id, ticket, moment) }
         for event in update.events { tell(id, event) }
         world.displays.changed(id, at: self)
     }
@@ -150,7 +151,8 @@ final class Incarnation: QueueObserver, @unchecked Sendable {
             // Of several the last is the visitor's; the server has ended the others.
             if connection.openedAt > moment, connection === connections[queue]?[ticket]?.last {
                 let stay = (ticket, connection.openedAt)
-                ask { [epoch = snapshots[queue]?.record.epoch ?? 0] in await $0.stayed(queue, in: epoch, [stay]) }
+                guard let snapshot = snapshots[queue] else { continue }
+                ask { await $0.stayed(queue, in: snapshot.record.epoch, asOf: snapshot.state.head, [stay]) }
             } else {
                 // Who has a place alone has one connection at a time, and a browser whose own is replaced comes back no more.
                 if let visitor = connection.visitor, visitor.isAlone, connection === visitor.connection, world.options.clockError == 0 {
@@ -206,7 +208,7 @@ final class Connection {
         incarnation.world.tell(
             "process \(incarnation.slot): a connection that showed \(ticket) of queue \(queue) has ended, \(holdsTicket)")
         guard holdsTicket, incarnation.isAlive else { return }
-        let (queue, ticket) = (queue, ticket)
-        incarnation.ask { await $0.closed(queue, [ticket]) }
+        let (queue, ticket, head) = (queue, ticket, incarnation.snapshots[queue]?.state.head ?? .max)
+        incarnation.ask { await $0.closed(queue, asOf: head, [ticket]) }
     }
 }
