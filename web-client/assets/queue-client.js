@@ -14,6 +14,7 @@ export class QueueClient extends EventTarget {
   #comeBackAt = 0;
   #isOver = false;
   #alive = 0;
+  #isProbing = false;
 
   /**
    * @param {object} options queue (id or slug); url (of the server, the page's own by default); displayName, user,
@@ -42,7 +43,7 @@ export class QueueClient extends EventTarget {
   stop() {
     this.#isOver = true;
     clearTimeout(this.#timer);
-    clearTimeout(this.#alive);
+    this.#stopExpecting();
     document.removeEventListener("visibilitychange", this.#visibility);
     removeEventListener("online", this.#online);
     removeEventListener("offline", this.#offline);
@@ -89,7 +90,8 @@ export class QueueClient extends EventTarget {
   }
 
   #receive(frame) {
-    clearTimeout(this.#alive);
+    // What came while the phone slept says nothing of now: a probe ends with its own answer alone.
+    if (!this.#isProbing || frame.type === "state") this.#stopExpecting();
     if (frame.type === "joined") {
       this.#attempt = 0;
       this.#keep(frame.token);
@@ -104,7 +106,7 @@ export class QueueClient extends EventTarget {
   }
 
   #closed(code) {
-    clearTimeout(this.#alive);
+    this.#stopExpecting();
     this.#drop();
     if (this.#isOver) return;
     if (code >= FINAL) {
@@ -144,25 +146,31 @@ export class QueueClient extends EventTarget {
   };
 
   #online = () => {
-    clearTimeout(this.#alive);
+    this.#stopExpecting();
     this.#drop();
     this.#comeBack(2_000);
   };
 
   #offline = () => {
     this.#drop();
-    clearTimeout(this.#alive);
+    this.#stopExpecting();
     clearTimeout(this.#timer);
     this.#tell("connection", "offline");
   };
 
-  /** Gives the socket up when nothing is heard in that time; whatever is heard ends the waiting. */
+  /** Gives the socket up when nothing is heard in that time. */
   #expectWord(milliseconds) {
     clearTimeout(this.#alive);
     this.#alive = setTimeout(() => {
+      this.#stopExpecting();
       this.#drop();
       this.#comeBack(5_000);
     }, milliseconds);
+  }
+
+  #stopExpecting() {
+    clearTimeout(this.#alive);
+    this.#isProbing = false;
   }
 
   /** After a sleep the socket may be dead without knowing it: it is asked. */
@@ -170,6 +178,7 @@ export class QueueClient extends EventTarget {
     if (!this.#socket) return this.#connect();
     if (this.#socket.readyState !== 1) return;
     this.#send({ type: "ping" });
+    this.#isProbing = true;
     this.#expectWord(5_000);
   }
 }

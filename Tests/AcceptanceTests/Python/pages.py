@@ -264,6 +264,54 @@ def vectors(server, browser):
     page.context.close()
 
 
+def sleeps(server, browser):
+    """The phone slept. What its kernel has kept since is no sign of life: only the answer to the ping is, and without one the
+    page comes back over another connection."""
+    page = open_page(context(browser), server.url)
+    told = page.evaluate("""async () => {
+        const { QueueClient } = await import("/assets/queue-client.js");
+        const told = [];
+        class Socket {
+            readyState = 0;
+            static all = [];
+            constructor() {
+                Socket.all.push(this);
+                setTimeout(() => { this.readyState = 1; this.onopen({}); });
+            }
+            hear(frame) { this.onmessage({ data: JSON.stringify(frame) }); }
+            send(text) {
+                const { type } = JSON.parse(text);
+                if (type === "join") this.hear({ type: "joined", token: "t", queue: {} });
+                if (type === "ping") setTimeout(() => this.ping?.());
+            }
+            close() { this.readyState = 3; }
+        }
+        const client = new QueueClient({ queue: "q", storage: null, socket: Socket });
+        const until = (state) => new Promise((done) => client.addEventListener("connection", ({ detail }) => detail === state && done()));
+        const opened = until("open");
+        client.start();
+        await opened;
+        await new Promise((done) => setTimeout(done, 100));
+        client.addEventListener("connection", ({ detail }) => told.push(detail));
+        const wake = () => document.dispatchEvent(new Event("visibilitychange"));
+        const [first] = Socket.all;
+        // It is alive: nothing happens.
+        first.ping = () => { first.hear({ type: "position", position: 3, rate: 0 }); first.hear({ type: "state", state: "ok" }); };
+        wake();
+        await new Promise((done) => setTimeout(done, 6000));
+        told.push("alive");
+        // It is dead, and a frame was on its way before.
+        first.ping = () => first.hear({ type: "position", position: 2, rate: 0 });
+        const lost = until("waiting");
+        wake();
+        await Promise.race([lost, new Promise((done) => setTimeout(done, 10000))]);
+        client.stop();
+        return told;
+    }""")
+    assert told == ["alive", "waiting", "closed"], told
+    page.context.close()
+
+
 def weight(server):
     files = ["q/demo"] + [f"assets/{name}" for name in ("style.css", "visitor.js", "queue-client.js", "queue-position.js", "display.js")]
     total = 0
@@ -281,7 +329,7 @@ with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
     with Server("--loops", "2") as server:
         weight(server)
-        for story in (vectors, visitor, redirects, looks, console, load):
+        for story in (vectors, sleeps, visitor, redirects, looks, console, load):
             print(story.__name__, flush=True)
             story(server, browser)
     browser.close()
