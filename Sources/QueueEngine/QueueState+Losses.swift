@@ -62,7 +62,8 @@ extension QueueState {
         }
     }
 
-    /// The first thousand of a lane whom the line waits for, and until when; of the one behind them, as long as for anybody.
+    /// The first thousand of a lane whom the line waits for, and until when; the next one stands for all the rest, with the
+    /// latest end.
     private func firstThousandSettling(in lane: Int) -> [(number: UInt64, until: Timestamp)] {
         guard !lanes[lane].settling.isEmpty, let last = losses.map(\.until).max() else { return [] }
         let ends = Dictionary(losses.map { ($0.since, $0.until) }, uniquingKeysWith: max)

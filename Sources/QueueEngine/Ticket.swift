@@ -34,7 +34,8 @@ public struct TicketRange: Sendable, Hashable {
 
     /// Both as one; nil where `next` does not begin where this one ends.
     func joined(with next: TicketRange) -> TicketRange? {
-        first.rawValue + count == next.first.rawValue ? TicketRange(first: first, count: count + next.count) : nil
+        // Unchecked: what was written into a row by hand must not end the process.
+        first.rawValue &+ count == next.first.rawValue ? TicketRange(first: first, count: max(1, count &+ next.count)) : nil
     }
 
     /// The same tickets in as few ranges as can be, where the ranges are in ascending order.

@@ -13,7 +13,7 @@ struct UnreadableQueues {
     mutating func insert(_ queue: QueueID, at now: Timestamp) {
         let failures = (pauses[queue]?.failures ?? 0) + 1
         if pauses.count >= UnreadableQueues.limit, pauses[queue] == nil { pauses.remove(at: pauses.startIndex) }
-        pauses[queue] = (failures, now + QueueService.pause(after: failures))
+        pauses[queue] = (failures, now + QueueService.retryDelay(afterFailures: failures))
     }
 
     /// It can be read again.

@@ -46,7 +46,7 @@ struct StoredChange {
         case "connected": ranges.map { .connected($0.map { Arrival($0.range, since: $0.since) }) }
         case "disconnected": ranges.map { .disconnected($0.map(\.range)) }
         case "lost":
-            data.flatMap { JSON.decode(StoredLoss.self, $0) }.map { .lost($0.ranges.map(\.range), since: $0.since, until: $0.until) }
+            data.flatMap { JSON.decode(StoredLoss.self, $0) }.map { .lost($0.ranges.map(\.range), since: $0.since.possible, until: $0.until.possible) }
         case "everyone_disconnected": .everyoneDisconnected
         case "admitted": data.flatMap(Int64.init).flatMap { until in ticket.map { .admitted($0, until: Timestamp(microseconds: until)) } }
         case "completed": ticket.map { .completed($0) }
@@ -88,7 +88,7 @@ private struct StoredRange: Codable {
         count = max(1, try container.decode(UInt64.self))
         since =
             container.isAtEnd
-            ? nil : min(.latestEvent, max(.distantPast, Timestamp(microseconds: try container.decode(Int64.self))))
+            ? nil : Timestamp(microseconds: try container.decode(Int64.self)).possible
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -99,6 +99,11 @@ private struct StoredRange: Codable {
     }
 
     var range: TicketRange { TicketRange(first: Ticket(rawValue: first), count: count) }
+}
+
+extension Timestamp {
+    /// The nearest moment at which an event can be: rows may have been written by hand.
+    fileprivate var possible: Timestamp { min(.latestEvent, max(.distantPast, self)) }
 }
 
 /// Columns that hold JSON.

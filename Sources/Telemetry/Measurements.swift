@@ -50,7 +50,7 @@ public struct Measurements: Sendable {
         func timer(_ name: String, _ help: String) -> Metrics.Timer { registry.timer("stanchion_\(name)_seconds", help) }
         self.registry = registry
         connectionsAccepted = counter("connections_accepted", "Connections that were accepted.")
-        acceptsExhausted = counter("accepts_exhausted", "Times that descriptors ran out and no connection could be accepted.")
+        acceptsExhausted = counter("accepts_exhausted", "Attempts to accept a connection that failed for want of descriptors or memory.")
         openConnections = gauge("connections_open", "Connections that are open, of every kind.")
         openVisitors = gauge("visitors_connected", "Visitors who hold a place over a WebSocket.")
         joins = counter("joins", "Places in line that were given out.")

@@ -4,15 +4,19 @@ import Glibc
 /// Accepts connections on one loop. Each loop has its own listener on the same port.
 ///
 /// When the process or the system is out of descriptors (EMFILE, ENFILE, ENOBUFS, ENOMEM), it keeps the others served
-/// and tries again every 100 ms. It reports the shortage when it begins, and its end when there was none for a second:
-/// where loops share the last descriptors, single accepts succeed all the time.
+/// and tries again every 100 ms. It reports each failed attempt, and the recovery when none has failed for a second: where loops
+/// share the last descriptors, single accepts succeed all the time.
 public final class Listener: Source {
-    public enum Event: Sendable { case exhausted(SystemError), recovered }
+    public enum Event: Sendable {
+        /// An accept failed; the first time since the last recovery, or again.
+        case exhausted(SystemError, isFirst: Bool)
+        case recovered
+    }
 
     private let descriptor: Descriptor
     private let accepted: (consuming Descriptor, SocketAddress) -> Void
     private let report: (Event) -> Void
-    /// When an accept failed for want of descriptors last, in the time of the loop; nil when the end of that was reported.
+    /// Time of the last accept that failed for want of descriptors; nil once the recovery has been reported.
     private var exhaustedAt: UInt64?
     private var isRetryScheduled = false
     private var isOpen = true
@@ -67,7 +71,7 @@ public final class Listener: Source {
     private static func isExhaustion(_ code: Int32) -> Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }
 
     private func pause(_ error: SystemError) {
-        if exhaustedAt == nil { report(.exhausted(error)) }
+        report(.exhausted(error, isFirst: exhaustedAt == nil))
         exhaustedAt = loop.now
         retryLater()
     }

@@ -36,7 +36,7 @@ struct MemoryCache {
         var usedAt: UInt64
     }
 
-    /// In entries of logs; any other value weighs as much as one of them.
+    /// In entries of logs of the usual size; any other value weighs as much as one of them.
     private let capacity: Int
     private var entries: [CacheKey: Entry] = [:]
     private var weight = 0
@@ -67,5 +67,10 @@ struct MemoryCache {
 }
 
 extension CacheValue {
-    fileprivate var weight: Int { if case .page(let entries) = self { max(1, entries.count) } else { 1 } }
+    fileprivate var weight: Int { if case .page(let entries) = self { entries.reduce(1) { $0 + $1.event.change.weight } } else { 1 } }
+}
+
+extension QueueEvent.Change {
+    /// A crowd that comes back is one event with a moment for each person; eight of these take the room of an entry.
+    fileprivate var weight: Int { if case .connected(let arrivals) = self { 1 + arrivals.count / 8 } else { 1 } }
 }

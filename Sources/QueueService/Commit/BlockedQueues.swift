@@ -24,7 +24,7 @@ extension QueueService {
         for command in backlog.takeCommands(of: id) { command.fail(error) }
         resumeIdleWaiters()
         backlog.block(id)
-        clock.wake(at: clock.now() + (isBusy ? .seconds(1) : QueueService.pause(after: queue.failures + 1))) { [weak self] in
+        clock.wake(at: clock.now() + (isBusy ? .seconds(1) : QueueService.retryDelay(afterFailures: queue.failures + 1))) { [weak self] in
             self?.later { service in
                 // A later failure has a pause of its own.
                 guard service.hosted[id]?.pauses == pause else { return }
@@ -35,7 +35,7 @@ extension QueueService {
     }
 
     /// How long a queue is left alone after so many failures in a row: 1 s, and twice as long each time, up to 64 s.
-    static func pause(after failures: Int) -> Timestamp.Span { .seconds(1 << min(failures - 1, 6)) }
+    static func retryDelay(afterFailures failures: Int) -> Timestamp.Span { .seconds(1 << min(failures - 1, 6)) }
 
     func block(_ id: QueueID, for pause: Timestamp.Span) {
         guard hosted.index(forKey: id) != nil else { return }

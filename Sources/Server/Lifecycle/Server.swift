@@ -92,8 +92,9 @@ public final class Server: Sendable {
         let measurements = core.measurements
         address = try group.listen(on: core.settings.listen) { event in
             switch event {
-            case .exhausted(let error):
+            case .exhausted(let error, let isFirst):
                 measurements.acceptsExhausted.increment()
+                guard isFirst else { break }
                 log.error("no new connections for want of descriptors; those that are open are served", metadata: ["error": "\(error)"])
             case .recovered: log.notice("new connections are taken again")
             }

@@ -125,7 +125,7 @@ private struct SQLiteAppend {
         case .closed:
             try execute("UPDATE queues SET closed_seq = ?, closed_at = ? WHERE id = ?", [Int64(event.seq), at, queue])
         case .joined(let ticket): try insertSession(ticket, event, detail)
-        case .connected(let arrivals): try setAbsence(arrivals.map(\.range), nil, event)
+        case .connected(let arrivals): try setAbsence(TicketRange.merging(arrivals.map(\.range)), nil, event)
         case .disconnected(let ranges): try setAbsence(ranges, at, event)
         case .lost(let ranges, let since, _): try setAbsence(ranges, since.microseconds, event)
         case .everyoneDisconnected:
