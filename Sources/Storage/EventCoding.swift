@@ -46,7 +46,9 @@ struct StoredChange {
         case "connected": ranges.map { .connected($0.map { Arrival($0.range, since: $0.since) }) }
         case "disconnected": ranges.map { .disconnected($0.map(\.range)) }
         case "lost":
-            data.flatMap { JSON.decode(StoredLoss.self, $0) }.map { .lost($0.ranges.map(\.range), since: $0.since.possible, until: $0.until.possible) }
+            data.flatMap { JSON.decode(StoredLoss.self, $0) }.map {
+                .lost($0.ranges.map(\.range), since: $0.since.possible, until: $0.until.possible)
+            }
         case "everyone_disconnected": .everyoneDisconnected
         case "admitted": data.flatMap(Int64.init).flatMap { until in ticket.map { .admitted($0, until: Timestamp(microseconds: until)) } }
         case "completed": ticket.map { .completed($0) }

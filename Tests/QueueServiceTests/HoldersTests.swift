@@ -250,7 +250,8 @@ import TestSupport
             try state.configure(state.configuration, at: now, &log)
             let ticket = try state.join(lane: 0, at: now, &log)
             let record = QueueRecord(
-                id: QueueID(high: 0, low: 1), tenant: TenantID(high: 0, low: 1), epoch: 1, slug: "q", name: "", configuration: state.configuration, createdAt: now)
+                id: QueueID(high: 0, low: 1), tenant: TenantID(high: 0, low: 1), epoch: 1, slug: "q", name: "",
+                configuration: state.configuration, createdAt: now)
             var hosted = HostedQueue(record: record, state: state)
             #expect(hosted.presence.polled(ticket, at: now, lease: QueueService.pollLease) && hosted.presence.opened(ticket))
             for change in changes { if change == "o" { pending.open([ticket], at: now) } else { pending.close([ticket]) } }

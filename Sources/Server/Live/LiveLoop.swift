@@ -113,7 +113,9 @@ final class LiveLoop {
     private func tellClosed() {
         let (gone, service) = (closedTickets, server.service)
         closedTickets = [:]
-        Task(executorPreference: loop) { for (place, tickets) in gone { await service.closed(place.queue, in: place.epoch, asOf: place.head, tickets) } }
+        Task(executorPreference: loop) {
+            for (place, tickets) in gone { await service.closed(place.queue, in: place.epoch, asOf: place.head, tickets) }
+        }
     }
 
     /// Closes the connections of the ticket on this loop that are older than `entry`. Where one here is newer, which was answered
