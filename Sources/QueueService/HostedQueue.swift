@@ -97,6 +97,14 @@ struct HostedQueue {
         (releaseLag, untold) = (ReleaseLag(), UntoldAdmissions())
     }
 
+    /// The same history, further on, of which the events between are not known here.
+    mutating func skip(to record: QueueRecord, _ state: QueueState, _ announcements: [Announcement]) {
+        (self.record, self.state, self.announcements) = (record, state, announcements)
+        for ticket in presence.tickets where !state.isWaiting(ticket) { presence.forget(ticket) }
+        lastAdmission = state.head
+        releaseLag.look(at: state)
+    }
+
     /// Remembers which of a commit's events may be in the log without this instance having heard so.
     mutating func doubt(_ decision: Decision) {
         doubtfulConnections += decision.events.map(\.event).filter { if case .connected = $0.change { true } else { false } }

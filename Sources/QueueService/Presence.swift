@@ -58,18 +58,19 @@ struct Presence {
         return isNew
     }
 
-    /// The same, where it is no new holder; otherwise nothing.
-    mutating func prolong(_ ticket: Ticket, at now: Timestamp, lease: Timestamp.Span) {
-        if hasLease(ticket) { _ = polled(ticket, at: now, lease: lease) }
+    /// The same, where it is no new holder; otherwise nothing. Returns whether it is none.
+    mutating func prolong(_ ticket: Ticket, at now: Timestamp, lease: Timestamp.Span) -> Bool {
+        guard hasLease(ticket) else { return false }
+        return !polled(ticket, at: now, lease: lease)
     }
 
     /// Whether somebody polls for the ticket here.
     func polls(_ ticket: Ticket) -> Bool { hasLease(ticket) }
 
-    /// Whether somebody polled after `moment`, as far as seconds tell.
+    /// Whether somebody may have polled after `moment`: in the same second, as far as is known here.
     func hasPolled(_ ticket: Ticket, after moment: Timestamp, lease: Timestamp.Span) -> Bool {
         guard let last = leases.last(where: { $0.tickets.contains(ticket) }) else { return false }
-        return Timestamp(microseconds: (last.second - 1) * 1_000_000) - lease > moment
+        return Timestamp(microseconds: last.second * 1_000_000) - lease > moment
     }
 
     /// From the newest on: who polls has polled just before.

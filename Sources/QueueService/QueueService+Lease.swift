@@ -27,11 +27,11 @@ extension QueueService {
     func renewLease() async -> Heartbeat? {
         do throws(StoreError) {
             let heartbeat = try await askForLease()
-            endOutage()
+            tryToEndOutage()
             if !isReleasingLeases { Task { await releaseLapsedLeases(lapsed(heartbeat.beat)) } }
             return heartbeat
         } catch {
-            if error.isOutage { beginOutage(ServiceError(error)) }
+            if error.isOutage { beginOutage(error) }
             return nil
         }
     }

@@ -32,6 +32,7 @@ extension QueueService {
 
     /// Something has happened in a queue that is at rest here. What cannot be read now the next heartbeat finds.
     private func wake(for message: BusMessage) async {
+        guard outage == nil else { return }
         if message.events.isEmpty, !message.isDeletion { return lookWhoWakes() }
         guard message.events.contains(where: { if case .joined = $0.change { true } else { false } }) else { return }
         try? await loadServed(message.queue)
@@ -136,6 +137,8 @@ extension QueueService {
     @discardableResult
     func catchUp(_ id: QueueID) async -> Bool {
         guard let demand = hosted[id].map(CatchUpDemand.init) else { return true }
+        // Not asked again by each caller: the heartbeat finds out when the store is back.
+        if let outage, outage.refusedAt == nil { return false }
         while let queue = hosted[id], !demand.isMet(by: queue) {
             // Checked anew after each wait: before this call goes on another one may have begun to read, or a commit.
             if queue.isCatchingUp || queue.isCommitting {
@@ -188,7 +191,10 @@ extension QueueService {
         await wait(for: id) { $0.isCommitting && !demand.isMet(by: $0) }
         guard let queue = hosted[id], !demand.isMet(by: queue) else { return .reached }
         guard queue.state.position == known, !queue.isCommitting else { return nil }
-        guard known.seq == 0 || entries.first?.event.position == known else { return .otherHistory(epoch: epoch) }
+        guard known.seq == 0 || entries.first?.event.position == known else {
+            if entries.first?.event.seq == known.seq { return .otherHistory(epoch: epoch) }
+            return try await skipPruned(id, behind: known, epoch: epoch)
+        }
         let new = entries.drop { $0.event.seq <= known.seq }
         guard new.allSatisfy({ $0.event.at <= .latestEvent }) else { throw .corrupt("an event of a time that cannot be") }
         if new.isEmpty { return .reached }
@@ -200,6 +206,27 @@ extension QueueService {
         apply(new, to: id)
         // A page that is not full ends where the log did, which was after the call.
         return entries.count < QueueService.missedAtOnce ? .reached : nil
+    }
+
+    /// The log lacks the replica's last event. Where the store goes further in the same history this instance has stood still for
+    /// longer than entries are kept, and the replica becomes what the rows say; nil: it has. Whom it sees it goes on seeing.
+    private func skipPruned(_ id: QueueID, behind known: LogPosition, epoch: UInt64) async throws(StoreError) -> ReadingEnd? {
+        guard let stored = try await store.loadServedQueue(id) else { return .reached }
+        guard stored.image.isConsistent else { throw .contradiction }
+        let announcements = try await latestAnnouncements(of: id)
+        guard let queue = hosted[id], queue.state.position == known, !queue.isCommitting, queue.record.epoch == epoch else { return nil }
+        let state = QueueState(stored.image)
+        guard stored.record.epoch == epoch, state.position.mayFollow(known) else { return .otherHistory(epoch: epoch) }
+        if state.position == known { return .reached }
+        log.warning(
+            "the log was pruned behind what is known here; the queue is read anew",
+            metadata: ["queue": "\(id)", "known": "\(known.seq)", "head": "\(state.head)"])
+        hosted[id]!.skip(to: stored.record, state, announcements)
+        rename(queue.record, to: stored.record)
+        notify(id, events: [], announcements: announcements.reversed())
+        let seen = hosted[id]!.presence.tickets.filter { state.isAbsent($0) }
+        if !seen.isEmpty { stillHere(id, seen) }
+        return nil
     }
 
     /// Entries that a replica reads at once.

@@ -183,10 +183,13 @@ extension QueueService {
 
     /// Somebody without a connection asked for the position: that counts as being present for a while.
     public func poll(_ id: QueueID, _ ticket: Ticket) {
-        // While the store is away nothing is decided; whoever goes on polling is present all the same. A commit that is under way
-        // replaces what is known of presence if it succeeds, so beside one the poll waits for the next commit.
-        if outage == nil || hosted[id]?.isCommitting == true { return changePresence(of: id) { $0.poll(ticket) } }
-        hosted[id]?.presence.prolong(ticket, at: clock.now(), lease: QueueService.pollLease)
+        // While the store is away nothing is decided; whoever goes on polling is present all the same, and whoever has begun to is
+        // when it is back. A commit that is under way replaces what is known of presence if it succeeds, so beside one the poll
+        // waits for the next commit.
+        if outage != nil, hosted[id]?.isCommitting == false,
+            hosted[id]!.presence.prolong(ticket, at: clock.now(), lease: QueueService.pollLease)
+        { return }
+        changePresence(of: id) { $0.poll(ticket) }
     }
 
     /// Somebody who polls is told of the admission.

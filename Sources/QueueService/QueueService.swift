@@ -76,8 +76,9 @@ public actor QueueService {
     private(set) var drainedUntil: Timestamp?
     /// Callers of `stop`, until nothing is under way any more.
     private var idleWaiters: [CheckedContinuation<Void, Never>] = []
-    /// Since when the store cannot be written, and what those who ask for something are told; nil: it can.
-    public private(set) var outage: (since: Timestamp, error: ServiceError)?
+    /// nil: the store can be written.
+    public private(set) var outage: Outage?
+    var lastCommits = LastCommits()
     /// Joins of which it is not known whether they were committed.
     var doubtful: [DoubtfulJoin] = []
     /// They are looked for again soon.
@@ -220,19 +221,35 @@ public actor QueueService {
         slugs[new.slug] = new.id
     }
 
-    func beginOutage(_ error: ServiceError) {
+    func beginOutage(_ error: StoreError) {
         if outage == nil { log.error("the store cannot be written; nothing is released") }
         let since = outage?.since ?? clock.now()
         let isNew = outage == nil
-        outage = (since, error)
+        outage = Outage(since: since, error: ServiceError(error), refusedAt: error.isOfCommits ? clock.now() : nil)
         guard isNew else { return }
+        let error = ServiceError(error)
         for command in backlog.takeCommands() { command.fail(error) }
         resumeIdleWaiters()
         for observer in observers { observer.stalenessChanged(since) }
         scheduleBeat()
     }
 
-    /// The store answers.
+    /// The store has answered a heartbeat.
+    func tryToEndOutage() {
+        guard let refusedAt = outage?.refusedAt else { return endOutage() }
+        if !backlog.hasWork, clock.now() - refusedAt > Outage.forgottenAfter { return endOutage() }
+        outage?.mayTry = true
+        beginCommitting()
+    }
+
+    /// Lets one commit be tried; false where none may be.
+    func takeTry() -> Bool {
+        guard let outage else { return true }
+        self.outage?.mayTry = false
+        return outage.mayTry
+    }
+
+    /// The store can be written.
     func endOutage() {
         guard outage != nil else { return }
         outage = nil

@@ -118,6 +118,91 @@ import TestSupport
         #expect(try await eventually { try await service.queue(queue).state.isAbsent(ticket) })
     }
 
+    /// The store answers heartbeats and takes no commit, as where another disk is full: that it is over only a commit shows.
+    @Test(arguments: [StoreError.full, .corrupt("a bad page")]) func outageOfCommitsEndsWithOne(_ error: StoreError) async throws {
+        let (instances, stores) = try await faulty()
+        let (service, store) = (instances.services[0], stores[0])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let ticket = try await service.join(queue, visitor: Visitor(), holder: .connection).session.ticket
+        store.before { call throws(StoreError) in if call == .append { throw error } }
+        await #expect(throws: ServiceError(error)) { try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        // The visitor's end waits to be committed, and is tried once after each heartbeat.
+        await service.closed(queue, [ticket])
+        for _ in 0..<5 {
+            let tried = store.count(.append)
+            await service.beat()
+            #expect(await eventually { await !service.isCommitting && store.count(.append) == tried + 1 })
+            #expect(await service.outage != nil)
+        }
+        await #expect(throws: ServiceError(error)) { try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        store.before { _ in }
+        #expect(await service.outage != nil)
+        await service.beat()
+        #expect(await eventually { await service.outage == nil })
+        #expect(try await eventually { try await service.queue(queue).state.isAbsent(ticket) })
+    }
+
+    /// Nobody wants anything that could show that the store is well again: after a while it is taken to be, and the first who wants
+    /// something finds out.
+    @Test func outageOfCommitsThatNobodyTriesIsForgotten() async throws {
+        let (instances, stores) = try await faulty()
+        let (service, store) = (instances.services[0], stores[0])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        store.before { call throws(StoreError) in if call == .append { throw .full } }
+        await #expect(throws: ServiceError(.full)) { try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        await service.beat()
+        #expect(await service.outage != nil)
+        instances.clock.advance(.seconds(6))
+        await service.beat()
+        #expect(await service.outage == nil)
+        await #expect(throws: ServiceError(.full)) { try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        store.before { _ in }
+        await service.beat()
+        _ = try await service.join(queue, visitor: Visitor(), holder: .connection)
+        #expect(await service.outage == nil)
+    }
+
+    /// The rows of one queue are damaged: it is left alone for a while, and the others go on.
+    @Test func damageOfOneQueueIsNoOutage() async throws {
+        let (instances, stores) = try await faulty()
+        let (service, store) = (instances.services[0], stores[0])
+        let bad = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let good = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        store.answer { batch in
+            guard batch.contains(where: { $0.record.id == bad }) else { return nil }
+            return batch.map { _ in .failed(.corrupt("a bad page")) }
+        }
+        _ = try await service.join(good, visitor: Visitor(), holder: .connection)
+        await #expect(throws: ServiceError.self) { try await service.join(bad, visitor: Visitor(), holder: .connection) }
+        #expect(await service.outage == nil)
+        _ = try await service.join(good, visitor: Visitor(), holder: .connection)
+        // It was the only queue for long: then nobody knows better.
+        instances.clock.advance(.seconds(60))
+        #expect(
+            await eventually {
+                _ = try? await service.join(bad, visitor: Visitor(), holder: .connection)
+                return await service.outage != nil
+            })
+    }
+
+    /// Who begins to poll while the store is away is present when it is back.
+    @Test func whoBeginsToPollInAnOutageIsPresentAfterIt() async throws {
+        let (instances, stores) = try await faulty()
+        let (service, store) = (instances.services[0], stores[0])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let session = try await service.join(queue, visitor: Visitor(), holder: .connection).session
+        store.before { call throws(StoreError) in if call == .append || call == .beat { throw .unavailable("away") } }
+        await service.beat()
+        await service.closed(queue, [session.ticket])
+        for _ in 0..<3 { _ = try await service.poll(queue, session.ticket, of: session.id) }
+        store.before { _ in }
+        await service.beat()
+        #expect(await eventually { await service.hasDone(queue) })
+        let entries = try await instances.store.entries(of: queue, after: 0, limit: 100)
+        #expect(!entries.contains { if case .disconnected = $0.event.change { true } else { false } })
+        #expect(try await !service.queue(queue).state.isAbsent(session.ticket))
+    }
+
     /// While the store is known to be away, nobody waits to find that out again.
     @Test func sessionsAreRefusedAtOnceInAnOutage() async throws {
         let (instances, stores) = try await faulty()

@@ -248,6 +248,42 @@ import TestSupport
     }
 }
 
+extension InstancesTests {
+    /// An instance stands still while the log is pruned behind what it knows. That is no other history: it learns from the rows how
+    /// the queue is, keeps those whom it sees, and all others follow their log as before.
+    @Test(arguments: StoreKind.allCases) func logThatWasPrunedMeanwhileIsNoOtherHistory(_ kind: StoreKind) async throws {
+        let instances = try await Instances(kind, count: 2)
+        let (one, late) = (instances.services[0], instances.services[1])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0, graceSeconds: 86_400))
+        let (gone, stays) = (
+            try await one.join(queue, visitor: Visitor(), holder: .connection).session.ticket,
+            try await late.join(queue, visitor: Visitor(), holder: .connection).session.ticket
+        )
+        #expect(await eventually { (try? await late.queue(queue).state.isWaiting(gone)) == true })
+        #expect(await eventually { (try? await one.queue(queue).state.isWaiting(stays)) == true })
+        let before = try await one.queue(queue)
+        instances.bus.lose(percent: 100)
+        // Meanwhile it is taken for dead, and one of the two leaves.
+        try await one.perform(on: queue) { decision throws(ServiceError) in try decision.markAbsent([stays]) }
+        try await one.leave(queue, gone, in: before.record.epoch)
+        _ = try await one.announce("the last entry", severity: .info, expiresAt: nil, to: queue, tenant: instances.tenant)
+        // By the clock of the store, which may be a server's.
+        let far = Timestamp(seconds: 4_000_000_000)
+        let age = ExpiredRows.LogAge(before: far, unseenSince: far, now: far)
+        #expect(
+            try await eventually {
+                _ = try await instances.store.deleteExpired(.log(age), limit: 100)
+                return try await instances.store.logBounds(of: queue).map { $0.lowerBound > before.state.head } == true
+            })
+        #expect(await late.catchUp(queue))
+        let after = try await late.queue(queue)
+        #expect(after.record.epoch == before.record.epoch && !after.state.isWaiting(gone) && after.state.isWaiting(stays))
+        #expect(try await eventually { try await !late.queue(queue).state.isAbsent(stays) })
+        let epoch = try await instances.store.loadQueue(queue)?.record.epoch
+        #expect(epoch == before.record.epoch)
+    }
+}
+
 @Suite struct PresenceTests {
     @Test func aPlaceIsHeldByWhoeverIsLast() async throws {
         let instances = try await Instances(count: 1)
@@ -378,7 +414,7 @@ import TestSupport
 extension QueueService {
     /// In one turn, so that no beat finds the store back in between.
     fileprivate func pollDuringOutage(_ queue: QueueID, _ ticket: Ticket) {
-        beginOutage(.unavailable(retryAfterSeconds: 1))
+        beginOutage(.unavailable("away"))
         poll(queue, ticket)
     }
 }

@@ -163,8 +163,8 @@ import TestSupport
         #expect(served == 100)
         // While the store is away nobody can say whether there is such a queue.
         let late = try await make()
-        await other.beginOutage(.unavailable(retryAfterSeconds: 7))
-        await #expect(throws: ServiceError.unavailable(retryAfterSeconds: 7)) { try await other.visit(late) }
+        await other.beginOutage(.unavailable("away"))
+        await #expect(throws: ServiceError.unavailable(retryAfterSeconds: 5)) { try await other.visit(late) }
         await other.beat()
         #expect(try await isServed(late, by: other))
     }

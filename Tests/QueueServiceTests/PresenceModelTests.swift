@@ -34,7 +34,7 @@ import Testing
                 presence.forget(ticket)
                 model.ends[ticket] = nil
             case 1:
-                presence.prolong(ticket, at: now, lease: .seconds(30))
+                #expect(presence.prolong(ticket, at: now, lease: .seconds(30)) == (model.ends[ticket] != nil))
                 if model.ends[ticket] != nil { _ = model.polled(ticket, until: end) }
             case 2:
                 let gone = presence.lapsed(at: now)

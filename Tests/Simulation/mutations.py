@@ -73,7 +73,7 @@ MUTATIONS = [
     ("neighbours-of-bad-data-fail", f"{SERVICE}/Commit/Settling.swift",
      "            hosted[item.id]?.search = search\n            retry(item)\n", "            fail(item, error)\n", "state"),
     ("bad-data-is-an-outage", f"{SERVICE}/Commit/Settling.swift", "        case .rejected where item.entries.count == 1: fail(item, error)\n",
-     "        case .rejected where item.entries.count == 1:\n            fail(item, error)\n            beginOutage(.unavailable(retryAfterSeconds: 1))\n",
+     "        case .rejected where item.entries.count == 1:\n            fail(item, error)\n            beginOutage(.unavailable(\"away\"))\n",
      "state"),
     ("completing-twice-fails", f"{SERVICE}/QueueService+Visitors.swift",
      ["        if session.status == status { return session }\n", "        if let ended, ended.status != status { throw"],

@@ -1,3 +1,4 @@
+import Foundation
 import EventLoop
 import QueueEngine
 import QueueService
@@ -285,7 +286,7 @@ import TestSupport
         defer { migrated.close() }
         #expect(try await migrated.loadQueue(queue.record.id)?.record.epoch == queue.record.epoch)
         // The counts are gone, so an instance that has run on finds out.
-        let last = Beat.Count(number: 5, at: Timestamp(seconds: 1_700_000_000), history: 1)
+        let last = Beat.Count(number: 5, at: Timestamp(seconds: Date().timeIntervalSince1970), history: 1)
         let beat = try await migrated.beat(migrated.writer, lease: .seconds(60), capacity: nil, after: last, known: [])
         #expect(beat.history != 0)
     }
@@ -326,6 +327,40 @@ import TestSupport
             store.writer, lease: .seconds(60), capacity: nil, after: .none, known: queues.map(known))
         #expect(beat.changed.isEmpty && beat.gone.isEmpty)
         #expect(try await store.loadQueue(other)?.image.isConsistent == true)
+    }
+
+    /// The server finds damage when one queue is written: the others of the batch are committed.
+    @Test(arguments: ["XX001", "58030"]) func damageConcernsItsQueueAlone(_ state: String) async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await writable(home)
+        defer { store.close() }
+        var queues = (1...5).map { Written(tenant, slug: "q\($0)", id: $0) }
+        func appends() throws -> [LogAppend] {
+            try queues.indices.map { try queues[$0].append { try $0.configure(QueueConfiguration(), at: $1, &$2) } }
+        }
+        #expect(try await store.append(try appends()).allSatisfy { $0 == .committed })
+        func damage(_ condition: String) throws {
+            try TestStore.psql(
+                """
+                CREATE OR REPLACE FUNCTION damage() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+                    IF \(condition) THEN RAISE EXCEPTION ''a bad page'' USING ERRCODE = ''\(state)''; END IF; RETURN NEW; END';
+                CREATE OR REPLACE TRIGGER damage BEFORE INSERT ON log FOR EACH ROW EXECUTE FUNCTION damage()
+                """, in: home.uri)
+        }
+        try damage("NEW.queue_id = ''\(queues[2].record.id)''")
+        let before = queues
+        let outcomes = try await store.append(try appends())
+        for (index, outcome) in outcomes.enumerated() {
+            if index == 2 { if case .failed(.corrupt) = outcome { continue } }
+            #expect(outcome == .committed && index != 2, "\(index)")
+        }
+        // Where nothing of several can be written the store is at fault, and of one nobody knows.
+        queues[2] = before[2]
+        try damage("true")
+        await #expect(throws: StoreError.self) { try await store.append(try appends()) }
+        queues = before
+        let alone = try await store.append([try appends()[2]])
+        if case .failed(.corrupt)? = alone.first {} else { Issue.record("\(alone)") }
     }
 
     /// Everybody waits for a table that is locked: for the service the store is away.

@@ -296,6 +296,10 @@ import TestSupport
         try await store.removeLease(InstanceID(high: 9, low: 1))
         let again = try await beat(1, after: told[0].count)
         #expect(again.history == 0 && again.count.number == 2)
+        // Neither is one that has forgotten, after a day, how often an instance was there.
+        let long = told[0].count.at - Beat.Count.kept - .seconds(1)
+        let late = try await beat(7, after: Beat.Count(number: 1_000, at: long, history: 0))
+        #expect(late.history == 0 && late.count.number > 1_000)
         #expect(try await epochs() == [.max, .max, .max])
 
         // All have seen more of it than there is: the first finds it out for all.

@@ -64,7 +64,7 @@ extension QueueService {
         guard life == .serving else { return .unavailable(retryAfterSeconds: 1) }
         guard hosted.index(forKey: queue) != nil else { return .noSuchQueue }
         // Callers are answered at once during an outage, not after a time limit; the heartbeat finds out when it ends.
-        if let outage { return outage.error }
+        if let outage, !outage.mayTry { return outage.error }
         return hosted[queue]?.isBackingOff == true ? .unavailable(retryAfterSeconds: 1) : nil
     }
 
@@ -77,7 +77,7 @@ extension QueueService {
 
     func beginCommitting() {
         // During an outage changes of presence wait for the heartbeat that finds the store back.
-        guard !isCommitting, outage == nil, life != .ended, backlog.hasWork else { return }
+        guard !isCommitting, outage?.mayTry ?? true, life != .ended, backlog.hasWork else { return }
         isCommitting = true
         // It goes on for others, too: it is no part of what was asked by whoever came first.
         _ = Operation.apart { Task(executorPreference: executor.tasks) { await self.commitAll() } }
@@ -85,9 +85,9 @@ extension QueueService {
 
     /// Commits batch after batch until nothing waits. While the store has one the next one gathers.
     private func commitAll() async {
-        while outage == nil {
+        while outage?.mayTry ?? true {
             let batch = backlog.take(limits.batch)
-            guard !batch.isEmpty else { break }
+            guard !batch.isEmpty, takeTry() else { break }
             await commit(batch)
             scheduleWake(for: batch.map(\.queue))
         }
@@ -116,7 +116,7 @@ extension QueueService {
             log.error("a commit failed", metadata: ["error": "\(error)"])
             if error.isOutage {
                 for item in toCommit { fail(item, error) }
-                beginOutage(ServiceError(error))
+                beginOutage(error)
             } else {
                 for item in toCommit { settle(item, .failed(error)) }
             }

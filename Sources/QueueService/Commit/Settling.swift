@@ -10,6 +10,7 @@ extension QueueService {
         for (item, outcome) in results {
             if outcome == .committed {
                 adopt(item.decision)
+                lastCommits.note(item.id, at: item.decision.now)
                 hosted[item.id]?.widenSearch(commands: !item.entries.isEmpty, presence: !item.presence.isEmpty)
                 messages.append(item.decision.message)
                 succeed(item)
@@ -63,7 +64,11 @@ extension QueueService {
             backlog.putBack(Backlog.Part(queue: item.id, commands: [], presence: item.presence.withoutTickets))
         case .full:
             fail(item, error)
-            beginOutage(ServiceError(error))
+            beginOutage(error)
+        // Perhaps of the queue's rows alone.
+        case .corrupt where !lastCommits.hasOther(than: item.id, at: clock.now()):
+            fail(item, error)
+            beginOutage(error)
         default:
             fail(item, error)
             // Another transaction has locked a row, or no connection was free: to ask again each second costs little.
@@ -133,6 +138,14 @@ extension StoreError {
         switch self {
         case .full, .unavailable, .inDoubt, .corrupt: true
         case .busy, .rejected: false
+        }
+    }
+
+    /// Whether the store has answered, and does not take what is written.
+    var isOfCommits: Bool {
+        switch self {
+        case .full, .corrupt: true
+        case .unavailable, .inDoubt, .busy, .rejected: false
         }
     }
 

@@ -28,6 +28,8 @@ struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The server does not take the values themselves: data exceptions (class 22), violated constraints (23), and values that
     /// exceed a limit of the server (54), such as a key that is too long for an index.
     var isRejection: Bool { state.map { ["22", "23", "54"].contains($0.prefix(2)) } ?? false }
+    /// The server has found damage, or its disk has: of some pages, perhaps, and not of others (classes XX and 58).
+    var isDamage: Bool { state.map { ["XX", "58"].contains($0.prefix(2)) } ?? false }
     /// Another transaction has held a lock for too long.
     var isLockTimeout: Bool { state == "55P03" }
     /// Two transactions stood in each other's way, and this one was chosen to give way.
@@ -72,7 +74,7 @@ extension StoreError {
         switch error.state {
         case .some where error.isRejection: self = .rejected(error.description)
         case "53100": self = .full
-        case .some(let state) where state.hasPrefix("XX"): self = .corrupt(error.message)
+        case .some where error.isDamage: self = .corrupt(error.description)
         default: self = .unavailable(error.description)
         }
     }

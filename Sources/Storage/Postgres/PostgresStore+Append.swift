@@ -27,9 +27,10 @@ extension PostgresStore {
         return try PostgresStore.throwIfAway(batch.map { outcomes[$0.record.id]! })
     }
 
-    /// Throws where it is known that nothing was committed, and not for a row: the store itself is away.
+    /// Throws where it is known that nothing was committed, and not for a row or one queue's damage: the store itself is away.
     private static func throwIfAway(_ outcomes: [AppendOutcome]) throws(StoreError) -> [AppendOutcome] {
         if outcomes.allSatisfy({ $0.isFailure && !$0.isInDoubt }), let error = outcomes.lazy.compactMap(\.outage).first { throw error }
+        if outcomes.count > 1, outcomes.allSatisfy(\.isDamage), case .failed(let error)? = outcomes.first { throw error }
         return outcomes
     }
 
@@ -39,13 +40,15 @@ extension PostgresStore {
         _ batch: [LogAppend], by instance: InstanceID, until deadline: UInt64
     ) async throws(StoreError) -> [AppendOutcome] {
         guard !batch.isEmpty else { return [] }
-        do throws(PostgresError) { return try await halving(batch[...], by: instance, until: deadline) } catch {
+        let outcomes: [AppendOutcome]
+        do throws(PostgresError) { outcomes = try await halving(batch[...], by: instance, until: deadline) } catch {
             guard error.isLockTimeout, !error.isInDoubt else { throw StoreError(error) }
             let locked = try await lockedElsewhere(of: Set(batch.map(\.record.id)))
             // Behind a row that is locked somebody may wait for the whole table, and everybody behind them.
             try await checkTables()
-            return try PostgresStore.throwIfAway(await appendBisecting(batch[...], without: locked, by: instance, until: deadline))
+            outcomes = await appendBisecting(batch[...], without: locked, by: instance, until: deadline)
         }
+        return try PostgresStore.throwIfAway(outcomes)
     }
 
     /// How long an append that looks for the queue with a locked row waits for each lock, in milliseconds; for that of one
@@ -141,14 +144,14 @@ extension PostgresStore {
 
     private static let suspectsLimit = 1_000
 
-    /// Appends what the server takes: where it refuses values, the halves apart, down to the queue that holds them.
+    /// Appends what the server takes: where it refuses values, or finds damage, the halves apart, down to the queue at fault.
     ///
     /// - Parameter waiting: for how many milliseconds a lock is waited for; nil: as long as is set for all.
     private func halving(
         _ batch: ArraySlice<LogAppend>, by instance: InstanceID, until deadline: UInt64, waiting: Int? = nil
     ) async throws(PostgresError) -> [AppendOutcome] {
         do throws(PostgresError) { return try await append(batch, by: instance, until: deadline, waiting: waiting) } catch {
-            guard error.isRejection, !error.isInDoubt else { throw error }
+            guard error.isRejection || error.isDamage, !error.isInDoubt else { throw error }
             guard batch.count > 1 else { return [.failed(StoreError(error))] }
         }
         let middle = batch.startIndex + batch.count / 2
@@ -263,6 +266,7 @@ extension PostgresStore {
 }
 
 extension AppendOutcome {
+    fileprivate var isDamage: Bool { if case .failed(.corrupt) = self { true } else { false } }
     fileprivate var isInDoubt: Bool { if case .failed(.inDoubt) = self { true } else { false } }
 
     /// The store could not be reached, or no table be changed.

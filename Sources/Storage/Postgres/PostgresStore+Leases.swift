@@ -22,7 +22,11 @@ extension PostgresStore {
                 SELECT clock_timestamp() AS now
             ), begun AS (
                 UPDATE store_history SET id = $6, begun_at = greatest((SELECT now FROM clock), $7::timestamptz + interval '1 microsecond')
-                WHERE $5 > coalesce((SELECT number FROM heartbeats WHERE instance = $1), 0) AND (id = $8 OR begun_at <= $7)
+                -- What was counted of an instance that has been away for long is deleted, and proves nothing.
+                WHERE $5::bigint > coalesce(
+                    (SELECT number FROM heartbeats WHERE instance = $1),
+                    CASE WHEN $7::timestamptz > (SELECT now FROM clock) - $9::bigint * interval '1 microsecond' THEN 0 ELSE $5::bigint END
+                ) AND (id = $8 OR begun_at <= $7)
             ), counted AS (
                 INSERT INTO heartbeats AS h (instance, number, at) SELECT $1, $5::bigint + 1, now FROM clock
                 ON CONFLICT (instance) DO UPDATE SET number = greatest(h.number, $5) + 1, at = excluded.at
@@ -38,7 +42,7 @@ extension PostgresStore {
         ).with(instance).with(lease.microseconds).with(capacity.map { Int64($0.room) }).with(
             capacity.map { Int64($0.arrivalsPerSecond) }
         ).with(Int64(clamping: last.number)).with(Int64.random(in: .min ... .max)).with(last.at)
-            .with(Int64(bitPattern: last.history))
+            .with(Int64(bitPattern: last.history)).with(Beat.Count.kept.microseconds)
         let others = PostgresCall("SELECT id, expires_at, room, arrivals_per_second FROM instances WHERE id <> $1").with(instance)
         let heads = PostgresStore.changes(since: known)
         // Not in the statement that may begin one: where another instance was faster, that one sees the history before.

@@ -41,9 +41,11 @@ extension SQLiteStore {
     private static func count(_ instance: InstanceID, after last: Beat.Count, at now: Int64, _ db: Database) throws -> Beat.Count {
         if last == .none { try db.execute(sql: "DELETE FROM heartbeats WHERE at < ?", arguments: [now - Beat.Count.kept.microseconds]) }
         let statement = try db.cachedStatement(sql: "SELECT number FROM heartbeats WHERE instance = ?")
-        let known = try number(Int64.fetchOne(statement, arguments: [instance.data]) ?? 0)
+        let told = last.at.microseconds
+        // What was counted of an instance that has been away for long is deleted, and proves nothing.
+        let unknown = told > now - Beat.Count.kept.microseconds ? 0 : Int64(clamping: last.number)
+        let known = try number(Int64.fetchOne(statement, arguments: [instance.data]) ?? unknown)
         if known < last.number {
-            let told = last.at.microseconds
             try db.execute(
                 sql: "UPDATE store_history SET id = random(), begun_at = ? WHERE id = ? OR begun_at <= ?",
                 arguments: [max(now, told + 1), Int64(bitPattern: last.history), told])

@@ -7,7 +7,8 @@ extension ModelState {
     mutating func beat(
         _ instance: InstanceID, lease: Timestamp.Span, capacity: Capacity?, after last: Beat.Count, known: [Beat.Head], at now: Timestamp
     ) -> Beat {
-        if heartbeats[instance]?.number ?? 0 < last.number, history == last.history || begunAt <= last.at {
+        let unknown = last.at > now - Beat.Count.kept ? 0 : last.number
+        if heartbeats[instance]?.number ?? unknown < last.number, history == last.history || begunAt <= last.at {
             beginHistory(at: max(now, last.at + Timestamp.Span(microseconds: 1)))
         }
         let count = Beat.Count(number: max(heartbeats[instance]?.number ?? 0, last.number) + 1, at: now, history: history)
