@@ -121,7 +121,7 @@ let package = Package(
             dependencies: [
                 "Server", "Operations", "Storage", "Fanout", "EventLoop", "QueueService", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Configuration", package: "swift-configuration"), "Locks",
             ],
             swiftSettings: strict),
 
@@ -169,6 +169,7 @@ let package = Package(
             dependencies: ["Operations", "Server", "Storage", "QueueService", "Telemetry", "EventLoop", "TestSupport", logging],
             swiftSettings: tests),
         .testTarget(name: "ServerTests", dependencies: ["Server", "TestSupport"], swiftSettings: tests),
+        .testTarget(name: "StanchionTests", dependencies: ["stanchion", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "AcceptanceTests", dependencies: ["stanchion", "TestSupport"], exclude: ["Python"], swiftSettings: tests),
     ]
 )

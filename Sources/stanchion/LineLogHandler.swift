@@ -1,5 +1,7 @@
+import EventLoop
 import Foundation
 import Glibc
+import Locks
 import Logging
 
 enum LogFormat: String { case text, json }
@@ -21,25 +23,32 @@ struct LineLogHandler: LogHandler {
         set { metadata[key] = newValue }
     }
 
+    private static let repeated = Lock(RepeatedLines())
+
     func log(event: LogEvent) {
-        let all = metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
+        let words = event.message.description
+        let second = EventLoop.monotonicNow() / 1_000_000_000
+        guard let omitted = LineLogHandler.repeated.withLock({ $0.note(words, at: second) }) else { return }
+        var all = metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
+        if omitted > 0 { all.append(("omitted", "\(omitted)")) }
         let time = Date().formatted(.iso8601.time(includingFractionalSeconds: true))
         switch format {
         case .text:
             let details = all.map { " \($0.key)=\($0.value)" }.joined()
-            StandardError.write("\(time) \(event.level) \(event.message)\(details)")
+            LogOutput.standardError.write("\(time) \(event.level) \(words)\(details)")
         case .json:
-            var fields = ["time": time, "level": event.level.rawValue, "message": event.message.description]
+            var fields = ["time": time, "level": event.level.rawValue, "message": words]
             for (key, value) in all { fields[key] = fields[key] ?? value.description }
             guard let line = try? JSONEncoder().encode(fields) else { return }
-            StandardError.write(String(decoding: line, as: UTF8.self))
+            LogOutput.standardError.write(String(decoding: line, as: UTF8.self))
         }
     }
 }
 
 enum StandardError {
-    /// A line in one system call, so that lines of several threads do not mix.
+    /// A line in one system call, behind what the log has still to say.
     static func write(_ line: String) {
+        LogOutput.standardError.flush(within: 1_000)
         let bytes = Array((line + "\n").utf8)
         _ = Glibc.write(STDERR_FILENO, bytes, bytes.count)
     }

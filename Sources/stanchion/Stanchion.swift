@@ -15,6 +15,7 @@ struct Stanchion: AsyncParsableCommand {
 
     static func main() async {
         signal(SIGPIPE, SIG_IGN)
+        defer { LogOutput.standardError.flush(within: 1_000) }
         do {
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand { try await asynchronous.run() } else { try command.run() }

@@ -1,0 +1,72 @@
+import Dispatch
+import Glibc
+import Locks
+
+/// Standard error as a log: lines go out in order on a thread of their own. Whoever logs never waits for whoever reads.
+///
+/// Where the reader stands still, so many bytes wait; further lines are dropped, and counted in the next one that goes out.
+final class LogOutput: Sendable {
+    static let standardError = LogOutput(STDERR_FILENO)
+
+    private struct Waiting {
+        var lines: [UInt8] = []
+        var dropped = 0
+        var isWriting = false
+    }
+
+    /// Bytes that may wait.
+    static let limit = 1 << 20
+
+    private let descriptor: Int32
+    private let waiting = Lock(Waiting())
+    private let thread = DispatchQueue(label: "log", qos: .utility)
+
+    init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+    func write(_ line: String) {
+        let mustStart = waiting.withLock { waiting in
+            guard waiting.lines.count + line.utf8.count < LogOutput.limit else {
+                waiting.dropped += 1
+                return false
+            }
+            waiting.lines += line.utf8
+            waiting.lines.append(UInt8(ascii: "\n"))
+            defer { waiting.isWriting = true }
+            return !waiting.isWriting
+        }
+        if mustStart { thread.async { self.writeAll() } }
+    }
+
+    /// Waits at most `milliseconds` for what waits: at the end of the process.
+    func flush(within milliseconds: Int) {
+        let isDone = DispatchSemaphore(value: 0)
+        thread.async { isDone.signal() }
+        _ = isDone.wait(timeout: .now() + .milliseconds(milliseconds))
+    }
+
+    private func writeAll() {
+        while let lines = take() {
+            var rest = lines[...]
+            while !rest.isEmpty {
+                let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress!, $0.count) }
+                if count > 0 { rest = rest.dropFirst(count) } else if errno != EINTR { break }
+            }
+        }
+    }
+
+    private func take() -> [UInt8]? {
+        waiting.withLock { waiting in
+            guard !waiting.lines.isEmpty else {
+                waiting.isWriting = false
+                return nil
+            }
+            var lines: [UInt8] = []
+            swap(&lines, &waiting.lines)
+            if waiting.dropped > 0 {
+                lines += "\(waiting.dropped) lines of the log were dropped: nobody read them in time\n".utf8
+                waiting.dropped = 0
+            }
+            return lines
+        }
+    }
+}
