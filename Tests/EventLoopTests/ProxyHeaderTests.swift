@@ -7,6 +7,8 @@ import Testing
     static let signature: [UInt8] = [0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A]
     static let six: [UInt8] = [0x20, 0x01, 0x0D, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
 
+    static let mapped = [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF, 192, 0, 2, 1]
+
     static let good: [(String, [UInt8], SocketAddress?)] = [
         ("version 1", Array("PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n".utf8), SocketAddress("192.0.2.1:56324")),
         ("version 1, IPv6", Array("PROXY TCP6 2001:db8::1 ::1 1 65535\r\n".utf8), SocketAddress("[2001:db8::1]:1")),
@@ -15,6 +17,15 @@ import Testing
         (
             "version 2, IPv6 and more", signature + [0x21, 0x21, 0, 40] + six + six + [0, 1, 0, 2, 4, 0, 1, 9],
             SocketAddress("[2001:db8::1]:1")
+        ),
+        (
+            "version 2, a client's certificate",
+            signature + [0x21, 0x11, 0x10, 12, 192, 0, 2, 1, 192, 0, 2, 2, 0xDC, 0x04, 1, 187] + [UInt8](repeating: 0x20, count: 4_096),
+            SocketAddress("192.0.2.1:56324")
+        ),
+        (
+            "version 2, IPv4 as IPv6 writes it", signature + [0x21, 0x21, 0, 36] + mapped + mapped + [0xDC, 4, 1, 187],
+            SocketAddress("192.0.2.1:56324")
         ),
         ("version 2, local", signature + [0x20, 0, 0, 0], nil),
         ("version 2, a socket of the file system", signature + [0x21, 0x31, 0, 216] + [UInt8](repeating: 65, count: 216), nil),

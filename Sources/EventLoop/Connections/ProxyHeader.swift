@@ -11,8 +11,9 @@ public enum ProxyHeader: Equatable, Sendable {
     /// No PROXY header.
     case invalid
 
-    /// Version 1 is at most 107 bytes; of version 2 this much is taken.
-    static let maximumSize = 1_024
+    /// Version 1 is at most 107 bytes; of version 2 this much is taken, which holds a client's certificate
+    /// (PP2_SUBTYPE_SSL_CLIENT_CERT).
+    static let maximumSize = 16_384
 
     private static let signature: [UInt8] = [0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A]
 

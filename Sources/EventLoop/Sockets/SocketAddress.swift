@@ -1,6 +1,9 @@
 import Glibc
 
 /// An IPv4 or IPv6 address with a port, as `bind`, `connect` and `accept` take it.
+///
+/// An IPv4 address has one spelling here: as IPv6 writes it, `::ffff:192.0.2.1` (RFC 4291 §2.5.5.2), it is the IPv4 address
+/// itself. A listener on `[::]` accepts IPv4 peers in that spelling.
 public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     /// The host's bits; an IPv4 address has the lowest 32.
     public let high: UInt64
@@ -11,14 +14,16 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     /// - Parameter host: 4 or 16 bytes in network order.
     public init(host: [UInt8], port: UInt16) {
         precondition(host.count == 4 || host.count == 16)
-        isIPv6 = host.count == 16
-        high = isIPv6 ? host[..<8].reduce(0) { $0 << 8 | UInt64($1) } : 0
-        low = host.suffix(8).reduce(0) { $0 << 8 | UInt64($1) }
-        self.port = port
+        let isIPv6 = host.count == 16
+        self.init(
+            high: isIPv6 ? host[..<8].reduce(0) { $0 << 8 | UInt64($1) } : 0, low: host.suffix(8).reduce(0) { $0 << 8 | UInt64($1) },
+            isIPv6: isIPv6, port: port)
     }
 
     private init(high: UInt64, low: UInt64, isIPv6: Bool, port: UInt16) {
-        (self.high, self.low, self.isIPv6, self.port) = (high, low, isIPv6, port)
+        let carriesIPv4 = isIPv6 && high == 0 && low >> 32 == 0xFFFF
+        (self.high, self.isIPv6, self.port) = (high, isIPv6 && !carriesIPv4, port)
+        self.low = carriesIPv4 ? low & 0xFFFF_FFFF : low
     }
 
     /// 4 or 16 bytes in network order.

@@ -11,7 +11,7 @@ struct AddressGroup: Hashable {
     init(rawValue: UInt64) { self.rawValue = rawValue }
 
     init(_ address: SocketAddress) {
-        // No customer has a network in ::/64, so IPv4 addresses, and IPv6 ones that only carry them, have room there.
+        // No customer has a network in ::/64, so IPv4 addresses have room there.
         rawValue = address.isIPv6 && address.high != 0 ? address.high : address.low & 0xFFFF_FFFF
     }
 }
@@ -27,7 +27,9 @@ public struct Network: Sendable, Hashable {
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         guard let address = SocketAddress(parts[0].contains(":") ? "[\(parts[0])]:0" : parts[0] + ":0") else { return nil }
         let most = address.isIPv6 ? 128 : 32
-        guard let bits = parts.count == 1 ? most : Int(parts[1]), (0...most).contains(bits) else { return nil }
+        // The length counts the bits of the spelling: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+        let prefix = parts[0].contains(":") && !address.isIPv6 ? 96 : 0
+        guard let bits = parts.count == 1 ? most : Int(parts[1]).map({ $0 - prefix }), (0...most).contains(bits) else { return nil }
         (high, low) = Network.masked(address, bits)
         isIPv6 = address.isIPv6
         self.bits = bits
