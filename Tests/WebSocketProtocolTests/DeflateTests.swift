@@ -149,6 +149,39 @@ import Testing
         #expect(Recorder.run([bomb], limit: 10_000_000, deflate: receiver) == [.message(zeros, isText: false)])
     }
 
+    /// A block costs microseconds and may be two bytes: a message has no more of them than a sender would make.
+    @Test func blocksWithNothingInThemAreNotPaidFor() {
+        let hello: [UInt8] = [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00]
+        let kinds: [(String, [UInt8])] = [
+            ("the last of a stream", [0x03, 0x00]), ("not compressed", [0x00, 0x00, 0x00, 0xFF, 0xFF]),
+            // Fixed codes, an end, and an empty block that comes to the end of the byte.
+            ("fixed codes", [0x02, 0x00, 0x00, 0x00, 0xFF, 0xFF]),
+        ]
+        for (name, block) in kinds {
+            func run(_ count: Int) -> [Recorder.Entry] {
+                let payload = Array(repeatElement(block, count: count).joined()) + hello
+                return Recorder.run([DeflateTests.frame(payload)], limit: 20_000, deflate: PermessageDeflate(DeflateTests.parameters()))
+            }
+            #expect(run(2) == [DeflateTests.hello], "\(name)")
+            #expect(run(2_000).last == .ended(1007), "\(name)")
+        }
+    }
+
+    /// Who flushes after every few words is no attacker.
+    @Test func aSenderMayFlushOften() {
+        let deflater = Deflater(windowBits: 15)
+        var (payload, text): ([UInt8], [UInt8]) = ([], [])
+        for number in 0..<20 {
+            let words = Array("piece \(number) of a text that was written in a great many pieces".utf8).map { $0 ^ UInt8(number) }
+            words.withUnsafeBytes { deflater.deflate($0, into: &payload) }
+            payload += [0x00, 0x00, 0xFF, 0xFF]
+            text += words
+        }
+        let frame = DeflateTests.frame(Array(payload.dropLast(4)), opcode: 2)
+        let entries = Recorder.run([frame], limit: 4_096, deflate: PermessageDeflate(DeflateTests.parameters()))
+        #expect(entries == [.message(text, isText: false)])
+    }
+
     /// Both roles, both context takeovers, every window, messages of all sizes, many on one connection.
     @Test(arguments: [true, false]) func whatIsCompressedIsInflated(keeping: Bool) {
         var random = SeededRandom(seed: TestSeed.value)

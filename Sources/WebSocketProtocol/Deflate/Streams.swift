@@ -47,6 +47,11 @@ struct Deflater: ~Copyable {
 struct Inflater: ~Copyable {
     private let stream: UnsafeMutablePointer<z_stream>
     private static let chunk = 16_384
+    /// A block may be two bytes long and still cost some microseconds. A message may have this many, and one more for so many
+    /// compressed bytes: senders end a block after some thousand symbols, or where they flush.
+    private static let (blocks, bytesPerBlock) = (32, 32)
+    /// What a block counts for that says that it is the last: the window is copied.
+    private static let lastBlock = 8
 
     init() {
         stream = .allocate(capacity: 1)
@@ -62,18 +67,24 @@ struct Inflater: ~Copyable {
 
     func reset() { inflateReset(stream) }
 
+    /// - Parameter limit: most bytes of the inflated message.
     func inflate(_ message: UnsafeRawBufferPointer, limit: Int) throws(WebSocketError) -> [UInt8] {
         var output: [UInt8] = []
-        try take(message, into: &output, limit: limit)
+        var blocks = Inflater.blocks + message.count / Inflater.bytesPerBlock
+        try take(message, into: &output, limit: limit, blocks: &blocks)
         // The four bytes that the sender left out (§7.2.2).
         let tail: InlineArray<4, UInt8> = [0x00, 0x00, 0xFF, 0xFF]
-        try tail.span.withUnsafeBytes { raw throws(WebSocketError) in try take(raw, into: &output, limit: limit) }
-        // zlib.h, inflate(): 128 stands for the end of a block.
-        guard stream.pointee.data_type & 128 != 0 else { throw WebSocketError(.invalidData, "compressed data that ends inside a block") }
+        try tail.span.withUnsafeBytes { raw throws(WebSocketError) in
+            try take(raw, into: &output, limit: limit, blocks: &blocks)
+        }
+        guard isBetweenBlocks else { throw WebSocketError(.invalidData, "compressed data that ends inside a block") }
         return output
     }
 
-    private func take(_ input: UnsafeRawBufferPointer, into output: inout [UInt8], limit: Int) throws(WebSocketError) {
+    /// - Parameter blocks: how many may still end.
+    private func take(
+        _ input: UnsafeRawBufferPointer, into output: inout [UInt8], limit: Int, blocks: inout Int
+    ) throws(WebSocketError) {
         stream.pointee.next_in = UnsafeMutablePointer(mutating: input.bindMemory(to: UInt8.self).baseAddress)
         stream.pointee.avail_in = UInt32(input.count)
         while true {
@@ -84,18 +95,27 @@ struct Inflater: ~Copyable {
             let result = output.withUnsafeMutableBufferPointer { raw in
                 stream.pointee.next_out = raw.baseAddress! + start
                 stream.pointee.avail_out = UInt32(room)
-                return CZlib.inflate(stream, Z_SYNC_FLUSH)
+                // Comes back at the end of each block.
+                return CZlib.inflate(stream, Z_BLOCK)
             }
             let left = Int(stream.pointee.avail_out)
             output.removeLast(left)
             guard output.count <= limit else { throw .tooBig(limit) }
             switch result {
             case Z_STREAM_END: try beginAnew()
+            case Z_OK where isBetweenBlocks:
+                // zlib.h, inflate(): 64 stands for the last block.
+                blocks -= stream.pointee.data_type & 64 != 0 ? Inflater.lastBlock : 1
+                guard blocks >= 0 else { throw WebSocketError(.invalidData, "compressed data in too many blocks") }
+                if left > 0, stream.pointee.avail_in == 0 { return }
             case Z_OK, Z_BUF_ERROR: if left > 0 { return }
             default: throw WebSocketError(.invalidData, "compressed data that is broken")
             }
         }
     }
+
+    /// zlib.h, inflate(): 128 stands for the end of a block.
+    private var isBetweenBlocks: Bool { stream.pointee.data_type & 128 != 0 }
 
     /// A block that says that it is the last ends a stream for zlib, and nothing for a WebSocket (§7.2.3.4): what
     /// follows goes on with the same window.
