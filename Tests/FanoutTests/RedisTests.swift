@@ -29,6 +29,19 @@ import TestSupport
     ]) func whatIsNoneIsRefused(_ text: String) {
         #expect(throws: RedisAddress.Malformed.self) { try RedisAddress(text) }
     }
+
+    /// What is wrong goes into a log: nothing of a password may stand in it, however it was written.
+    @Test(arguments: [
+        "redis://:se?cret@a", "redis://user:secret", "redis://:%secret@a", "redis://:se/cret@a", "redis://:a@secret@a:x",
+        "redis://:secret@a:x", "redis+sentinel://:secret@a", "redis://a?sentinel-password=secret&x=1", "redis://a?secret",
+    ]) func noRefusalShowsAPassword(_ text: String) {
+        do {
+            let address = try RedisAddress(text)
+            #expect(!address.description.contains("cret"), "\(address)")
+        } catch {
+            #expect(!error.reason.contains("cret"), "\(error.reason)")
+        }
+    }
 }
 
 @Suite struct RedisReaderTests {
@@ -48,6 +61,23 @@ import TestSupport
             }
             #expect(replies == wanted)
         }
+    }
+
+    /// Thirteen bytes are not worth sixteen gigabytes.
+    @Test func anArrayThatIsOnlyAnnouncedCostsNothing() throws {
+        for count in [1_025, 2_147_483_647] {
+            for head in ["", "*2\r\n:1\r\n"] {
+                let reader = RedisReader()
+                let error = #expect(throws: RedisReader.Broken.self) {
+                    try Array("\(head)*\(count)\r\n".utf8).withUnsafeBytes { try reader.receive($0) }
+                    _ = try reader.next()
+                }
+                #expect(error?.reason.contains("too many elements") == true)
+            }
+        }
+        let reader = RedisReader()
+        try Array("*1024\r\n\(String(repeating: ":1\r\n", count: 1_024))".utf8).withUnsafeBytes { try reader.receive($0) }
+        #expect(try reader.next() == .array(Array(repeating: .number(1), count: 1_024)))
     }
 
     @Test(arguments: ["?\r\n", "HTTP/1.1 400 Bad Request\r\n", "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n"])
@@ -72,7 +102,9 @@ import TestSupport
 
     @Test func anErrorSaysWhatItMeans() {
         #expect(RedisFailure(answer: "WRONGPASS invalid username-password pair").isRefusal)
-        #expect(RedisFailure(answer: "MOVED 3999 127.0.0.1:6381").movedTo == RedisAddress.Host(name: "127.0.0.1", port: 6_381))
+        let (there, here) = (RedisFailure(answer: "MOVED 3999 127.0.0.1:6381").movedTo, RedisFailure(answer: "MOVED 3999 :6381").movedTo)
+        #expect(there?.name == "127.0.0.1" && there?.port == 6_381)
+        #expect(here?.name == nil && here?.port == 6_381)
         #expect(RedisFailure(answer: "ERR x").movedTo == nil)
     }
 }

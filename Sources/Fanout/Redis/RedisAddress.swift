@@ -49,7 +49,8 @@ public struct RedisAddress: Sendable, Hashable, CustomStringConvertible {
             for option in rest[rest.index(after: mark)...].split(separator: "&") {
                 let parts = option.split(separator: "=", maxSplits: 1)
                 guard parts.count == 2, ["prefix", "sentinel-password"].contains(parts[0]) else {
-                    throw Malformed(reason: "\(parts.first ?? "") is no option of it")
+                    // Not what was read: behind a ? that is not encoded it is a part of the password.
+                    throw Malformed(reason: "behind a ? may stand prefix= and sentinel-password=; a ? in a password is written %3F")
                 }
                 options[parts[0]] = try RedisAddress.decode(parts[1])
             }
@@ -93,7 +94,7 @@ public struct RedisAddress: Sendable, Hashable, CustomStringConvertible {
         var number = port
         if let colon = text.lastIndex(of: ":"), !text[colon...].contains("]") {
             guard let given = UInt16(text[text.index(after: colon)...]), given > 0 else {
-                throw Malformed(reason: "\(text) has a port that is none")
+                throw Malformed(reason: "a host has a port that is none; a user and password end with an @")
             }
             (name, number) = (text[..<colon], given)
         }

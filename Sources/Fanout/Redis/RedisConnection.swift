@@ -1,12 +1,13 @@
 import EventLoop
 
 /// Why a connection to Redis is no more, in words for people.
-struct RedisFailure: Error, Equatable {
+struct RedisFailure: Error {
     let reason: String
     /// The server will not let us in: to try again changes nothing by itself.
     var isRefusal = false
-    /// A cluster's node that is asked for something that another one has.
-    var movedTo: RedisAddress.Host?
+    /// A cluster's node that is asked for something that another one has. Without a name it is at the host that was asked
+    /// (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/, "Redirection").
+    var movedTo: (name: String?, port: UInt16)?
 
     init(_ reason: String, isRefusal: Bool = false) {
         self.reason = reason
@@ -21,7 +22,8 @@ struct RedisFailure: Error, Equatable {
         if words.first == "MOVED", words.count == 3, let colon = words[2].lastIndex(of: ":"),
             let port = UInt16(words[2][words[2].index(after: colon)...])
         {
-            movedTo = RedisAddress.Host(name: String(words[2][..<colon]), port: port)
+            let name = words[2][..<colon]
+            movedTo = (name.isEmpty ? nil : String(name), port)
         }
     }
 }

@@ -106,19 +106,21 @@ final class RedisEndpoint {
     private func listen(at host: RedisAddress.Host, _ speaking: RedisConnection) {
         connection(to: host, as: address.credentials) { [self] listening in
             listening.pushed = pushed
-            subscribe(speaking, listening, isSharded: address.kind == .cluster)
+            subscribe(speaking, listening, at: host, isSharded: address.kind == .cluster)
         }
     }
 
-    private func subscribe(_ speaking: RedisConnection, _ listening: RedisConnection, isSharded: Bool) {
+    private func subscribe(
+        _ speaking: RedisConnection, _ listening: RedisConnection, at host: RedisAddress.Host, isSharded: Bool
+    ) {
         listening.command([isSharded ? "SSUBSCRIBE" : "SUBSCRIBE", address.channel]) { [self] reply in
             guard case .error(let answer) = reply else {
                 return succeed(Link(speaking: speaking, listening: listening, isSharded: isSharded))
             }
             let failure = RedisFailure(answer: answer)
-            if let host = failure.movedTo { return follow(to: host) }
+            if let target = failure.movedTo { return follow(to: RedisAddress.Host(name: target.name ?? host.name, port: target.port)) }
             // A server before 7 has no sharded channels, and tells all its nodes.
-            if isSharded, answer.hasPrefix("ERR unknown command") { return subscribe(speaking, listening, isSharded: false) }
+            if isSharded, answer.hasPrefix("ERR unknown command") { return subscribe(speaking, listening, at: host, isSharded: false) }
             fail(failure)
         }
     }

@@ -39,7 +39,25 @@ final class RedisReader {
 
     /// Bytes of one reply.
     static let limit = 1 << 20
-    private let reader = redisReaderCreate()!
+    /// Elements of one array. hiredis makes room for as many as are announced, before one of them has come.
+    static let elements = 1_024
+    private let reader = redisReaderCreateWithFunctions(RedisReader.functions)!
+
+    private static let defaults = {
+        let reader = redisReaderCreate()!
+        defer { redisReaderFree(reader) }
+        return reader.pointee.fn.pointee
+    }()
+
+    // Unsafe only for the compiler: they are made once and never changed.
+    private nonisolated(unsafe) static let functions = {
+        let functions = UnsafeMutablePointer<redisReplyObjectFunctions>.allocate(capacity: 1)
+        functions.initialize(to: defaults)
+        functions.pointee.createArray = { task, count in
+            Int(count) > RedisReader.elements ? nil : RedisReader.defaults.createArray(task, count)
+        }
+        return functions
+    }()
 
     deinit { redisReaderFree(reader) }
 
@@ -60,7 +78,8 @@ final class RedisReader {
     }
 
     private var broken: Broken {
-        Broken(reason: withUnsafeBytes(of: reader.pointee.errstr) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
+        if reader.pointee.err == REDIS_ERR_OOM { return Broken(reason: "a reply has too many elements, or there is no memory for it") }
+        return Broken(reason: withUnsafeBytes(of: reader.pointee.errstr) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
     }
 }
 

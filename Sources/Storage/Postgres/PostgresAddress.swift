@@ -17,7 +17,7 @@ struct PostgresAddress: Sendable {
         var reason: UnsafeMutablePointer<CChar>?
         guard let options = PQconninfoParse(uri, &reason) else {
             defer { PQfreemem(reason) }
-            throw Malformed(reason: PostgresError.line(reason))
+            throw Malformed(reason: PostgresAddress.withoutQuotations(PostgresError.line(reason)))
         }
         defer { PQconninfoFree(options) }
         var parameters: [(String, String)] = []
@@ -26,6 +26,7 @@ struct PostgresAddress: Sendable {
             if let value = option.pointee.val { parameters.append((String(cString: keyword), String(cString: value))) }
             option += 1
         }
+        try PostgresAddress.checkHosts(parameters)
         if purpose == .home {
             let wanted = parameters.first { $0.0 == "target_session_attrs" }?.1
             guard ["any", "read-write", "primary"].contains(wanted ?? "any") else {
@@ -34,6 +35,24 @@ struct PostgresAddress: Sendable {
             if wanted == nil { parameters.append(("target_session_attrs", "read-write")) }
         }
         self.parameters = parameters
+    }
+
+    /// libpq quotes what it does not understand, and where a sign of a password is not encoded that is a part of the password.
+    private static func withoutQuotations(_ reason: String) -> String {
+        reason.split(separator: "\"", omittingEmptySubsequences: false).enumerated().map { $0.offset % 2 == 0 ? $0.element : "…" }
+            .joined(separator: "\"")
+    }
+
+    /// Finds what a password with an `@`, `/` or `?` that is not encoded leaves in the host and the port, before a message shows it.
+    private static func checkHosts(_ parameters: [(name: String, value: String)]) throws(Malformed) {
+        func parts(_ name: String) -> [Substring] { parameters.filter { $0.name == name }.flatMap { $0.value.split(separator: ",") } }
+        // A socket's folder may have an @ in its name, and the name of an abstract one begins with it.
+        guard parts("host").allSatisfy({ $0.hasPrefix("/") || !$0.dropFirst().contains("@") }),
+            parts("port").allSatisfy({ UInt16($0) != nil })
+        else {
+            throw Malformed(
+                reason: "it names no host and port; in a password @ is written %40, / %2F, : %3A, ? %3F, # %23 and % %25")
+        }
     }
 
     private func value(_ name: String) -> String? { parameters.first { $0.name == name }?.value }
