@@ -119,7 +119,7 @@ let package = Package(
         .executableTarget(
             name: "stanchion",
             dependencies: [
-                "Server", "Operations", "Storage", "Fanout", "EventLoop", "QueueService", logging,
+                "Server", "Operations", "Storage", "Fanout", "EventLoop", "QueueService", logging, httpTypes,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"), "Locks",
             ],

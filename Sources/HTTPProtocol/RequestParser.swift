@@ -6,6 +6,8 @@ public struct ParsedRequest: Sendable, Equatable {
     public let body: [UInt8]
     /// Whether the connection may carry another request after this one (RFC 9112 §9.3).
     public let keepsAlive: Bool
+    /// Whether it may ask for another protocol: in HTTP/1.0 `Upgrade` says nothing (RFC 9110 §7.8).
+    public let mayUpgrade: Bool
 
     public var fields: HTTPFields { request.headerFields }
 }
@@ -24,8 +26,14 @@ public struct RequestParser: Sendable {
 
     private enum Phase {
         case head
-        case body(HTTPRequest, BodyFraming, keepsAlive: Bool, owesContinue: Bool)
+        case body(HTTPRequest, BodyFraming, Persistence, owesContinue: Bool)
         case refused(HTTPRefusal)
+    }
+
+    /// What the connection may be used for after the request.
+    private struct Persistence {
+        let keepsAlive: Bool
+        let mayUpgrade: Bool
     }
 
     private let limits: HTTPLimits
@@ -66,14 +74,16 @@ public struct RequestParser: Sendable {
             guard let head = try buffer.takeHead(limits, skippingEmptyLine: true) else { return .needsMore }
             phase = try RequestParser.begin(head, limits)
             return try advance()
-        case .body(let request, let framing, let keepsAlive, let owesContinue):
+        case .body(let request, let framing, let persistence, let owesContinue):
             if owesContinue, buffer.isEmpty {
-                phase = .body(request, framing, keepsAlive: keepsAlive, owesContinue: false)
+                phase = .body(request, framing, persistence, owesContinue: false)
                 return .expectsContinue
             }
             guard try buffer.takeBody(framing, limit: limits.body) else { return .needsMore }
             phase = .head
-            return .request(ParsedRequest(request: request, body: buffer.finishMessage(), keepsAlive: keepsAlive))
+            return .request(
+                ParsedRequest(
+                    request: request, body: buffer.finishMessage(), keepsAlive: persistence.keepsAlive, mayUpgrade: persistence.mayUpgrade))
         }
     }
 
@@ -90,7 +100,7 @@ public struct RequestParser: Sendable {
             method: line.method, scheme: nil, authority: authority, path: line.path, headerFields: head.fields)
         let hasBody = framing != .none && framing != .length(0)
         return .body(
-            request, framing, keepsAlive: keepsAlive,
+            request, framing, Persistence(keepsAlive: keepsAlive, mayUpgrade: line.minorVersion == 1),
             owesContinue: hasBody && !expectations.isEmpty && line.minorVersion == 1)
     }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import HTTPTypes
 import Server
 
 /// The flags of `serve` that say what visitors may do at most, and whose word on an address counts.
@@ -15,8 +16,11 @@ struct LimitFlags: ParsableArguments {
     @Option(help: "WebSocket handshakes of an address, RATE:BURST a second. Default 50:500. [STANCHION_HANDSHAKES_PER_ADDRESS]")
     var handshakesPerAddress: String?
 
-    @Option(help: "TLS handshakes in progress on an event loop; more are hung up on. Default 2000. [STANCHION_TLS_HANDSHAKES]")
+    @Option(help: "TLS handshakes in progress on an event loop; one more ends the oldest. Default 2000. [STANCHION_TLS_HANDSHAKES]")
     var tlsHandshakes: String?
+
+    @Option(help: "TLS handshakes of an address, RATE:BURST a second. Default 100:1000. [STANCHION_TLS_HANDSHAKES_PER_ADDRESS]")
+    var tlsHandshakesPerAddress: String?
 
     @Option(help: "Joins of an address, RATE:BURST a second. Default 20:500. [STANCHION_JOINS_PER_ADDRESS]")
     var joinsPerAddress: String?
@@ -51,6 +55,12 @@ struct LimitFlags: ParsableArguments {
     )
     var trustedProxies: String?
 
+    @Option(
+        help:
+            "The header in which those name the client's address: X-Forwarded-For, Forwarded, or one of their own. No other is believed. Default X-Forwarded-For. [STANCHION_CLIENT_ADDRESS_HEADER]"
+    )
+    var clientAddressHeader: String?
+
     @Option(help: "Whether those begin each connection with a PROXY header, version 1 or 2: true or false. [STANCHION_PROXY_PROTOCOL]")
     var proxyProtocol: String?
 
@@ -61,6 +71,7 @@ struct LimitFlags: ParsableArguments {
         try sources.integer("arrivals-per-second", flag: arrivalsPerSecond, in: 20...1_000_000, &limits.arrivalsPerSecond)
         try sources.rate("handshakes", flag: handshakes, &limits.handshakes)
         try sources.rate("handshakes-per-address", flag: handshakesPerAddress, &limits.handshakesPerAddress)
+        try sources.rate("tls-handshakes-per-address", flag: tlsHandshakesPerAddress, &limits.secureHandshakesPerAddress)
         try sources.rate("joins-per-address", flag: joinsPerAddress, &limits.joinsPerAddress)
         try sources.rate("joins-per-queue", flag: joinsPerQueue, &limits.joinsPerQueue)
         try sources.rate("message-rate", flag: messageRate, &limits.messages)
@@ -74,6 +85,12 @@ struct LimitFlags: ParsableArguments {
                 throw Failure.setting("trusted-proxies names \(text), and must name networks like 10.0.0.0/8 or 2001:db8::/32")
             }
             limits.trustedProxies.append(network)
+        }
+        if let text = sources.text("client-address-header", flag: clientAddressHeader) {
+            guard let name = HTTPField.Name(text) else {
+                throw Failure.setting("client-address-header is \(text), and must be the name of a header, like X-Forwarded-For")
+            }
+            limits.clientAddressField = name
         }
         guard !limits.expectsProxyHeader || !limits.trustedProxies.isEmpty else {
             throw Failure.setting("proxy-protocol is true and trusted-proxies names nobody: name the networks that send PROXY headers")

@@ -16,8 +16,10 @@ struct SettingSources {
         ("handshakes-per-address", "HANDSHAKES_PER_ADDRESS"), ("joins-per-address", "JOINS_PER_ADDRESS"),
         ("joins-per-queue", "JOINS_PER_QUEUE"), ("message-rate", "MESSAGE_RATE"), ("byte-rate", "BYTE_RATE"), ("ping-rate", "PING_RATE"),
         ("error-rate", "ERROR_RATE"), ("limit-loopback", "LIMIT_LOOPBACK"), ("trusted-proxies", "TRUSTED_PROXIES"),
-        ("proxy-protocol", "PROXY_PROTOCOL"), ("request-seconds", "REQUEST_SECONDS"), ("keep-alive-seconds", "KEEP_ALIVE_SECONDS"),
+        ("proxy-protocol", "PROXY_PROTOCOL"), ("client-address-header", "CLIENT_ADDRESS_HEADER"), ("request-seconds", "REQUEST_SECONDS"),
+        ("keep-alive-seconds", "KEEP_ALIVE_SECONDS"),
         ("handshake-seconds", "HANDSHAKE_SECONDS"), ("tls-ticket-seconds", "TLS_TICKET_SECONDS"), ("tls-handshakes", "TLS_HANDSHAKES"),
+        ("tls-handshakes-per-address", "TLS_HANDSHAKES_PER_ADDRESS"),
         ("first-frame-seconds", "FIRST_FRAME_SECONDS"), ("ping-seconds", "PING_SECONDS"),
         ("pong-seconds", "PONG_SECONDS"), ("close-seconds", "CLOSE_SECONDS"), ("update-milliseconds", "UPDATE_MILLISECONDS"),
         ("head-bytes", "HEAD_BYTES"), ("body-bytes", "BODY_BYTES"), ("message-bytes", "MESSAGE_BYTES"), ("outbox-bytes", "OUTBOX_BYTES"),
@@ -37,7 +39,7 @@ struct SettingSources {
     ]
 
     /// A database's address may hold a password.
-    private let secret: Set<String> = ["admin-key", "database", "redis"]
+    private let secret: Set<String> = ["admin-key", "database", "database-read", "redis"]
 
     init(config path: String?) async throws {
         let variables = ProcessInfo.processInfo.environment

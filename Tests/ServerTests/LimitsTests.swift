@@ -78,40 +78,55 @@ private final class Bucket {
             ("192.0.2.1", "192.0.2.2", false), ("0.0.0.0/0", "8.8.8.8", true), ("0.0.0.0/0", "::1", false),
             ("2001:db8::/32", "2001:db8:ffff::1", true), ("2001:db8::/32", "2001:db9::1", false), ("2001:db8::8/125", "2001:db8::f", true),
             ("2001:db8::8/125", "2001:db8::10", false), ("::/0", "2001:db8::1", true),
+            ("192.0.2.0/24", "::ffff:192.0.2.1", true), ("::ffff:192.0.2.0/120", "192.0.2.1", true),
+            ("::ffff:192.0.2.0/120", "192.0.3.1", false), ("::ffff:192.0.2.1", "192.0.2.1", true),
         ]
         for (network, address, isInside) in cases {
             #expect(Network(network)?.contains(AddressTests.address(address)) == isInside, "\(network) \(address)")
         }
-        for wrong in ["", "10.0.0.0/33", "10.0.0.0/-1", "::/129", "example.org", "10.0.0/8", "10.0.0.0/8/8", "10.0.0.0/"] {
+        for wrong in [
+            "", "10.0.0.0/33", "10.0.0.0/-1", "::/129", "example.org", "10.0.0/8", "10.0.0.0/8/8", "10.0.0.0/", "::ffff:10.0.0.0/95",
+        ] {
             #expect(Network(wrong) == nil, "\(wrong)")
         }
     }
 
-    /// What the proxies say, and who it is then.
-    static let forwarded: [(name: String, fields: [(String, String)], peer: String, client: String)] = [
-        ("no proxy is believed that is not known", [("X-Forwarded-For", "192.0.2.1")], "198.51.100.1", "198.51.100.1"),
-        ("nothing said", [], "10.0.0.1", "10.0.0.1"),
-        ("one hop", [("X-Forwarded-For", "192.0.2.1")], "10.0.0.1", "192.0.2.1"),
-        ("a chain", [("X-Forwarded-For", "192.0.2.1, 10.0.0.2"), ("X-Forwarded-For", "10.0.0.3")], "10.0.0.1", "192.0.2.1"),
-        ("claimed by the client", [("X-Forwarded-For", "203.0.113.1, 192.0.2.1")], "10.0.0.1", "192.0.2.1"),
-        ("only proxies", [("X-Forwarded-For", "10.0.0.3, 10.0.0.2")], "10.0.0.1", "10.0.0.3"),
-        ("a name", [("X-Forwarded-For", "unknown")], "10.0.0.1", "10.0.0.1"),
-        ("a hidden one behind a proxy", [("Forwarded", "for=_hidden, for=10.0.0.2")], "10.0.0.1", "10.0.0.2"),
+    /// What the proxies say, in which of the fields they are to say it, and who it is then.
+    static let forwarded: [(name: String, field: String, fields: [(String, String)], peer: String, client: String)] = [
+        ("no proxy is believed that is not known", "X-Forwarded-For", [("X-Forwarded-For", "192.0.2.1")], "198.51.100.1", "198.51.100.1"),
+        ("nothing said", "X-Forwarded-For", [], "10.0.0.1", "10.0.0.1"),
+        ("one hop", "X-Forwarded-For", [("X-Forwarded-For", "192.0.2.1")], "10.0.0.1", "192.0.2.1"),
         (
-            "the standard one first", [("X-Forwarded-For", "203.0.113.1"), ("Forwarded", "For=192.0.2.1;by=10.0.0.1")], "10.0.0.1",
+            "a chain", "X-Forwarded-For", [("X-Forwarded-For", "192.0.2.1, 10.0.0.2"), ("X-Forwarded-For", "10.0.0.3")], "10.0.0.1",
             "192.0.2.1"
         ),
-        ("with a port", [("Forwarded", #"proto=https; for="192.0.2.1:99""#)], "10.0.0.1", "192.0.2.1"),
-        ("IPv6 in brackets", [("Forwarded", #"for="[2001:db8::1]:99""#)], "10.0.0.1", "2001:db8::1"),
-        ("IPv6 without", [("X-Forwarded-For", "2001:db8::1")], "10.0.0.1", "2001:db8::1"),
-        ("this machine by its name", [("X-Forwarded-For", "localhost")], "10.0.0.1", "10.0.0.1"),
+        ("claimed by the client", "X-Forwarded-For", [("X-Forwarded-For", "203.0.113.1, 192.0.2.1")], "10.0.0.1", "192.0.2.1"),
+        ("only proxies", "X-Forwarded-For", [("X-Forwarded-For", "10.0.0.3, 10.0.0.2")], "10.0.0.1", "10.0.0.3"),
+        ("a name", "X-Forwarded-For", [("X-Forwarded-For", "unknown")], "10.0.0.1", "10.0.0.1"),
+        ("an IPv4 proxy in IPv6", "X-Forwarded-For", [("X-Forwarded-For", "192.0.2.1")], "::ffff:10.0.0.1", "192.0.2.1"),
+        ("a hidden one behind a proxy", "Forwarded", [("Forwarded", "for=_hidden, for=10.0.0.2")], "10.0.0.1", "10.0.0.2"),
+        ("with a port", "Forwarded", [("Forwarded", #"proto=https; for="192.0.2.1:99""#)], "10.0.0.1", "192.0.2.1"),
+        ("IPv6 in brackets", "Forwarded", [("Forwarded", #"for="[2001:db8::1]:99""#)], "10.0.0.1", "2001:db8::1"),
+        ("IPv6 without", "X-Forwarded-For", [("X-Forwarded-For", "2001:db8::1")], "10.0.0.1", "2001:db8::1"),
+        ("this machine by its name", "X-Forwarded-For", [("X-Forwarded-For", "localhost")], "10.0.0.1", "10.0.0.1"),
+        ("a field of their own", "X-Real-IP", [("X-Real-IP", "192.0.2.1"), ("X-Forwarded-For", "203.0.113.1")], "10.0.0.1", "192.0.2.1"),
+        (
+            "another field is the client's own", "X-Forwarded-For", [("X-Forwarded-For", "192.0.2.1"), ("Forwarded", "for=203.0.113.1")],
+            "10.0.0.1", "192.0.2.1"
+        ),
+        ("also where theirs is missing", "X-Forwarded-For", [("Forwarded", "for=203.0.113.1")], "10.0.0.1", "10.0.0.1"),
+        (
+            "and the other way round", "Forwarded", [("X-Forwarded-For", "203.0.113.1"), ("Forwarded", "For=192.0.2.1;by=10.0.0.1")],
+            "10.0.0.1", "192.0.2.1"
+        ),
     ]
 
     @Test func proxiesAreBelievedAsFarAsTheyAreKnown() {
-        for (name, fields, peer, client) in AddressTests.forwarded {
+        for (name, field, fields, peer, client) in AddressTests.forwarded {
             var all = HTTPFields()
             for (field, value) in fields { all.append(HTTPField(name: HTTPField.Name(field)!, value: value)) }
-            let found = ClientAddress.find(all, peer: AddressTests.address(peer), trusted: [Network("10.0.0.0/8")!])
+            let found = ClientAddress.find(
+                all, peer: AddressTests.address(peer), trusted: [Network("10.0.0.0/8")!], in: HTTPField.Name(field)!)
             #expect(found.host == AddressTests.address(client).host, "\(name): \(found)")
         }
     }

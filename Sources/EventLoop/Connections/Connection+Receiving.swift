@@ -33,6 +33,7 @@ extension Connection {
             case .failure: return close()
             case .end: return receiveEnd()
             case .bytes(let count):
+                loop.receivedBytes = tls?.takeReceived() ?? count
                 loop.figures.bytesReceived.add(count)
                 deliver(UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]))
                 if count < room, !toTheEnd, tls == nil {
@@ -50,6 +51,7 @@ extension Connection {
     public func receive(rest bytes: [UInt8]) {
         guard !bytes.isEmpty, let handler else { return }
         var bytes = bytes
+        loop.receivedBytes = bytes.count
         bytes.withUnsafeMutableBytes { raw in
             var span = MutableRawSpan(_unsafeBytes: raw)
             handler.connection(self, received: &span)

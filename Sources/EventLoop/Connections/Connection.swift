@@ -75,6 +75,9 @@ public final class Connection: Source {
     public func limitSendBuffer(_ bytes: Int32) { Socket.setOption(number, SOL_SOCKET, SO_SNDBUF, bytes) }
 
     public var isOpen: Bool { phase == .open }
+    /// Bytes of the network that brought what the handler is being given: over TLS they are more, and cost more, than what they
+    /// bring.
+    public var receivedBytes: Int { loop.receivedBytes }
     /// Bytes that wait in order because the kernel had no room for them.
     public var unsentBytes: Int { outbox?.orderedCount ?? 0 }
 

@@ -44,6 +44,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     static let receiveBufferSize = 128 * 1024
     /// Where the connection that is being read collects what it says.
     var cork = Cork()
+    /// Bytes of the network that brought what a connection is being given.
+    var receivedBytes = 0
     /// Through which all TLS connections of this loop read and write.
     private(set) lazy var tlsTransport = TLSTransport()
 

@@ -11,21 +11,27 @@ public final class TLSAcceptor: Source {
         /// The peer broke the protocol, or went.
         case failed
         case timedOut
+        /// `began` or `refuse()` said so.
+        case refused
     }
 
     private var descriptor: Descriptor?
     private let context: TLSContext
+    private let began: (TLSAcceptor) -> Bool
     private let completed: (Outcome) -> Void
     private var stream: TLSStream?
 
-    /// - Parameter seconds: the handshake must be done within this.
+    /// - Parameters:
+    ///   - seconds: the handshake must be done within this.
+    ///   - began: asked when the first byte has come, before any of it is computed; false: the peer is hung up on.
     public init(
         loop: EventLoop, owning descriptor: consuming Descriptor, context: TLSContext, seconds: UInt32,
-        completed: @escaping (Outcome) -> Void
+        began: @escaping (TLSAcceptor) -> Bool = { _ in true }, completed: @escaping (Outcome) -> Void
     ) throws(SystemError) {
         let number = descriptor.number
         self.descriptor = consume descriptor
         self.context = context
+        self.began = began
         self.completed = completed
         super.init(loop: loop, number: number)
         try loop.add(self, for: .incomingAndRoom)
@@ -41,6 +47,7 @@ public final class TLSAcceptor: Source {
             guard count == 1 else { return end(.failed) }
             // RFC 8446 §5.1: every first record is of type handshake (22).
             guard first == 22 else { return handOver { .plain($0) } }
+            guard began(self) else { return end(.refused) }
             stream = TLSStream(context, transport: loop.tlsTransport)
         }
         switch stream!.handshake(on: number) {
@@ -52,16 +59,24 @@ public final class TLSAcceptor: Source {
 
     override func timedOut() { end(.timedOut) }
 
+    /// Hangs up on a peer whose handshake is not done.
+    public func refuse() { end(.refused) }
+
+    public var isOver: Bool { descriptor == nil }
+
     private func handOver(_ outcome: (Connection) -> Outcome) {
         loop.remove(self)
         guard let owned = descriptor.take() else { return }
-        completed(outcome(Connection(loop: loop, owning: owned, tls: stream)))
+        let connection = Connection(loop: loop, owning: owned, tls: stream)
+        stream = nil
+        completed(outcome(connection))
     }
 
     private func end(_ outcome: Outcome) {
         guard descriptor != nil else { return }
         loop.remove(self)
         descriptor = nil
+        stream = nil
         completed(outcome)
     }
 }

@@ -79,6 +79,7 @@ public final class TLSContext: @unchecked Sendable {
     private static func configure(_ context: OpaquePointer, _ tickets: TLSTicketKeys) {
         _ = copenssl_set_min_version(context, TLS1_2_VERSION)
         copenssl_refuse_renegotiation(context)
+        copenssl_limit_messages(context)
         // Buffers are given back when they are empty; what could not be written may lie elsewhere the next time.
         _ = copenssl_set_mode(
             context, Int(SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS))

@@ -8,6 +8,8 @@ final class TLSStream {
 
     private let ssl: OpaquePointer
     private unowned let transport: TLSTransport
+    /// Bytes of the socket since the last ones that were read out of here.
+    private var receivedSinceLast = 0
 
     init(_ context: TLSContext, transport: TLSTransport) {
         self.transport = transport
@@ -33,6 +35,7 @@ final class TLSStream {
     /// - Parameter toTheEnd: the socket must be asked again when it was emptied: its end has been reported.
     func read(into buffer: UnsafeMutableRawBufferPointer, on number: Int32, toTheEnd: Bool) -> Received {
         transport.use(number)
+        defer { receivedSinceLast += transport.received }
         while true {
             let count = SSL_read(ssl, buffer.baseAddress, Int32(clamping: buffer.count))
             if count > 0 { return .bytes(Int(count)) }
@@ -40,11 +43,17 @@ final class TLSStream {
             case SSL_ERROR_WANT_READ:
                 guard toTheEnd, transport.ask() else { return .nothing }
             case SSL_ERROR_WANT_WRITE: return .nothing
-            case SSL_ERROR_ZERO_RETURN: return .end
+            case SSL_ERROR_ZERO_RETURN: return copenssl_has_exceeded_messages(ssl) != 0 ? .failure : .end
             // A connection that ends without close_notify was cut off (RFC 8446 §6.1).
             default: return .failure
             }
         }
+    }
+
+    /// Bytes of the socket that brought what was read last: records with all that belongs to them.
+    func takeReceived() -> Int {
+        defer { receivedSinceLast = 0 }
+        return receivedSinceLast
     }
 
     /// The bytes that were taken, or a negative error number. After EAGAIN the same bytes must come first again.

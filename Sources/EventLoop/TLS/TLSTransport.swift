@@ -9,6 +9,8 @@ final class TLSTransport {
     fileprivate var descriptor: Int32 = -1
     /// The last read has emptied the socket, so the next one need not ask: what comes later is reported anew.
     fileprivate var isEmpty = false
+    /// Bytes that the call under way has read from the socket.
+    fileprivate(set) var received = 0
 
     init() {
         bio = BIO_new(TLSTransport.method)
@@ -22,6 +24,7 @@ final class TLSTransport {
     func use(_ number: Int32) {
         descriptor = number
         isEmpty = false
+        received = 0
         ERR_clear_error()
     }
 
@@ -51,6 +54,7 @@ final class TLSTransport {
             }
             let received = clinux_receive(transport.descriptor, bytes, Int(count))
             if TLSTransport.isTransient(received) { BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY) }
+            transport.received += max(0, received)
             transport.isEmpty = received > 0 && received < Int(count)
             return Int32(max(-1, received))
         }

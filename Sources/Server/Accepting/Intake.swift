@@ -7,11 +7,12 @@ import Telemetry
 /// From an accepted descriptor to a connection that speaks HTTP: is there room, for whom is it (the PROXY header), is
 /// it secure (TLS). One a loop.
 ///
-/// Who is refused is told so in words, as far as there is anybody to hear them: a bounded number of connections answers
-/// its first request with the reason.
+/// A connection is counted, in all and for its address, before it can cost anything, and given back once: here where it ends
+/// before it speaks HTTP, by `LiveLoop.connectionClosed` afterwards. Who is refused is told so in words, as far as there is
+/// anybody to hear them: a bounded number of connections answers its first request with the reason. Behind TLS nobody does.
 final class Intake {
     private unowned let live: LiveLoop
-    private var secureHandshakes = 0
+    private var handshakes = HandshakesInProgress()
     private var refusals = 0
 
     private static let refusalLimit = 64
@@ -24,10 +25,8 @@ final class Intake {
 
     func accept(_ descriptor: consuming Descriptor, from peer: SocketAddress) {
         server.measurements.connectionsAccepted.increment()
-        guard server.limits.open() else { return refuse(Connection(loop: loop, owning: descriptor), .full, reason: .connections) }
-        guard limits.expectsProxyHeader, limits.trustedProxies.contains(where: { $0.contains(peer) }) else {
-            return admit(descriptor, peer)
-        }
+        guard server.limits.open() else { return refuse(descriptor, .full, .connections) }
+        guard limits.expectsProxyHeader, isTrusted(peer) else { return admit(descriptor, peer) }
         let reader = try? ProxyHeaderReader(loop: loop, owning: descriptor, seconds: limits.secureHandshakeSeconds) {
             [self] descriptor, outcome in
             guard let descriptor = consume descriptor else {
@@ -39,63 +38,97 @@ final class Intake {
         if reader == nil { server.limits.close() }
     }
 
-    /// The peer is known.
+    private func isTrusted(_ peer: SocketAddress) -> Bool { limits.trustedProxies.contains { $0.contains(peer) } }
+
+    /// The peer is known. A trusted proxy brings many people; each is counted by the address that it brings.
     private func admit(_ descriptor: consuming Descriptor, _ peer: SocketAddress) {
-        if let context = server.tls { return secure(descriptor, peer, context) }
-        begin(Connection(loop: loop, owning: descriptor), peer)
-    }
-
-    private func secure(_ descriptor: consuming Descriptor, _ peer: SocketAddress, _ context: TLSContext) {
-        guard secureHandshakes < limits.secureHandshakes else {
-            server.measurements.refused(.secureHandshakes)
-            return server.limits.close()
-        }
-        secureHandshakes += 1
-        let acceptor = try? TLSAcceptor(loop: loop, owning: descriptor, context: context, seconds: limits.secureHandshakeSeconds) {
-            [self] outcome in
-            secureHandshakes -= 1
-            switch outcome {
-            case .secured(let connection):
-                server.measurements.secureHandshakes.increment()
-                begin(connection, peer)
-            case .plain(let connection): refuse(connection, .needsTLS, isCounted: true)
-            case .failed:
-                server.measurements.secureHandshakesFailed.increment()
-                server.limits.close()
-            case .timedOut:
-                server.measurements.slow(.secureHandshake)
-                server.limits.close()
-            }
-        }
-        if acceptor == nil {
-            secureHandshakes -= 1
+        let group = isTrusted(peer) ? .none : server.limits.group(peer)
+        guard server.limits.connect(group) == .granted else {
             server.limits.close()
+            return refuse(descriptor, .tooManyConnections, .address)
         }
+        guard !server.memory.isShort else {
+            leave(group)
+            return refuse(descriptor, .shortOfMemory, .memory)
+        }
+        if let context = server.tls { return secure(descriptor, peer, group, context) }
+        begin(Connection(loop: loop, owning: descriptor), peer, group)
     }
 
-    private func begin(_ connection: Connection, _ peer: SocketAddress) {
-        if server.memory.isShort { return refuse(connection, .shortOfMemory, reason: .memory, isCounted: true) }
-        // A trusted proxy brings many people; each is counted by the address that it brings.
-        if !limits.trustedProxies.contains(where: { $0.contains(peer) }) {
-            guard live.count(connection, server.limits.group(peer)) else {
-                return refuse(connection, .tooManyConnections, reason: .address, isCounted: true)
-            }
-        }
+    /// Gives back what was counted for a connection that never spoke HTTP.
+    private func leave(_ group: AddressGroup) {
+        server.limits.disconnect(group)
+        server.limits.close()
+    }
+
+    private func secure(_ descriptor: consuming Descriptor, _ peer: SocketAddress, _ group: AddressGroup, _ context: TLSContext) {
+        var hasBegun = false
+        let acceptor = try? TLSAcceptor(
+            loop: loop, owning: descriptor, context: context, seconds: limits.secureHandshakeSeconds,
+            began: { [self] acceptor in
+                guard server.limits.secureHandshake(group) == .granted else { return false }
+                hasBegun = true
+                handshakes.begin(acceptor, limit: limits.secureHandshakes)?.refuse()
+                return true
+            },
+            completed: { [self] outcome in
+                if hasBegun { handshakes.end() }
+                switch outcome {
+                case .secured(let connection):
+                    server.measurements.secureHandshakes.increment()
+                    return begin(connection, peer, group)
+                case .plain(let connection):
+                    leave(group)
+                    return answer(connection, .needsTLS)
+                case .failed: server.measurements.secureHandshakesFailed.increment()
+                case .timedOut: server.measurements.slow(.secureHandshake)
+                case .refused: server.measurements.refused(.secureHandshakes)
+                }
+                leave(group)
+            })
+        if acceptor == nil { leave(group) }
+    }
+
+    private func begin(_ connection: Connection, _ peer: SocketAddress, _ group: AddressGroup) {
         do {
-            try HTTPConnection(live: live, peer: peer).start(connection)
+            try HTTPConnection(live: live, peer: peer, group: group).start(connection)
         } catch {
             connection.close()
         }
     }
 
+    private func refuse(_ descriptor: consuming Descriptor, _ problem: Problem, _ reason: Refusal) {
+        server.measurements.refused(reason)
+        // Words in plain text are none to a peer that speaks TLS.
+        if server.tls == nil { answer(Connection(loop: loop, owning: descriptor), problem) }
+    }
+
     /// Answers the first request with the reason, and nothing else.
-    private func refuse(_ connection: Connection, _ problem: Problem, reason: Refusal? = nil, isCounted: Bool = false) {
-        if let reason { server.measurements.refused(reason) }
-        if isCounted { server.limits.close() }
+    private func answer(_ connection: Connection, _ problem: Problem) {
         guard refusals < Intake.refusalLimit else { return connection.close() }
         refusals += 1
         RefusedConnection(http: server.settings.http, problem: problem) { [self] in refusals -= 1 }.start(connection)
     }
+}
+
+/// The TLS handshakes of a loop that have begun. A peer that has said nothing yet is not among them: it costs a record, and
+/// OpenSSL's are some 30 kB.
+private struct HandshakesInProgress {
+    /// In the order in which they began; some are over.
+    private var all: ArraySlice<TLSAcceptor> = []
+    private var count = 0
+
+    /// Returns the oldest, to be refused, where there are as many as may be: an honest peer's takes milliseconds.
+    mutating func begin(_ acceptor: TLSAcceptor, limit: Int) -> TLSAcceptor? {
+        if all.count >= 2 * limit { all = ArraySlice(all.filter { !$0.isOver }) }
+        all.append(acceptor)
+        count += 1
+        guard count > limit else { return nil }
+        while let oldest = all.popFirst() { if !oldest.isOver { return oldest } }
+        return nil
+    }
+
+    mutating func end() { count -= 1 }
 }
 
 /// A connection that is not taken: its first request is answered with the reason.

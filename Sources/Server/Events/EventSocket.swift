@@ -72,7 +72,7 @@ final class EventSocket: ConnectionHandler, EventSink {
         // Whoever talks and does not read is not alive for it.
         if !isOver, connection.unsentBytes == 0 { connection.deadline = live.loop.second + live.server.settings.pingSeconds }
         let limits = live.server.settings.limits
-        guard self.bytes.take(bytes.byteCount, at: live.milliseconds, limits.bytes) else { return refuseFlood("bytes") }
+        guard self.bytes.take(connection.receivedBytes, at: live.milliseconds, limits.bytes) else { return refuseFlood("bytes") }
         var position = 0
         while let event = webSocket.next(&bytes, &position) {
             switch event {

@@ -51,7 +51,9 @@ final class EventStream: ConnectionHandler, EventSink {
 
     /// Nothing is expected from a reader; what it sends all the same is limited.
     func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
-        guard feed != nil, !self.bytes.take(bytes.byteCount, at: live.milliseconds, live.server.settings.limits.bytes) else { return }
+        guard feed != nil, !self.bytes.take(connection.receivedBytes, at: live.milliseconds, live.server.settings.limits.bytes) else {
+            return
+        }
         end(live.flooded("bytes", connection))
     }
     func connectionDrained(_ connection: Connection) { feed?.drained() }

@@ -7,6 +7,8 @@ import Telemetry
 final class HTTPConnection: ConnectionHandler {
     private let live: LiveLoop
     private let peer: SocketAddress
+    /// Whom the connection counts for; nobody where it is a proxy's.
+    private let group: AddressGroup
     private var parser: RequestParser
     private var isAnswering = false
     /// No request has come yet.
@@ -17,14 +19,16 @@ final class HTTPConnection: ConnectionHandler {
     /// The answer to a WebSocket handshake, while the request that asked for it is with the routes.
     private var handshake: Upgrade?
 
-    init(live: LiveLoop, peer: SocketAddress) {
+    init(live: LiveLoop, peer: SocketAddress, group: AddressGroup) {
         self.live = live
         self.peer = peer
+        self.group = group
         parser = RequestParser(limits: live.server.settings.http)
     }
 
     func start(_ connection: Connection) throws {
         connection.handler = self
+        connection.tag = group.rawValue
         connection.outboxLimit = 16 << 20  // One answer at a time: bounded by what an answer can be.
         connection.deadline = live.loop.second + live.server.settings.requestSeconds
         try connection.start()
@@ -69,8 +73,9 @@ final class HTTPConnection: ConnectionHandler {
         isFirst = false
         closesAfterAnswer = !parsed.keepsAlive || live.isDraining
         do throws(Problem) {
-            let request = try Request(
-                parsed, peer: ClientAddress.find(parsed.fields, peer: peer, trusted: live.server.settings.limits.trustedProxies))
+            let limits = live.server.settings.limits
+            let client = ClientAddress.find(parsed.fields, peer: peer, trusted: limits.trustedProxies, in: limits.clientAddressField)
+            let request = try Request(parsed, peer: client)
             if request.segments == ["v1", "live"] { return try upgrade(request, connection) }
             // Events need a look at the keys first; whether this can become a WebSocket at all is known now.
             handshake = request.wantsUpgrade ? try live.handshake(request, subprotocols: [], on: connection) : nil
@@ -105,6 +110,7 @@ final class HTTPConnection: ConnectionHandler {
         if let follower = response.follower {
             return stream(follower, response.sentFields(closes: true), to: connection, head: head)
         }
+        live.uncount(connection, to: group)
         connection.send(response.encoded(closes: closesAfterAnswer, head: head))
         if closesAfterAnswer { return connection.closeWhenSent() }
         advance(connection)
@@ -163,6 +169,8 @@ final class HTTPConnection: ConnectionHandler {
         connection.send(handshake.response)
         connection.handler = LiveVisitor(live: live, connection: connection, deflate: handshake.deflate)
         connection.receive(rest: parser.takeRest())
+        // Reading stopped where the request stood behind others whose answers had to wait.
+        connection.resumeReading()
     }
 
     private static func code(_ refusal: HTTPRefusal) -> String {

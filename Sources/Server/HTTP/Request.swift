@@ -14,6 +14,7 @@ struct Request: Sendable {
     let body: [UInt8]
     let host: String?
     let peer: SocketAddress
+    private let mayUpgrade: Bool
 
     init(_ parsed: ParsedRequest, peer: SocketAddress) throws(Problem) {
         let target = parsed.request.path ?? "/"
@@ -24,6 +25,7 @@ struct Request: Sendable {
         body = parsed.body
         host = parsed.request.authority
         self.peer = peer
+        mayUpgrade = parsed.mayUpgrade
         var segments: [String] = []
         segments.reserveCapacity(6)  // As many as a route has.
         var rest = target[..<cut].utf8
@@ -105,7 +107,7 @@ struct Request: Sendable {
     /// A list that is given whole has no cursors.
     func takesNoCursor() throws(Problem) { _ = try cursor { _ in nil as Never? } }
 
-    var wantsUpgrade: Bool { fields.tokens(.upgrade).contains("websocket") }
+    var wantsUpgrade: Bool { mayUpgrade && fields.tokens(.upgrade).contains("websocket") }
 }
 
 extension Substring {

@@ -14,11 +14,13 @@ final class AddressLimits: Sendable {
     private struct Entry {
         var connections: UInt32 = 0
         var handshakes = TokenBucket()
+        var secureHandshakes = TokenBucket()
         var joins = TokenBucket()
         var refusedUntil: UInt32 = 0
 
         func isIdle(at now: UInt32, _ limits: LimitSettings) -> Bool {
-            connections == 0 && handshakes.isFull(at: now, limits.handshakesPerAddress) && joins.isFull(at: now, limits.joinsPerAddress)
+            connections == 0 && handshakes.isFull(at: now, limits.handshakesPerAddress)
+                && secureHandshakes.isFull(at: now, limits.secureHandshakesPerAddress) && joins.isFull(at: now, limits.joinsPerAddress)
                 && Int32(bitPattern: refusedUntil &- now) <= 0
         }
     }
@@ -82,15 +84,29 @@ final class AddressLimits: Sendable {
 
     // MARK: What they do
 
+    /// Charges a WebSocket handshake to its address and to all, or to neither.
     func handshake(_ group: AddressGroup) -> Verdict {
         let now = AddressLimits.now()
-        let isRoom = state.withLock { $0.handshakes.take(at: now, limits.handshakes) }
-        guard isRoom else { return .refused(seconds: 2) }
-        return change(group) { entry, now in
-            let pause = Int32(bitPattern: entry.refusedUntil &- now)
-            // No longer than a refusal ever is: another number is one that the clock has lapped.
-            if pause > 0, pause <= limits.refusalSeconds * 1_000 { return .refused(seconds: Int(pause) / 1_000 + 1) }
-            return entry.handshakes.take(at: now, limits.handshakesPerAddress) ? .granted : .refused(seconds: 5)
+        return state.withLock { state in
+            forgetIdle(&state, now)
+            // The address first: who is refused for it takes nothing from the others.
+            var entry = state.addresses[group] ?? Entry()
+            if group != .none {
+                let pause = Int32(bitPattern: entry.refusedUntil &- now)
+                // No longer than a refusal ever is: another number is one that the clock has lapped.
+                if pause > 0, pause <= limits.refusalSeconds * 1_000 { return .refused(seconds: Int(pause) / 1_000 + 1) }
+                guard entry.handshakes.take(at: now, limits.handshakesPerAddress) else { return .refused(seconds: 5) }
+            }
+            guard state.handshakes.take(at: now, limits.handshakes) else { return .refused(seconds: 2) }
+            if group != .none { state.addresses[group] = entry }
+            return .granted
+        }
+    }
+
+    /// Charges a TLS handshake, which is to be computed, to its address.
+    func secureHandshake(_ group: AddressGroup) -> Verdict {
+        change(group) { entry, now in
+            entry.secureHandshakes.take(at: now, limits.secureHandshakesPerAddress) ? .granted : .refused(seconds: 5)
         }
     }
 

@@ -4,13 +4,14 @@ import HTTPTypes
 
 /// Who stands behind a request, by the word of the proxies that are trusted and of nobody else.
 ///
-/// Read from the right: each proxy appends whom it heard from, so the first that is no trusted proxy is the client, and
+/// They say it in one field, which a setting names: any other one may be the client's own, passed on untouched. Read from the right: each proxy appends whom it heard from, so the first that is no trusted proxy is the client, and
 /// whatever it claimed itself stands further left (RFC 7239 §4, §8.1).
 enum ClientAddress {
-    static func find(_ fields: HTTPFields, peer: SocketAddress, trusted: [Network]) -> SocketAddress {
+    /// - Parameter name: of the field: `Forwarded` (RFC 7239), or one with addresses alone.
+    static func find(_ fields: HTTPFields, peer: SocketAddress, trusted: [Network], in name: HTTPField.Name) -> SocketAddress {
         guard trusted.contains(where: { $0.contains(peer) }) else { return peer }
-        let forwarded = fields[values: .forwarded]
-        let hops = forwarded.isEmpty ? list(fields[values: .xForwardedFor]) : list(forwarded).map(node)
+        let elements = list(fields[values: name])
+        let hops = name == .forwarded ? elements.map(node) : elements
         var client = peer
         for hop in hops.reversed() {
             // A name that is hidden or unknown ends what is known.

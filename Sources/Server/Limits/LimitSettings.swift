@@ -1,3 +1,5 @@
+public import HTTPTypes
+
 /// What visitors may do at most. Every number is for an address with ordinary people behind it, many of them where
 /// they share one.
 public struct LimitSettings: Sendable {
@@ -24,12 +26,16 @@ public struct LimitSettings: Sendable {
     public var controls = Rate(perSecond: 5, burst: 20)
     public var errors = Rate(perSecond: 0.2, burst: 5)
 
-    /// TLS handshakes in progress on a loop, and how long one may take, in seconds.
+    /// TLS handshakes of an address.
+    public var secureHandshakesPerAddress = Rate(perSecond: 100, burst: 1_000)
+    /// TLS handshakes in progress on a loop, and how long one may take, in seconds. One more ends the oldest.
     public var secureHandshakes = 2_000
     public var secureHandshakeSeconds: UInt32 = 10
 
-    /// Networks whose word on an address is taken: of `Forwarded`, `X-Forwarded-For`, and the PROXY protocol.
+    /// Networks whose word on an address is taken.
     public var trustedProxies: [Network] = []
+    /// The one field in which those name the client's address, for each request.
+    public var clientAddressField: HTTPField.Name = .xForwardedFor
     /// Whether those begin each connection with a PROXY header.
     public var expectsProxyHeader = false
 

@@ -47,11 +47,20 @@ final class LiveLoop {
 
     private(set) lazy var intake = Intake(live: self)
 
-    /// Counts a connection for an address; false where that has as many as it may have.
-    func count(_ connection: Connection, _ group: AddressGroup) -> Bool {
+    /// Counts a connection for another address than before; false where that has as many as it may have, and nothing is changed.
+    func count(_ connection: Connection, for group: AddressGroup) -> Bool {
+        guard connection.tag != group.rawValue else { return true }
         guard server.limits.connect(group) == .granted else { return false }
+        server.limits.disconnect(AddressGroup(rawValue: connection.tag))
         connection.tag = group.rawValue
         return true
+    }
+
+    /// Counts the connection of a proxy for nobody again, whose client has got no WebSocket.
+    func uncount(_ connection: Connection, to group: AddressGroup) {
+        guard connection.tag != group.rawValue else { return }
+        server.limits.disconnect(AddressGroup(rawValue: connection.tag))
+        connection.tag = group.rawValue
     }
 
     /// Too much of something: for a little while the connection's address is not let in again. What to say before 4008.
@@ -66,32 +75,33 @@ final class LiveLoop {
         server.limits.close()
     }
 
-    /// The 101 for a request that may become a WebSocket, and how that compresses.
+    /// The 101 for a request that may become a WebSocket, and how that compresses. From here on the connection counts for the
+    /// client, who may stand behind a proxy.
     func handshake(_ request: Request, subprotocols: [String], on connection: Connection) throws(Problem) -> Upgrade {
-        try count(request, connection)
+        let group = server.limits.group(request.peer)
+        if case .refused(let seconds) = server.limits.handshake(group) {
+            server.measurements.refused(.handshakes)
+            throw Problem(.tooManyRequests, "rate_limited", "too many connection attempts", retryAfterSeconds: seconds)
+        }
         guard isOriginAllowed(request) else { throw Problem(.forbidden, "origin_not_allowed", "this origin may not connect") }
         guard !isDraining else { throw Problem(.serviceUnavailable, "restarting", "the server restarts", retryAfterSeconds: 1) }
+        let upgrade = try upgrade(request, subprotocols)
+        guard count(connection, for: group) else {
+            server.measurements.refused(.address)
+            throw .tooManyConnections
+        }
+        return upgrade
+    }
+
+    private func upgrade(_ request: Request, _ subprotocols: [String]) throws(Problem) -> Upgrade {
         do throws(HandshakeRefusal) {
+            guard request.wantsUpgrade else { throw .notAnUpgrade }
             let answer = try Handshake.answer(
                 method: request.method.rawValue, fields: Handshake.Fields(request.fields), supported: subprotocols,
                 deflate: server.settings.deflate)
             return Upgrade(response: answer.response, deflate: answer.deflate.map { pool.deflate($0) })
         } catch {
             throw Problem(error)
-        }
-    }
-
-    /// Whether the client, who may stand behind a proxy, may begin one more WebSocket.
-    private func count(_ request: Request, _ connection: Connection) throws(Problem) {
-        let group = server.limits.group(request.peer)
-        if case .refused(let seconds) = server.limits.handshake(group) {
-            server.measurements.refused(.handshakes)
-            throw Problem(.tooManyRequests, "rate_limited", "too many connection attempts", retryAfterSeconds: seconds)
-        }
-        guard connection.tag != group.rawValue else { return }
-        guard count(connection, group) else {
-            server.measurements.refused(.address)
-            throw .tooManyConnections
         }
     }
 

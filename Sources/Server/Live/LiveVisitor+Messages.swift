@@ -12,9 +12,7 @@ extension LiveVisitor {
         while let event = webSocket.next(&bytes, &position) {
             switch event {
             case .message(let payload, let isText): payload.withUnsafeBytes(in: bytes) { take($0, isText: isText) }
-            case .ping(let pong):
-                guard takesControl() else { continue }
-                connection.sendLast(pong)
+            case .ping(let pong): if takesControl() { pong.withUnsafeBytes { send($0) } }
             case .pong: _ = takesControl()
             case .ended(let code, let reply, let error): ended(code, reply, error)
             }

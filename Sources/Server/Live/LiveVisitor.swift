@@ -81,14 +81,20 @@ final class LiveVisitor: ConnectionHandler {
     // MARK: The connection
 
     func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
-        if phase == .waiting || phase == .admitted {
-            awaitsPong = false
-            connection.deadline = live.loop.second + live.server.settings.pingSeconds
-        }
-        guard self.bytes.take(bytes.byteCount, at: live.milliseconds, live.server.settings.limits.bytes) else {
+        // Whoever talks and does not read is not alive for it.
+        if connection.unsentBytes == 0 { noteLife() }
+        guard self.bytes.take(connection.receivedBytes, at: live.milliseconds, live.server.settings.limits.bytes) else {
             return refuseFlood("bytes")
         }
         read(&bytes)
+    }
+
+    func connectionDrained(_ connection: Connection) { noteLife() }
+
+    private func noteLife() {
+        guard phase == .waiting || phase == .admitted else { return }
+        awaitsPong = false
+        connection.deadline = live.loop.second + live.server.settings.pingSeconds
     }
 
     func connectionTimedOut(_ connection: Connection) {

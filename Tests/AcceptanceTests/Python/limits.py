@@ -182,10 +182,11 @@ def behind_proxies():
         for name, fields in {
             "X-Forwarded-For": b"X-Forwarded-For: 192.0.2.1\r\n",
             "with what the client claims": b"X-Forwarded-For: 203.0.113.9, 192.0.2.2, 10.1.2.3\r\n",
-            "Forwarded": b'Forwarded: for=192.0.2.3;proto=https, for="10.0.0.1:99"\r\n',
-            "IPv6": b'Forwarded: for="[2001:db8:1:2:3::4]:4711"\r\n',
+            "IPv6": b"X-Forwarded-For: 2001:db8:1:2:3::4\r\n",
         }.items():
             assert proxied(server, fields) == 2, name
+        # A field that the proxy does not set is the client's own.
+        assert proxied(server, b"Forwarded: for=198.51.100.9\r\nX-Forwarded-For: 192.0.2.1\r\n") == 0
         # The same network of 64 bits, and another one.
         assert proxied(server, b'X-Forwarded-For: 2001:db8:1:2:ffff::1\r\n') == 0
         assert proxied(server, b'X-Forwarded-For: 2001:db8:1:3::1\r\n') == 2
@@ -194,6 +195,12 @@ def behind_proxies():
         # Who is not trusted is not believed: a loopback peer that is nobody's proxy is not limited here.
         for _ in range(4):
             assert upgrade(server, b"X-Forwarded-For: 192.0.2.1\r\n", source="127.0.0.8")[0] == 101
+    with Server(*limits, "--trusted-proxies", "127.0.0.9,10.0.0.0/8", "--client-address-header", "forwarded") as server:
+        for name, fields in {
+            "Forwarded": b'Forwarded: for=192.0.2.3;proto=https, for="10.0.0.1:99"\r\n',
+            "IPv6": b'Forwarded: for="[2001:db8:1:2:3::4]:4711"\r\n',
+        }.items():
+            assert proxied(server, fields) == 2, name
     with Server(*limits, "--trusted-proxies", "127.0.0.9/32", "--proxy-protocol", "true", "--handshake-seconds", "1") as server:
         def knock(before):
             got, connection = upgrade(server, source="127.0.0.9", before=before)

@@ -68,6 +68,32 @@ def versions_and_names(server):
     assert "RENEGOTIATING" in (text := openssl(server, "-tls1_2", text=b"R\n")) and "no renegotiation" in text, text
 
 
+def new_keys_without_end(server):
+    """A peer may change its keys, and not all the time: each change is a computation here."""
+    def changed(times):
+        client = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_3"], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            for _ in range(times):
+                client.stdin.write(b"k\n")
+                client.stdin.flush()
+                time.sleep(0.02)  # One command is read at a time.
+                if client.poll() is not None:
+                    return None
+            client.stdin.write(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            client.stdin.flush()
+            client.wait(20)  # It ends when the server does, with its input still open.
+            return client.stdout.read()
+        except BrokenPipeError:
+            return None
+        finally:
+            client.kill()
+            client.wait()
+
+    assert b'{"status":"ok"}' in changed(5)
+    assert changed(500) is None
+
+
 def tickets(server):
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         tls = context(minimum_version=version, maximum_version=version)
@@ -102,6 +128,7 @@ one, two = made("one.test"), made("two.test")
 flags = ["--tls-cert", f"{one[0]},{two[0]}", "--tls-key", f"{one[1]},{two[1]}", "--handshake-seconds", "1"]
 with Server(*flags) as server:
     versions_and_names(server)
+    new_keys_without_end(server)
     old_sessions = list(tickets(server))
 
     def serial():
@@ -157,7 +184,7 @@ with Server(*flags, "--tls-ticket-seconds", "1") as server:
     for tls, session in list(tickets(server)):
         wait_for(lambda: not is_resumed(tls, session), 10, "a ticket's end")
 
-# Of handshakes in progress there are so many and no more; those that stall make room in time.
+# Of handshakes in progress there are so many and no more; the oldest of those that stall makes room, and silence takes none.
 with Server(*flags, "--loops", "1", "--tls-handshakes", "3") as server:
     def knock():
         try:
@@ -166,11 +193,17 @@ with Server(*flags, "--loops", "1", "--tls-handshakes", "3") as server:
         except OSError:
             return False
 
+    silent = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(20)]
     stalled = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(3)]
-    wait_for(lambda: not knock(), what="a fourth handshake refused")
     for connection in stalled:
-        assert connection.recv(1) == b"", "hung up on in time"
-    wait_for(knock, what="room for a handshake")
+        connection.sendall(b"\x16\x03\x01")
+        time.sleep(0.05)  # They begin in this order.
+    assert knock(), "somebody is served beside them"
+    stalled[0].settimeout(1)
+    assert stalled[0].recv(1) == b"", "the oldest gave way"
+    for connection in silent + stalled:
+        connection.close()
+    wait_for(lambda: server.metric("stanchion_connections_open", tls=context()) == 1, what="nothing left of them")
     assert server.metric('stanchion_refused_total{reason="tls_handshakes"}', tls=context()) >= 1
 
 # What cannot be served with is said at the start.
