@@ -188,7 +188,9 @@ extension QueueService {
         // waits for the next commit.
         if outage != nil, hosted[id]?.isCommitting == false,
             hosted[id]!.presence.prolong(ticket, at: clock.now(), lease: QueueService.pollLease)
-        { return }
+        {
+            return
+        }
         changePresence(of: id) { $0.poll(ticket) }
     }
 

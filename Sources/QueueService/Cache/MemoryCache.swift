@@ -67,7 +67,9 @@ struct MemoryCache {
 }
 
 extension CacheValue {
-    fileprivate var weight: Int { if case .page(let entries) = self { max(1, entries.reduce(0) { $0 + $1.event.change.weight }) } else { 1 } }
+    fileprivate var weight: Int {
+        if case .page(let entries) = self { max(1, entries.reduce(0) { $0 + $1.event.change.weight }) } else { 1 }
+    }
 }
 
 extension QueueEvent.Change {
