@@ -40,7 +40,9 @@ import Testing
 
     @Test func wordsThatAreRepeatedAreCounted() {
         var lines = RepeatedLines()
-        func written(_ words: String, _ times: Int, at second: UInt64) -> [Int] { (0..<times).compactMap { _ in lines.note(words, at: second) } }
+        func written(_ words: String, _ times: Int, at second: UInt64) -> [Int] {
+            (0..<times).compactMap { _ in lines.note(words, at: second) }
+        }
         #expect(written("a", 20, at: 5).allSatisfy { $0 == 0 })
         #expect(written("a", 11_000, at: 6).isEmpty)
         // Other words are another matter.
