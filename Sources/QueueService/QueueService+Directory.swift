@@ -56,7 +56,7 @@ extension QueueService {
     private func queue(slug: String, _ caller: LookUpCaller?) async throws(ServiceError) -> QueueID {
         if let id = slugs[slug], hosted[id]?.snapshot != nil { return id }
         guard slug.utf8.count <= QueueService.longestSlug else { throw .noSuchQueue }
-        if let outage { throw outage.error }
+        try checkStore()
         if slugLookUps[slug] == nil { try checkRoom(besides: slugLookUps.count, for: caller) }
         let lookUp = slugLookUps[slug] ?? beginLookUp(slug: slug, caller)
         guard let id = try await asking({ () throws(StoreError) in try await lookUp.value.get() }) else { throw .noSuchQueue }
@@ -76,7 +76,7 @@ extension QueueService {
     /// Looks for a queue in the store and serves it. Callers that ask for the same one at once share one look-up: a crowd
     /// may be faster than word of its queue.
     private func lookUp(_ id: QueueID, isSigned: Bool, for caller: LookUpCaller?) async throws(ServiceError) {
-        if let outage { throw outage.error }
+        try checkStore()
         if !isSigned, lookUps[id] == nil { try checkRoom(besides: lookUps.count, for: caller) }
         do throws(StoreError) { try await (lookUps[id] ?? beginLookUp(id, caller)).value.get() } catch { throw ServiceError(error) }
     }
@@ -139,7 +139,7 @@ extension QueueService {
 
     /// Serves the queue, unless what is stored of its line makes no sense: then its row is all that can be shown of it.
     private func lookUpReadable(_ id: QueueID) async throws(ServiceError) {
-        if let outage { throw outage.error }
+        try checkStore()
         do throws(StoreError) { try await (lookUps[id] ?? beginLookUp(id, nil)).value.get() } catch {
             if case .corrupt = error { return }
             throw ServiceError(error)

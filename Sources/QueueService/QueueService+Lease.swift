@@ -124,9 +124,13 @@ extension QueueService {
 
     /// Marks absent who was held by instances that have gone, and removes their leases. Doing it twice does it once.
     private func releaseLapsedLeases(_ lapsed: [Beat.Peer]) async {
-        guard !lapsed.isEmpty else { return }
+        guard !lapsed.isEmpty, clock.now() >= releaseAgainAt else { return }
         isReleasingLeases = true
-        defer { isReleasingLeases = false }
+        defer {
+            isReleasingLeases = false
+            // To look at all queues once more costs a question for each.
+            if !unreadable.isEmpty { releaseAgainAt = clock.now() + .seconds(10) }
+        }
         // Queues in which somebody has come only lately are among those to look at.
         do throws(StoreError) { try await wakeQueues() } catch { return }
         for peer in lapsed where await markLostInAllQueues(peer) {
@@ -140,7 +144,8 @@ extension QueueService {
     ///
     /// Queues in which nobody waits as far as is known here are looked at, too: word of those who came last may be lost.
     private func markLostInAllQueues(_ peer: Beat.Peer) async -> Bool {
-        var isDone = true
+        // Of one that cannot be read nobody knows whom the peer holds there.
+        var isDone = unreadable.isEmpty
         // People first: whoever of them has gone must not be admitted.
         let occupied = hosted.filter { $0.value.state.isOccupied }.map(\.key)
         let others = hosted.filter { !$0.value.state.isOccupied }.map(\.key)

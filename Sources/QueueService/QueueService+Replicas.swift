@@ -223,7 +223,7 @@ extension QueueService {
             metadata: ["queue": "\(id)", "known": "\(known.seq)", "head": "\(state.head)"])
         hosted[id]!.skip(to: stored.record, state, announcements)
         rename(queue.record, to: stored.record)
-        notify(id, events: [], announcements: announcements.reversed())
+        notify(id, events: [], announcements: announcements.filter { $0.seq > known.seq }.reversed())
         let seen = hosted[id]!.presence.tickets.filter { state.isAbsent($0) }
         if !seen.isEmpty { stillHere(id, seen) }
         return nil

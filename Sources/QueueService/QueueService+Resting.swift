@@ -16,6 +16,8 @@ extension QueueService {
     func wakeQueues() async throws(StoreError) {
         let now = clock.now()
         let end = now + QueueService.wakeAhead + lease.beat
+        // A bad page, or a disk that could not be read for a moment.
+        try await load(unreadable.due(at: now).filter { hosted[$0] == nil })
         var point = wakeSearchedThrough.map { WakePoint(at: $0 - QueueService.slowestNews, queue: WakePoint.first.queue) } ?? .first
         while true {
             let page = try await store.wakingQueues(after: point, through: end, limit: QueueService.wakePage)

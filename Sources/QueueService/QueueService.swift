@@ -79,6 +79,8 @@ public actor QueueService {
     /// nil: the store can be written.
     public private(set) var outage: Outage?
     var lastCommits = LastCommits()
+    /// Leases that have lapsed are not looked at again before this, because a queue cannot be read.
+    var releaseAgainAt = Timestamp.distantPast
     /// Joins of which it is not known whether they were committed.
     var doubtful: [DoubtfulJoin] = []
     /// They are looked for again soon.
@@ -237,6 +239,8 @@ public actor QueueService {
     /// The store has answered a heartbeat.
     func tryToEndOutage() {
         guard let refusedAt = outage?.refusedAt else { return endOutage() }
+        // The last try has not been answered yet.
+        guard !isCommitting else { return }
         if !backlog.hasWork, clock.now() - refusedAt > Outage.forgottenAfter { return endOutage() }
         outage?.mayTry = true
         beginCommitting()

@@ -1,7 +1,7 @@
 import QueueEngine
 
 /// Queues whose rows contradict each other, because somebody has edited them, say. To read one may be to read a million rows, so
-/// after each failure it is not read for a while, whoever asks for it (`QueueService.pause`).
+/// after each failure it is not read for a while, whoever asks for it (`QueueService.retryDelay`).
 struct UnreadableQueues {
     /// Beyond it an arbitrary one is forgotten, and read again when it is asked for.
     private static let limit = 1_000
@@ -9,6 +9,11 @@ struct UnreadableQueues {
     private var pauses: [QueueID: (failures: Int, until: Timestamp)] = [:]
 
     func isPaused(_ queue: QueueID, at now: Timestamp) -> Bool { pauses[queue].map { now < $0.until } ?? false }
+
+    /// Those that may be read again.
+    func due(at now: Timestamp) -> [QueueID] { pauses.filter { $0.value.until <= now }.map(\.key).sorted() }
+
+    var isEmpty: Bool { pauses.isEmpty }
 
     mutating func insert(_ queue: QueueID, at now: Timestamp) {
         let failures = (pauses[queue]?.failures ?? 0) + 1

@@ -49,7 +49,15 @@ final class LogOutput: Sendable {
             var rest = lines[...]
             while !rest.isEmpty {
                 let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress!, $0.count) }
-                if count > 0 { rest = rest.dropFirst(count) } else if errno != EINTR { break }
+                if count >= 0 {
+                    rest = rest.dropFirst(count)
+                } else if errno == EAGAIN {
+                    // Somebody who shares it has made it non-blocking.
+                    var room = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                    poll(&room, 1, 1_000)
+                } else if errno != EINTR {
+                    break
+                }
             }
         }
     }
@@ -63,7 +71,9 @@ final class LogOutput: Sendable {
             var lines: [UInt8] = []
             swap(&lines, &waiting.lines)
             if waiting.dropped > 0 {
-                lines += "\(waiting.dropped) lines of the log were dropped: nobody read them in time\n".utf8
+                // In both formats a line that can be read.
+                lines += #"{"level":"warning","message":"lines of the log were dropped","dropped":\#(waiting.dropped)}"#.utf8
+                lines.append(UInt8(ascii: "\n"))
                 waiting.dropped = 0
             }
             return lines

@@ -45,8 +45,9 @@ struct Serve: AsyncParsableCommand {
         log.info("ended")
     }
 
-    /// Says a line at once, also to a pipe.
+    /// Says a line at once, also to a pipe, behind what the log says.
     private func say(_ line: String) {
+        LogOutput.standardError.flush(within: 1_000)
         let bytes = Array((line + "\n").utf8)
         _ = write(STDOUT_FILENO, bytes, bytes.count)
     }

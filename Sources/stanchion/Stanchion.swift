@@ -23,6 +23,7 @@ struct Stanchion: AsyncParsableCommand {
             StandardError.write("stanchion: \(failure.sentence)")
             Glibc.exit(failure.code)
         } catch {
+            LogOutput.standardError.flush(within: 1_000)
             exit(withError: error)
         }
     }

@@ -16,6 +16,7 @@ import Testing
         "postgresql://bob:p@secret@db/queues", "postgresql://bob:p/secret@db/queues", "postgresql://bob:secret?x@db/queues",
         "postgresql://bob:p?secret=1@db/queues", "postgresql://bob:%secret@db/queues", "postgresql://bob:1?secret@db/queues",
         "postgresql://db:secret/queues", "postgresql://db/queues?password=%secret", "postgresql://[secret/queues",
+        "postgresql://bob:a\"secret%zz@db/queues",
     ]) func noRefusalShowsAPassword(_ uri: String) {
         do {
             let address = try PostgresAddress(uri: uri)

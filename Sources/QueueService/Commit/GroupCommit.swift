@@ -63,7 +63,7 @@ extension QueueService {
     private func refusal(of queue: QueueID) -> ServiceError? {
         guard life == .serving else { return .unavailable(retryAfterSeconds: 1) }
         guard hosted.index(forKey: queue) != nil else { return .noSuchQueue }
-        // Callers are answered at once during an outage, not after a time limit; the heartbeat finds out when it ends.
+        // Callers are answered at once during an outage, not after a time limit.
         if let outage, !outage.mayTry { return outage.error }
         return hosted[queue]?.isBackingOff == true ? .unavailable(retryAfterSeconds: 1) : nil
     }
@@ -76,7 +76,7 @@ extension QueueService {
     }
 
     func beginCommitting() {
-        // During an outage changes of presence wait for the heartbeat that finds the store back.
+        // During an outage changes of presence wait for its end, or for a try.
         guard !isCommitting, outage?.mayTry ?? true, life != .ended, backlog.hasWork else { return }
         isCommitting = true
         // It goes on for others, too: it is no part of what was asked by whoever came first.

@@ -6,11 +6,12 @@ import Telemetry
 /// What becomes of a batch once the store has answered: each part is adopted, decided anew, or refused.
 extension QueueService {
     func settle(_ results: some Sequence<(DecidedPart, AppendOutcome)>) {
+        // Before any failure is looked at: beside what was committed it is no outage.
+        for (item, outcome) in results where outcome == .committed { lastCommits.note(item.id, at: item.decision.now) }
         var messages: [BusMessage] = []
         for (item, outcome) in results {
             if outcome == .committed {
                 adopt(item.decision)
-                lastCommits.note(item.id, at: item.decision.now)
                 hosted[item.id]?.widenSearch(commands: !item.entries.isEmpty, presence: !item.presence.isEmpty)
                 messages.append(item.decision.message)
                 succeed(item)
@@ -65,9 +66,10 @@ extension QueueService {
         case .full:
             fail(item, error)
             beginOutage(error)
-        // Perhaps of the queue's rows alone.
+        // Perhaps of the queue's rows alone. What waits for it is left alone, or it alone would be tried each time.
         case .corrupt where !lastCommits.hasOther(than: item.id, at: clock.now()):
             fail(item, error)
+            backOff(item.id, ServiceError(error), isBusy: false)
             beginOutage(error)
         default:
             fail(item, error)

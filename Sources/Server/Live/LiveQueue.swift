@@ -89,14 +89,16 @@ final class LiveQueue {
 
     func apply(_ update: QueueUpdate) {
         guard update.snapshot.state.head >= snapshot.state.head else { return }
+        // What has happened between is not known: everyone is shown anew.
+        let isSkipping = update.snapshot.state.head > snapshot.state.head + UInt64(update.events.count)
         snapshot = update.snapshot
         isAtRest = false
         if !update.announcements.isEmpty { announcements.prepend(update.announcements) }
         closeReplaced(update.movedAway)
         tell(update)
         for feed in feeds { feed.poke() }
-        if update.events.contains(where: \.changesWhatIsShown) { sweeping.isForced = true }
-        if update.events.contains(where: \.movesTheLine) { scheduleSweep() }
+        if isSkipping || update.events.contains(where: \.changesWhatIsShown) { sweeping.isForced = true }
+        if isSkipping || update.events.contains(where: \.movesTheLine) { scheduleSweep() }
     }
 
     /// Lets connections go whose visitors have shown up at another instance since. One that is newer than that stays,

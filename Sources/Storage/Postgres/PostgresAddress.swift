@@ -17,7 +17,9 @@ struct PostgresAddress: Sendable {
         var reason: UnsafeMutablePointer<CChar>?
         guard let options = PQconninfoParse(uri, &reason) else {
             defer { PQfreemem(reason) }
-            throw Malformed(reason: PostgresAddress.withoutQuotations(PostgresError.line(reason)))
+            let words = PostgresError.line(reason)
+            // With a quote in the address nobody can tell where a quotation ends.
+            throw Malformed(reason: uri.contains("\"") ? "it is no connection URI" : PostgresAddress.withoutQuotations(words))
         }
         defer { PQconninfoFree(options) }
         var parameters: [(String, String)] = []
@@ -39,7 +41,9 @@ struct PostgresAddress: Sendable {
 
     /// libpq quotes what it does not understand, and where a sign of a password is not encoded that is a part of the password.
     private static func withoutQuotations(_ reason: String) -> String {
-        reason.split(separator: "\"", omittingEmptySubsequences: false).enumerated().map { $0.offset % 2 == 0 ? $0.element : "…" }
+        // The name of a parameter, which stands behind the password.
+        if reason.hasPrefix("invalid URI query parameter:") { return reason }
+        return reason.split(separator: "\"", omittingEmptySubsequences: false).enumerated().map { $0.offset % 2 == 0 ? $0.element : "…" }
             .joined(separator: "\"")
     }
 

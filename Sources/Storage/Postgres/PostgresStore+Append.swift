@@ -154,6 +154,8 @@ extension PostgresStore {
             guard error.isRejection || error.isDamage, !error.isInDoubt else { throw error }
             guard batch.count > 1 else { return [.failed(StoreError(error))] }
         }
+        // A disk that fails slowly must not hold up everybody for as long as all queues take one by one.
+        guard EventLoop.monotonicNow() < deadline else { return batch.map { _ in .failed(.busy("there was no time to try it apart")) } }
         let middle = batch.startIndex + batch.count / 2
         let first = try await halving(batch[..<middle], by: instance, until: deadline, waiting: waiting)
         // From here on something may be committed: an error concerns the second half alone.
