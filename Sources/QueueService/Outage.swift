@@ -5,8 +5,8 @@ public struct Outage: Sendable {
     public let since: Timestamp
     /// What those who ask for something are told.
     public let error: ServiceError
-    /// When the store answered and did not take a commit. Then only a commit shows that it is over: a heartbeat is another table,
-    /// perhaps on another disk. nil: it did not answer, and the first heartbeat that is answered ends it.
+    /// When the store took no commit last because it is full. Then only a commit shows that it is over, whatever heartbeats say;
+    /// nil: the first heartbeat that is answered ends it.
     let refusedAt: Timestamp?
     /// One commit may be tried.
     var mayTry = false

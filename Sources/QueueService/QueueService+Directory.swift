@@ -215,6 +215,7 @@ extension QueueService {
         for command in backlog.remove(id) { command.fail(.noSuchQueue) }
         resumeIdleWaiters()
         wakes.plan(id, at: nil)
+        unreadable.remove(id)
         if slugs[queue.record.slug] == id { slugs[queue.record.slug] = nil }
         return true
     }

@@ -126,11 +126,7 @@ extension QueueService {
     private func releaseLapsedLeases(_ lapsed: [Beat.Peer]) async {
         guard !lapsed.isEmpty, clock.now() >= releaseAgainAt else { return }
         isReleasingLeases = true
-        defer {
-            isReleasingLeases = false
-            // To look at all queues once more costs a question for each.
-            if !unreadable.isEmpty { releaseAgainAt = clock.now() + .seconds(10) }
-        }
+        defer { isReleasingLeases = false }
         // Queues in which somebody has come only lately are among those to look at.
         do throws(StoreError) { try await wakeQueues() } catch { return }
         for peer in lapsed where await markLostInAllQueues(peer) {
@@ -144,8 +140,7 @@ extension QueueService {
     ///
     /// Queues in which nobody waits as far as is known here are looked at, too: word of those who came last may be lost.
     private func markLostInAllQueues(_ peer: Beat.Peer) async -> Bool {
-        // Of one that cannot be read nobody knows whom the peer holds there.
-        var isDone = unreadable.isEmpty
+        var isDone = await !isHolding(peer, inAnyOf: unreadable.all.filter { hosted[$0] == nil })
         // People first: whoever of them has gone must not be admitted.
         let occupied = hosted.filter { $0.value.state.isOccupied }.map(\.key)
         let others = hosted.filter { !$0.value.state.isOccupied }.map(\.key)
@@ -159,6 +154,16 @@ extension QueueService {
             }
         }
         return isDone
+    }
+
+    /// Whether the peer holds somebody in one of these queues, which cannot be read now. Then all are looked at again, but not with
+    /// each heartbeat: that costs a question for each queue.
+    private func isHolding(_ peer: Beat.Peer, inAnyOf queues: [QueueID]) async -> Bool {
+        for id in queues where (try? await store.held(by: peer.id, in: id))?.isEmpty != true {
+            releaseAgainAt = clock.now() + .seconds(10)
+            return true
+        }
+        return false
     }
 
     /// False where somebody is still counted among those whom the peer holds.

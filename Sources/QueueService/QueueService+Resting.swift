@@ -16,8 +16,6 @@ extension QueueService {
     func wakeQueues() async throws(StoreError) {
         let now = clock.now()
         let end = now + QueueService.wakeAhead + lease.beat
-        // A bad page, or a disk that could not be read for a moment.
-        try await load(unreadable.due(at: now).filter { hosted[$0] == nil })
         var point = wakeSearchedThrough.map { WakePoint(at: $0 - QueueService.slowestNews, queue: WakePoint.first.queue) } ?? .first
         while true {
             let page = try await store.wakingQueues(after: point, through: end, limit: QueueService.wakePage)
@@ -26,6 +24,20 @@ extension QueueService {
             point = last
         }
         wakeSearchedThrough = now
+        await retryUnreadable()
+    }
+
+    /// Reads those again that could not be read: a bad page, or a disk that failed for a moment.
+    private func retryUnreadable() async {
+        for id in unreadable.due(at: clock.now()) where hosted[id] == nil {
+            do throws(StoreError) {
+                try await loadServed(id)
+                // It is served now, or it is not there any more.
+                unreadable.remove(id)
+            } catch {
+                unreadable.insert(id, at: clock.now())
+            }
+        }
     }
 
     private func load(_ ids: [QueueID]) async throws(StoreError) {

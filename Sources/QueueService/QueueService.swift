@@ -227,10 +227,10 @@ public actor QueueService {
         if outage == nil { log.error("the store cannot be written; nothing is released") }
         let since = outage?.since ?? clock.now()
         let isNew = outage == nil
-        outage = Outage(since: since, error: ServiceError(error), refusedAt: error.isOfCommits ? clock.now() : nil)
+        outage = Outage(since: since, error: ServiceError(error), refusedAt: error.isOfCommits ? clock.now() : outage?.refusedAt)
+        // Some may have been taken for a try that is not made any more.
+        for command in backlog.takeCommands() { command.fail(ServiceError(error)) }
         guard isNew else { return }
-        let error = ServiceError(error)
-        for command in backlog.takeCommands() { command.fail(error) }
         resumeIdleWaiters()
         for observer in observers { observer.stalenessChanged(since) }
         scheduleBeat()
@@ -246,12 +246,8 @@ public actor QueueService {
         beginCommitting()
     }
 
-    /// Lets one commit be tried; false where none may be.
-    func takeTry() -> Bool {
-        guard let outage else { return true }
-        self.outage?.mayTry = false
-        return outage.mayTry
-    }
+    /// A commit is about to be tried.
+    func takeTry() { outage?.mayTry = false }
 
     /// The store can be written.
     func endOutage() {

@@ -10,10 +10,10 @@ struct UnreadableQueues {
 
     func isPaused(_ queue: QueueID, at now: Timestamp) -> Bool { pauses[queue].map { now < $0.until } ?? false }
 
-    /// Those that may be read again.
-    func due(at now: Timestamp) -> [QueueID] { pauses.filter { $0.value.until <= now }.map(\.key).sorted() }
+    var all: [QueueID] { pauses.keys.sorted() }
 
-    var isEmpty: Bool { pauses.isEmpty }
+    /// Those that may be read again.
+    func due(at now: Timestamp) -> [QueueID] { all.filter { !isPaused($0, at: now) } }
 
     mutating func insert(_ queue: QueueID, at now: Timestamp) {
         let failures = (pauses[queue]?.failures ?? 0) + 1

@@ -332,7 +332,8 @@ import TestSupport
     /// The server finds damage when one queue is written: the others of the batch are committed.
     @Test(arguments: ["XX001", "58030"]) func damageConcernsItsQueueAlone(_ state: String) async throws {
         let home = try await TestStore(.postgres)
-        let store = try await writable(home)
+        // Time enough to try them apart, also on a busy machine.
+        let store = try await writable(home) { $0.answerSeconds = 120 }
         defer { store.close() }
         var queues = (1...5).map { Written(tenant, slug: "q\($0)", id: $0) }
         func appends() throws -> [LogAppend] {

@@ -87,7 +87,7 @@ extension QueueService {
     private func commitAll() async {
         while outage?.mayTry ?? true {
             let batch = backlog.take(limits.batch)
-            guard !batch.isEmpty, takeTry() else { break }
+            guard !batch.isEmpty else { break }
             await commit(batch)
             scheduleWake(for: batch.map(\.queue))
         }
@@ -103,6 +103,7 @@ extension QueueService {
             if item.decision.isEmpty, hosted[item.id]?.holdsReservation != true { adoptUnchanged(item) } else { toCommit.append(item) }
         }
         guard !toCommit.isEmpty else { return }
+        takeTry()
         for item in toCommit { beginCommit(of: item.id) }
         defer { for item in toCommit { endCommit(of: item.id) } }
         do throws(StoreError) {
@@ -114,7 +115,9 @@ extension QueueService {
             await takeLeaseAgain(toCommit.map(\.id))
         } catch {
             log.error("a commit failed", metadata: ["error": "\(error)"])
-            if error.isOutage {
+            if case .corrupt = error {
+                for item in toCommit { settle(item, .failed(error)) }
+            } else if error.isOutage {
                 for item in toCommit { fail(item, error) }
                 beginOutage(error)
             } else {

@@ -66,11 +66,12 @@ extension QueueService {
         case .full:
             fail(item, error)
             beginOutage(error)
-        // Perhaps of the queue's rows alone. What waits for it is left alone, or it alone would be tried each time.
-        case .corrupt where !lastCommits.hasOther(than: item.id, at: clock.now()):
+        case .corrupt:
+            // Perhaps of the queue's rows alone.
+            let isAlone = lastCommits.hasOther(than: item.id, at: clock.now())
             fail(item, error)
             backOff(item.id, ServiceError(error), isBusy: false)
-            beginOutage(error)
+            if !isAlone { beginOutage(error) }
         default:
             fail(item, error)
             // Another transaction has locked a row, or no connection was free: to ask again each second costs little.
@@ -143,13 +144,8 @@ extension StoreError {
         }
     }
 
-    /// Whether the store has answered, and does not take what is written.
-    var isOfCommits: Bool {
-        switch self {
-        case .full, .corrupt: true
-        case .unavailable, .inDoubt, .busy, .rejected: false
-        }
-    }
+    /// Whether a heartbeat may be answered all the same: it is written to another table, perhaps on another disk.
+    var isOfCommits: Bool { if case .full = self { true } else { false } }
 
     fileprivate var isBusy: Bool { if case .busy = self { true } else { false } }
 }

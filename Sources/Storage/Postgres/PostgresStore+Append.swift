@@ -220,7 +220,8 @@ extension PostgresStore {
             for row in rows { found[try row.get(0)] = try outcome(row) }
             return batch.map { found[$0.record.id] ?? .behind }
         } catch {
-            throw PostgresError(state: "XX000", message: "\(error)")
+            // It may have been committed.
+            throw PostgresError(state: "XX000", message: "\(error)", isInDoubt: true)
         }
     }
 
