@@ -8,6 +8,8 @@ public struct Outage: Sendable {
     /// When the store took no commit last because it is full. Then only a commit shows that it is over, whatever heartbeats say;
     /// nil: the first heartbeat that is answered ends it.
     let refusedAt: Timestamp?
+    /// Whether the store answered last, and can be read.
+    var answers: Bool
     /// One commit may be tried.
     var mayTry = false
 

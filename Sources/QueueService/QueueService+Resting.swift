@@ -35,6 +35,8 @@ extension QueueService {
                 // It is served now, or it is not there any more.
                 unreadable.remove(id)
             } catch {
+                // What is damaged has been noted where it was read.
+                if case .corrupt = error { continue }
                 unreadable.insert(id, at: clock.now())
             }
         }

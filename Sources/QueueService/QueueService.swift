@@ -227,7 +227,9 @@ public actor QueueService {
         if outage == nil { log.error("the store cannot be written; nothing is released") }
         let since = outage?.since ?? clock.now()
         let isNew = outage == nil
-        outage = Outage(since: since, error: ServiceError(error), refusedAt: error.isOfCommits ? clock.now() : outage?.refusedAt)
+        outage = Outage(
+            since: since, error: ServiceError(error), refusedAt: error.isOfCommits ? clock.now() : outage?.refusedAt,
+            answers: error.isOfCommits)
         // Some may have been taken for a try that is not made any more.
         for command in backlog.takeCommands() { command.fail(ServiceError(error)) }
         guard isNew else { return }
@@ -239,6 +241,7 @@ public actor QueueService {
     /// The store has answered a heartbeat.
     func tryToEndOutage() {
         guard let refusedAt = outage?.refusedAt else { return endOutage() }
+        outage?.answers = true
         // The last try has not been answered yet.
         guard !isCommitting else { return }
         if !backlog.hasWork, clock.now() - refusedAt > Outage.forgottenAfter { return endOutage() }

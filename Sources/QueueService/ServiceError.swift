@@ -51,7 +51,7 @@ extension ServiceError {
 extension QueueService {
     /// While the store is known to be away nobody waits to find that out again. One that takes no commits can still be read.
     func checkStore() throws(ServiceError) {
-        if let outage, outage.refusedAt == nil { throw outage.error }
+        if let outage, !outage.answers { throw outage.error }
     }
 
     /// A question to the store, with its errors as the service's.

@@ -7,7 +7,7 @@ import Telemetry
 extension QueueService {
     func settle(_ results: some Sequence<(DecidedPart, AppendOutcome)>) {
         // Before any failure is looked at: beside what was committed it is no outage.
-        for (item, outcome) in results where outcome == .committed { lastCommits.note(item.id, at: item.decision.now) }
+        for (item, outcome) in results where outcome == .committed { lastCommits.note(item.id, at: clock.now()) }
         var messages: [BusMessage] = []
         for (item, outcome) in results {
             if outcome == .committed {
