@@ -5,31 +5,14 @@ public struct Outage: Sendable {
     public let since: Timestamp
     /// What those who ask for something are told.
     public let error: ServiceError
-    /// When the store took no commit last because it is full. Then only a commit shows that it is over, whatever heartbeats say;
-    /// nil: the first heartbeat that is answered ends it.
+    /// When a full store refused the last commit: the outage ends with a commit that succeeds, or `forgottenAfter` later. nil: it
+    /// ends with the first heartbeat that is answered.
     let refusedAt: Timestamp?
-    /// Whether the store answered last, and can be read.
-    var answers: Bool
-    /// One commit may be tried.
+    /// Whether reads are sent to the store: a full one can be read, as long as it answers.
+    var allowsReading: Bool
+    /// One trial commit may be made.
     var mayTry = false
 
-    /// Where nobody has wanted to commit anything for this long, the store is taken to be well.
+    /// An outage of a full store is taken to be over this long after the last refusal, if nothing waits to be committed.
     static let forgottenAfter = Timestamp.Span.seconds(5)
-}
-
-/// Which queues were committed last: where the store has just taken another queue's commit, what it does not take of one is no
-/// outage.
-struct LastCommits {
-    private var latest: [(queue: QueueID, at: Timestamp)] = []
-
-    private static let span = Timestamp.Span.seconds(10)
-
-    mutating func note(_ queue: QueueID, at now: Timestamp) {
-        latest.removeAll { $0.queue == queue }
-        latest = latest.suffix(1) + [(queue, now)]
-    }
-
-    func hasOther(than queue: QueueID, at now: Timestamp) -> Bool {
-        latest.contains { $0.queue != queue && now - $0.at < LastCommits.span }
-    }
 }

@@ -138,7 +138,7 @@ extension QueueService {
     func catchUp(_ id: QueueID) async -> Bool {
         guard let demand = hosted[id].map(CatchUpDemand.init) else { return true }
         // Not asked again by each caller: the heartbeat finds out when the store is back.
-        if let outage, !outage.answers { return false }
+        if let outage, !outage.allowsReading { return false }
         while let queue = hosted[id], !demand.isMet(by: queue) {
             // Checked anew after each wait: before this call goes on another one may have begun to read, or a commit.
             if queue.isCatchingUp || queue.isCommitting {

@@ -77,7 +77,7 @@ public actor QueueService {
     /// Callers of `stop`, until nothing is under way any more.
     private var idleWaiters: [CheckedContinuation<Void, Never>] = []
     /// nil: the store can be written.
-    public private(set) var outage: Outage?
+    public internal(set) var outage: Outage?
     var lastCommits = LastCommits()
     /// Leases that have lapsed are not looked at again before this, because a queue cannot be read.
     var releaseAgainAt = Timestamp.distantPast
@@ -229,8 +229,8 @@ public actor QueueService {
         let isNew = outage == nil
         outage = Outage(
             since: since, error: ServiceError(error), refusedAt: error.isOfCommits ? clock.now() : outage?.refusedAt,
-            answers: error.isOfCommits)
-        // Some may have been taken for a try that is not made any more.
+            allowsReading: error.isOfCommits)
+        // Commands that were accepted for a trial commit, which is not made now.
         for command in backlog.takeCommands() { command.fail(ServiceError(error)) }
         guard isNew else { return }
         resumeIdleWaiters()
@@ -241,16 +241,13 @@ public actor QueueService {
     /// The store has answered a heartbeat.
     func tryToEndOutage() {
         guard let refusedAt = outage?.refusedAt else { return endOutage() }
-        outage?.answers = true
-        // The last try has not been answered yet.
+        outage?.allowsReading = true
+        // The trial commit has not been answered yet.
         guard !isCommitting else { return }
         if !backlog.hasWork, clock.now() - refusedAt > Outage.forgottenAfter { return endOutage() }
         outage?.mayTry = true
         beginCommitting()
     }
-
-    /// A commit is about to be tried.
-    func takeTry() { outage?.mayTry = false }
 
     /// The store can be written.
     func endOutage() {

@@ -49,9 +49,9 @@ extension ServiceError {
 }
 
 extension QueueService {
-    /// While the store is known to be away nobody waits to find that out again. One that takes no commits can still be read.
+    /// While the store is known to be away nobody waits to find that out again. One that is full can still be read.
     func checkStore() throws(ServiceError) {
-        if let outage, !outage.answers { throw outage.error }
+        if let outage, !outage.allowsReading { throw outage.error }
     }
 
     /// A question to the store, with its errors as the service's.

@@ -2,9 +2,9 @@ import Dispatch
 import Glibc
 import Locks
 
-/// Standard error as a log: lines go out in order on a thread of their own. Whoever logs never waits for whoever reads.
+/// Writes log lines to standard error, in order, on a queue of its own: a caller never waits for the reader.
 ///
-/// Where the reader stands still, so many bytes wait; further lines are dropped, and counted in the next one that goes out.
+/// At most `limit` bytes wait for a reader that stands still. Further lines are dropped, and the log says how many.
 final class LogOutput: Sendable {
     static let standardError = LogOutput(STDERR_FILENO)
 
@@ -19,7 +19,7 @@ final class LogOutput: Sendable {
 
     private let descriptor: Int32
     private let waiting = Lock(Waiting())
-    private let thread = DispatchQueue(label: "log", qos: .utility)
+    private let writer = DispatchQueue(label: "log", qos: .utility)
 
     init(_ descriptor: Int32) { self.descriptor = descriptor }
 
@@ -34,13 +34,13 @@ final class LogOutput: Sendable {
             defer { waiting.isWriting = true }
             return !waiting.isWriting
         }
-        if mustStart { thread.async { self.writeAll() } }
+        if mustStart { writer.async { self.writeAll() } }
     }
 
-    /// Waits at most `milliseconds` for what waits: at the end of the process.
+    /// Waits at most `milliseconds` until the lines that wait are written.
     func flush(within milliseconds: Int) {
         let isDone = DispatchSemaphore(value: 0)
-        thread.async { isDone.signal() }
+        writer.async { isDone.signal() }
         _ = isDone.wait(timeout: .now() + .milliseconds(milliseconds))
     }
 

@@ -1,5 +1,5 @@
-/// Lines that say the same again and again, as at each request while the database is away: some are written, the others are
-/// counted, and the next one that is written tells how many there were.
+/// Limits log lines with the same message, such as one for each request while the database is away: `burst` lines in `seconds`
+/// are written, the others are counted, and the next line that is written says how many were omitted.
 struct RepeatedLines {
     private struct Entry {
         var began: UInt64

@@ -73,6 +73,29 @@ import TestSupport
         #expect(numbers(own) == [0, 1])
     }
 
+    /// A queue in which one person waits.
+    private func queueOfOne() throws -> (queue: HostedQueue, ticket: Ticket, now: Timestamp) {
+        var state = QueueState(QueueConfiguration(releaseRatePerMinute: 0))
+        var log: [QueueEvent] = []
+        let now = Timestamp(seconds: 1_700_000_000)
+        try state.configure(state.configuration, at: now, &log)
+        let ticket = try state.join(lane: 0, at: now, &log)
+        let record = QueueRecord(
+            id: id(1), tenant: TenantID(high: 0, low: 1), epoch: 1, slug: "q", name: "", configuration: state.configuration, createdAt: now)
+        return (HostedQueue(record: record, state: state), ticket, now)
+    }
+
+    /// A connection that is not counted any more ends, and another one opens beside polls: that one is a holder of its own.
+    @Test(arguments: ["co", "cco"]) func connectionBesidePollsIsCountedBehindStrayEnd(_ changes: String) throws {
+        let (queue, ticket, now) = try queueOfOne()
+        var (hosted, pending) = (queue, PresenceChanges())
+        #expect(hosted.presence.polled(ticket, at: now, lease: QueueService.pollLease) && hosted.presence.opened(ticket))
+        for change in changes { if change == "o" { pending.open([ticket], at: now) } else { pending.close([ticket]) } }
+        var decision = Decision(hosted, now: now)
+        try pending.decide(&decision)
+        #expect(decision.presence.holders(of: ticket) == 2)
+    }
+
     /// What changes come to when another instance has taken the ticket over before they are decided.
     @Test(arguments: [
         // The old connection ends, a new one begins: it holds the ticket.
@@ -82,16 +105,10 @@ import TestSupport
         // Another instance takes it over, and a connection that is there takes it back, or is let go.
         ("fo", 1, true), ("ofo", 0, true), ("ofoc", 0, false), ("of", 1, false), ("cfo", 1, true), ("oofooc", 0, true), ("foc", 2, false),
     ]) func changesOfOneTicketCountInTheirOrder(_ changes: String, holders: Int, isHeld: Bool) throws {
-        var state = QueueState(QueueConfiguration(releaseRatePerMinute: 0))
-        var log: [QueueEvent] = []
-        let now = Timestamp(seconds: 1_700_000_000)
-        try state.configure(state.configuration, at: now, &log)
-        let ticket = try state.join(lane: 0, at: now, &log)
-        let record = QueueRecord(
-            id: id(1), tenant: TenantID(high: 0, low: 1), epoch: 1, slug: "q", name: "", configuration: state.configuration, createdAt: now)
+        let (queue, ticket, now) = try queueOfOne()
         // However the changes are divided over two batches of which the first is put back.
         for cut in 0...changes.count {
-            var (hosted, first, rest) = (HostedQueue(record: record, state: state), PresenceChanges(), PresenceChanges())
+            var (hosted, first, rest) = (queue, PresenceChanges(), PresenceChanges())
             hosted.presence.setHolders(of: ticket, to: holders)
             // The first batch is back before anything of another instance is known.
             for (index, change) in changes.enumerated() {

@@ -240,27 +240,6 @@ import TestSupport
         #expect(await eventually { await one.hosted[queue]?.presence.holds(ticket) == false })
     }
 
-    /// Behind a connection that is not counted any more another one opens beside polls: it is a holder of its own.
-    @Test func connectionBesidePollsIsCountedBehindStrayEnd() throws {
-        for changes in ["co", "cco"] {
-            var pending = PresenceChanges()
-            var state = QueueState(QueueConfiguration(releaseRatePerMinute: 0))
-            var log: [QueueEvent] = []
-            let now = Timestamp(seconds: 1_700_000_000)
-            try state.configure(state.configuration, at: now, &log)
-            let ticket = try state.join(lane: 0, at: now, &log)
-            let record = QueueRecord(
-                id: QueueID(high: 0, low: 1), tenant: TenantID(high: 0, low: 1), epoch: 1, slug: "q", name: "",
-                configuration: state.configuration, createdAt: now)
-            var hosted = HostedQueue(record: record, state: state)
-            #expect(hosted.presence.polled(ticket, at: now, lease: QueueService.pollLease) && hosted.presence.opened(ticket))
-            for change in changes { if change == "o" { pending.open([ticket], at: now) } else { pending.close([ticket]) } }
-            var decision = Decision(hosted, now: now)
-            try pending.decide(&decision)
-            #expect(decision.presence.holders(of: ticket) == 2, "\(changes)")
-        }
-    }
-
     /// When others are said to have taken somebody over.
     private final class Moves: QueueObserver {
         private let moments = Lock<[Timestamp]>([])

@@ -24,8 +24,8 @@ extension QueueService {
         return found(value, at: .store)
     }
 
-    /// What is in memory; nil where it was read longer ago than one pause of retention, which may have deleted part of it since, or names
-    /// in it.
+    /// What is in memory; nil where it was read longer ago than one pause of retention, which may have deleted part of it since, or
+    /// names in it.
     private func remembered(_ key: CacheKey) -> (value: CacheValue, readAt: Timestamp)? {
         guard let known = memory.value(for: key) else { return nil }
         return isWithinRetention(known.value) || clock.now() - known.readAt < QueueService.retentionPause ? known : nil

@@ -103,25 +103,23 @@ extension QueueService {
             if item.decision.isEmpty, hosted[item.id]?.holdsReservation != true { adoptUnchanged(item) } else { toCommit.append(item) }
         }
         guard !toCommit.isEmpty else { return }
-        takeTry()
+        outage?.mayTry = false
         for item in toCommit { beginCommit(of: item.id) }
         defer { for item in toCommit { endCommit(of: item.id) } }
         do throws(StoreError) {
             let outcomes = try await store.append(toCommit.map(\.decision.append), by: instance)
             if outcomes.contains(where: { !$0.isFailure }) { endOutage() }
-            settle(zip(toCommit, outcomes))
+            settle(Array(zip(toCommit, outcomes)))
             guard outcomes.contains(.lapsed) else { return lapses = 0 }
             for item in toCommit { endCommit(of: item.id) }
             await takeLeaseAgain(toCommit.map(\.id))
         } catch {
             log.error("a commit failed", metadata: ["error": "\(error)"])
-            if case .corrupt = error {
-                for item in toCommit { settle(item, .failed(error)) }
-            } else if error.isOutage {
+            switch error {
+            case .full, .unavailable, .inDoubt:
                 for item in toCommit { fail(item, error) }
                 beginOutage(error)
-            } else {
-                for item in toCommit { settle(item, .failed(error)) }
+            case .corrupt, .busy, .rejected: for item in toCommit { settle(item, .failed(error)) }
             }
         }
     }

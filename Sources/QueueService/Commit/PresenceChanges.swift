@@ -7,8 +7,8 @@ import QueueEngine
 /// becomes at most one event of each kind in a commit.
 struct PresenceChanges {
     struct Change {
-        /// What openings and closings make of `h` connections that hold the ticket, one after the other: `max(h + delta, floor)`. A closing that
-        /// finds nobody, because another instance has taken the ticket over, changes nothing.
+        /// What openings and closings make of `h` connections that hold the ticket, one after the other: `max(h + delta, floor)`.
+        /// A closing that finds nobody, because another instance has taken the ticket over, changes nothing.
         private(set) var delta = 0
         private(set) var floor = 0
         /// When the last opening was; nil: there was none.

@@ -5,8 +5,8 @@ import Telemetry
 
 /// What becomes of a batch once the store has answered: each part is adopted, decided anew, or refused.
 extension QueueService {
-    func settle(_ results: some Sequence<(DecidedPart, AppendOutcome)>) {
-        // Before any failure is looked at: beside what was committed it is no outage.
+    func settle(_ results: [(DecidedPart, AppendOutcome)]) {
+        // Noted before the failures are settled: damage beside a commit is no outage.
         for (item, outcome) in results where outcome == .committed { lastCommits.note(item.id, at: clock.now()) }
         var messages: [BusMessage] = []
         for (item, outcome) in results {
@@ -67,11 +67,10 @@ extension QueueService {
             fail(item, error)
             beginOutage(error)
         case .corrupt:
-            // Perhaps of the queue's rows alone.
-            let isAlone = lastCommits.hasOther(than: item.id, at: clock.now())
             fail(item, error)
             backOff(item.id, ServiceError(error), isBusy: false)
-            if !isAlone { beginOutage(error) }
+            // Where other queues are committed the damage is in this queue's rows alone.
+            if !lastCommits.hasOther(than: item.id, at: clock.now()) { beginOutage(error) }
         default:
             fail(item, error)
             // Another transaction has locked a row, or no connection was free: to ask again each second costs little.
@@ -144,7 +143,7 @@ extension StoreError {
         }
     }
 
-    /// Whether a heartbeat may be answered all the same: it is written to another table, perhaps on another disk.
+    /// Whether only commits are refused: a heartbeat writes to another table, perhaps on another disk, and reads go on.
     var isOfCommits: Bool { if case .full = self { true } else { false } }
 
     fileprivate var isBusy: Bool { if case .busy = self { true } else { false } }

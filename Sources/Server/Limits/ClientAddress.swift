@@ -4,8 +4,9 @@ import HTTPTypes
 
 /// Who stands behind a request, by the word of the proxies that are trusted and of nobody else.
 ///
-/// They say it in one field, which a setting names: any other one may be the client's own, passed on untouched. Read from the right: each proxy appends whom it heard from, so the first that is no trusted proxy is the client, and
-/// whatever it claimed itself stands further left (RFC 7239 §4, §8.1).
+/// They say it in one field, which a setting names: any other one may be the client's own, passed on untouched. It is read from
+/// the right: each proxy appends whom it heard from, so the first that is no trusted proxy is the client, and whatever the client
+/// claimed stands further left (RFC 7239 §4, §8.1).
 enum ClientAddress {
     /// - Parameter name: of the field: `Forwarded` (RFC 7239), or one with addresses alone.
     static func find(_ fields: HTTPFields, peer: SocketAddress, trusted: [Network], in name: HTTPField.Name) -> SocketAddress {

@@ -51,12 +51,12 @@ final class LiveLoop {
     func count(_ connection: Connection, for group: AddressGroup) -> Bool {
         guard connection.tag != group.rawValue else { return true }
         guard server.limits.connect(group) == .granted else { return false }
-        server.limits.disconnect(AddressGroup(rawValue: connection.tag))
-        connection.tag = group.rawValue
+        uncount(connection, to: group)
         return true
     }
 
-    /// Counts the connection of a proxy for nobody again, whose client has got no WebSocket.
+    /// Gives back what the connection counts for, and notes that it counts for `group` now. For a proxy's connection whose client
+    /// got no WebSocket that is nobody.
     func uncount(_ connection: Connection, to group: AddressGroup) {
         guard connection.tag != group.rawValue else { return }
         server.limits.disconnect(AddressGroup(rawValue: connection.tag))

@@ -16,9 +16,11 @@ extension SQLiteStore {
                         return outcome == .committed ? .commit : .rollback
                     }
                 } catch {
-                    // Values that are not taken must not fail their neighbours.
-                    guard case .rejected = StoreError(error) else { throw error }
-                    outcome = .failed(StoreError(error))
+                    // Values that are not taken, and damaged pages, must not fail the neighbours.
+                    switch StoreError(error) {
+                    case .rejected, .corrupt: outcome = .failed(StoreError(error))
+                    case .full, .unavailable, .inDoubt, .busy: throw error
+                    }
                 }
                 return outcome
             }
