@@ -58,6 +58,8 @@ struct HostedQueue {
     var busyTurns = 0
     /// How many pauses there have been, which tells one from another.
     var pauses = 0
+    /// Since when something that has happened waits for a store that refuses it.
+    var staleSince: Timestamp?
     /// Set once the queue is read from the store; one that was made here has one history, and nobody asks.
     var confirmed = ConfirmedSessions(since: .latestEvent)
     /// How often in a row a commit was lost and nothing new could be read.
@@ -135,7 +137,7 @@ struct HostedQueue {
     /// become something else meanwhile.
     mutating func adopt(_ decision: Decision) -> (record: QueueRecord, releaseLags: [Timestamp.Span])? {
         guard state.position == decision.base else { return nil }
-        for (event, _) in decision.events { untold.note(event) { presence.polls($0) } }
+        for (event, _) in decision.events { untold.note(event) { presence.onlyPolls($0) } }
         presence = decision.presence
         state = decision.state
         adoptedCommit = commits
@@ -171,7 +173,7 @@ struct HostedQueue {
     mutating func apply(_ event: QueueEvent, _ moves: inout Moves) {
         state.apply(event)
         note(event)
-        untold.note(event) { presence.polls($0) }
+        untold.note(event) { presence.onlyPolls($0) }
         // The instance that decided it has recorded how late it was.
         if event.change.isAdmission { _ = releaseLag.released(1, at: event.at, state: state) }
         releaseLag.look(at: state)

@@ -92,7 +92,7 @@ public protocol QueueObserver: Sendable {
     func queueRemoved(_ queue: QueueID)
     /// The queue is at rest: nobody is in it, and it is not kept in memory until somebody asks for it.
     func queueRested(_ queue: QueueID)
-    /// The store has become unreachable, or reachable again: `since` when what is shown may be old; nil: live.
+    /// The store has become unreachable, or reachable again: `since` when what is shown of all queues may be old; nil: live.
     func stalenessChanged(_ since: Timestamp?)
 }
 
@@ -106,14 +106,19 @@ public final class QueueSnapshot: Sendable {
     public let state: QueueState
     private let drain: DrainRate
     public let at: Timestamp
+    /// Since when what is shown of this queue may be old, because the store refuses its changes though it takes those of others.
+    public let staleSince: Timestamp?
     /// Cached; see `QueueRecord.version`.
     public var version: String { recordVersion.text }
     private let recordVersion: RecordVersion
 
     /// - Parameter previous: the queue as it was before.
-    init(record: QueueRecord, state: QueueState, at moment: Timestamp, after previous: QueueSnapshot? = nil) {
+    init(
+        record: QueueRecord, state: QueueState, at moment: Timestamp, staleSince: Timestamp? = nil, after previous: QueueSnapshot? = nil
+    ) {
         self.record = record
         self.state = state
+        self.staleSince = staleSince
         at = moment
         drain = state.drain(at: moment)
         recordVersion = if let previous, previous.record == record { previous.recordVersion } else { RecordVersion(record) }

@@ -67,6 +67,9 @@ struct Presence {
     /// Whether somebody polls for the ticket here.
     func polls(_ ticket: Ticket) -> Bool { hasLease(ticket) }
 
+    /// Whether polls are all that holds the ticket here: no connection can tell the visitor what happens.
+    func onlyPolls(_ ticket: Ticket) -> Bool { polls(ticket) && holders(of: ticket) == 1 }
+
     /// Whether somebody may have polled after `moment`: in the same second, as far as is known here.
     func hasPolled(_ ticket: Ticket, after moment: Timestamp, lease: Timestamp.Span) -> Bool {
         guard let last = leases.last(where: { $0.tickets.contains(ticket) }) else { return false }

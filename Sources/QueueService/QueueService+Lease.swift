@@ -124,12 +124,15 @@ extension QueueService {
 
     /// Marks absent who was held by instances that have gone, and removes their leases. Doing it twice does it once.
     private func releaseLapsedLeases(_ lapsed: [Beat.Peer]) async {
-        guard !lapsed.isEmpty, clock.now() >= releaseAgainAt else { return }
+        let now = clock.now()
+        releaseAgainAt = releaseAgainAt.filter { id, _ in lapsed.contains { $0.id == id } }
+        let due = lapsed.filter { releaseAgainAt[$0.id].map { $0 <= now } ?? true }
+        guard !due.isEmpty else { return }
         isReleasingLeases = true
         defer { isReleasingLeases = false }
         // Queues in which somebody has come only lately are among those to look at.
         do throws(StoreError) { try await wakeQueues() } catch { return }
-        for peer in lapsed where await markLostInAllQueues(peer) {
+        for peer in due where await markLostInAllQueues(peer) {
             // The next heartbeat begins anew where it cannot be removed.
             guard (try? await store.removeLease(peer.id)) != nil else { continue }
             log.notice("an instance has gone; whoever it held is marked absent", metadata: ["instance": "\(peer.id)"])
@@ -160,7 +163,7 @@ extension QueueService {
     /// each heartbeat: that costs a question for each queue.
     private func isHolding(_ peer: Beat.Peer, inAnyOf queues: [QueueID]) async -> Bool {
         for id in queues where (try? await store.held(by: peer.id, in: id))?.isEmpty != true {
-            releaseAgainAt = clock.now() + .seconds(10)
+            releaseAgainAt[peer.id] = clock.now() + .seconds(10)
             return true
         }
         return false

@@ -24,11 +24,21 @@ extension QueueService {
             point = last
         }
         wakeSearchedThrough = now
-        await retryUnreadable()
+        retryUnreadable()
     }
 
-    /// Reads those again that could not be read: a bad page, or a disk that failed for a moment.
-    private func retryUnreadable() async {
+    /// Reads those again that could not be read: a bad page, or a disk that failed for a moment. Nobody waits for it: there may be
+    /// many, and each may have a million rows.
+    private func retryUnreadable() {
+        guard !isReadingUnreadable, !unreadable.due(at: clock.now()).isEmpty else { return }
+        isReadingUnreadable = true
+        later { service in
+            await service.readUnreadable()
+            service.isReadingUnreadable = false
+        }
+    }
+
+    private func readUnreadable() async {
         for id in unreadable.due(at: clock.now()) where hosted[id] == nil {
             do throws(StoreError) {
                 try await loadServed(id)

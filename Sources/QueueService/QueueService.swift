@@ -78,9 +78,9 @@ public actor QueueService {
     private var idleWaiters: [CheckedContinuation<Void, Never>] = []
     /// nil: the store can be written.
     public internal(set) var outage: Outage?
-    var lastCommits = LastCommits()
-    /// Leases that have lapsed are not looked at again before this, because a queue cannot be read.
-    var releaseAgainAt = Timestamp.distantPast
+    /// When instances that have gone are seen to again, where that failed for a queue that cannot be read.
+    var releaseAgainAt: [InstanceID: Timestamp] = [:]
+    var isReadingUnreadable = false
     /// Joins of which it is not known whether they were committed.
     var doubtful: [DoubtfulJoin] = []
     /// They are looked for again soon.
@@ -208,7 +208,8 @@ public actor QueueService {
     ) {
         guard let now = hosted[queue] else { return }
         clock.observe(now.state.lastEventAt)
-        let snapshot = QueueSnapshot(record: now.record, state: now.state, at: clock.now(), after: now.snapshot)
+        let snapshot = QueueSnapshot(
+            record: now.record, state: now.state, at: clock.now(), staleSince: now.staleSince, after: now.snapshot)
         hosted[queue]?.snapshot = snapshot
         let update = QueueUpdate(snapshot: snapshot, events: events, announcements: announcements, movedAway: movedAway)
         for observer in observers { observer.queueChanged(update) }

@@ -70,6 +70,8 @@ public enum AppendOutcome: Sendable, Hashable {
     case failed(StoreError)
 
     public var isFailure: Bool { if case .failed = self { true } else { false } }
+    /// Whether rows of the queue are damaged.
+    public var isDamage: Bool { if case .failed(.corrupt) = self { true } else { false } }
 }
 
 /// A queue as a store gives it back.

@@ -169,27 +169,57 @@ import TestSupport
         #expect(await service.outage == nil)
     }
 
-    /// The rows of one queue are damaged: it is left alone for a while, and the others go on.
+    /// The rows of one queue are damaged: it is left alone for a while, its visitors are told, and the others go on, also where
+    /// none of them has been written for long.
     @Test func damageOfOneQueueIsNoOutage() async throws {
         let (instances, stores) = try await faulty()
         let (service, store) = (instances.services[0], stores[0])
         let bad = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
         let good = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let session = try await service.join(bad, visitor: Visitor(), holder: .connection).session
+        _ = try await service.join(good, visitor: Visitor(), holder: .connection)
+        instances.clock.advance(.seconds(60))
         store.answer { batch in
             guard batch.contains(where: { $0.record.id == bad }) else { return nil }
-            return batch.map { _ in .failed(.corrupt("a bad page")) }
+            return batch.map { $0.record.id == bad ? .failed(.corrupt("a bad page")) : .committed }
         }
-        _ = try await service.join(good, visitor: Visitor(), holder: .connection)
         await #expect(throws: ServiceError.self) { try await service.join(bad, visitor: Visitor(), holder: .connection) }
         #expect(await service.outage == nil)
-        _ = try await service.join(good, visitor: Visitor(), holder: .connection)
-        // It was the only queue for long: then nobody knows better.
-        instances.clock.advance(.seconds(60))
+        // A join that was refused leaves nothing that is not shown.
+        #expect(await service.staleQueueCount == 0)
+        await service.closed(bad, [session.ticket])
         #expect(
             await eventually {
-                _ = try? await service.join(bad, visitor: Visitor(), holder: .connection)
-                return await service.outage != nil
+                instances.clock.advance(.seconds(1))
+                return await service.hosted[bad]?.snapshot?.staleSince != nil
             })
+        _ = try await service.join(good, visitor: Visitor(), holder: .connection)
+        #expect(await service.outage == nil)
+        #expect(await service.hosted[good]?.snapshot?.staleSince == nil)
+        store.answer { _ in nil }
+        // The pause that is under way may be sixteen seconds.
+        instances.clock.advance(.seconds(16))
+        #expect(await eventually { await service.hosted[bad]?.snapshot?.staleSince == nil })
+        #expect(await eventually { await service.hosted[bad]?.state.isAbsent(session.ticket) == true })
+        _ = try await service.join(bad, visitor: Visitor(), holder: .connection)
+    }
+
+    /// A row that stays locked is told to those who see what was true before, when that has lasted for three seconds.
+    @Test func visitorsOfQueueThatStaysLockedAreTold() async throws {
+        let (instances, stores) = try await faulty()
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let session = try await service.join(queue, visitor: Visitor(), holder: .connection).session
+        stores[0].answer { appends in appends.map { _ in .failed(.busy("locked")) } }
+        await service.closed(queue, [session.ticket])
+        for turn in 1...3 {
+            #expect(await eventually { await service.hosted[queue]?.busyTurns == turn })
+            #expect(await (service.hosted[queue]?.snapshot?.staleSince != nil) == (turn == 3))
+            instances.clock.advance(.seconds(1))
+        }
+        stores[0].answer { _ in nil }
+        instances.clock.advance(.seconds(1))
+        #expect(await eventually { await service.staleQueueCount == 0 })
     }
 
     /// Who begins to poll while the store is away is present when it is back.
@@ -454,7 +484,7 @@ import TestSupport
     }
 
     /// A queue whose row is locked is tried each second, however long that lasts; one that fails is left alone for longer.
-    @Test(arguments: [(StoreError.busy("locked"), [1, 1, 1, 1, 1]), (.unavailable("broken"), [1, 2, 4, 8, 16])])
+    @Test(arguments: [(StoreError.busy("locked"), [1, 1, 1, 1, 1]), (.unavailable("broken"), [1, 2, 4, 8, 16, 16])])
     func pausesOfQueueThatCannotBeWritten(_ error: StoreError, pauses: [Int]) async throws {
         let (instances, stores) = try await faulty()
         let service = instances.services[0]

@@ -51,13 +51,17 @@ import TestSupport
             QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 60, graceSeconds: 600))
         let connected = try await service.join(queue, visitor: Visitor(), holder: .connection).session.ticket
         let polls = try await service.join(queue, visitor: Visitor(), holder: .polls).session.ticket
+        let both = try await service.join(queue, visitor: Visitor(), holder: .polls).session
+        _ = try await service.resume(queue, both.ticket, of: both.id)
         #expect(await service.takeUntoldAdmission(queue, polls) == nil)
-        try await pass(seconds: 3, instances, queue)
-        #expect(try await admitted(service, queue) == 2)
+        try await pass(seconds: 4, instances, queue)
+        #expect(try await admitted(service, queue) == 3)
         let moment = try #require(await service.takeUntoldAdmission(queue, polls))
         #expect(moment <= instances.clock.now())
         #expect(await service.takeUntoldAdmission(queue, polls) == nil)
+        // The connection tells these.
         #expect(await service.takeUntoldAdmission(queue, connected) == nil)
+        #expect(await service.takeUntoldAdmission(queue, both.ticket) == nil)
     }
 
     private func pass(seconds: Int, _ instances: Instances, _ queue: QueueID) async throws {

@@ -30,7 +30,7 @@ import TestSupport
     }
 
     /// A queue on one loop with a crowd in it, and the other ends of their connections.
-    private static func queue(on live: LiveLoop) -> (queue: LiveQueue, peers: [Int32]) {
+    private static func queue(on live: LiveLoop, crowd: Int = crowd) -> (queue: LiveQueue, peers: [Int32]) {
         let record = QueueRecord(
             id: QueueID(high: 1, low: 1), tenant: TenantID(high: 1, low: 1), epoch: 1, slug: "q", name: "",
             configuration: QueueConfiguration(), createdAt: Timestamp(seconds: 1))
@@ -83,5 +83,33 @@ import TestSupport
             #expect(count > 0 && String(decoding: bytes[..<max(0, count)], as: UTF8.self).contains("Hello."))
             close(peer)
         }
+    }
+
+    /// The store refuses the changes of one queue: its visitors are told once, and once that they are shown what is true again.
+    @Test func visitorsOfQueueThatCannotBeWrittenAreTold() async throws {
+        let group = try EventLoopGroup(count: 1)
+        defer { group.stop() }
+        let loop = group.loops[0]
+        let home = try await TestStore(.sqlite)
+        let core = try await TellingTests.core(home, on: loop)
+        let told = Lock<[String]?>(nil)
+        loop.execute {
+            let live = LiveLoop(loop: loop, server: core, router: core.makeRouter())
+            let (queue, peers) = TellingTests.queue(on: live, crowd: 1)
+            func become(staleSince: Timestamp?) -> String {
+                let snapshot = QueueSnapshot(
+                    record: queue.snapshot.record, state: QueueState(), at: Timestamp(seconds: 2), staleSince: staleSince)
+                queue.apply(QueueUpdate(snapshot: snapshot, events: [], announcements: []))
+                var bytes = [UInt8](repeating: 0, count: 1_024)
+                let count = recv(peers[0], &bytes, bytes.count, 0)
+                return String(decoding: bytes[..<max(0, count)], as: UTF8.self)
+            }
+            let since = Timestamp(seconds: 1)
+            told.withLock { $0 = [become(staleSince: since), become(staleSince: since), become(staleSince: nil)] }
+            close(peers[0])
+        }
+        #expect(await eventually { told.withLock { $0 } != nil })
+        let frames = try #require(told.withLock { $0 })
+        #expect(frames[0].contains(#""state":"stale""#) && frames[1].isEmpty && frames[2].contains(#""state":"live""#), "\(frames)")
     }
 }

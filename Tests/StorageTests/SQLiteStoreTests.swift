@@ -34,6 +34,33 @@ import TestSupport
         try SQLiteStore(path: folder.file("db"), exclusively: false).close()
         store.close()
     }
+
+    /// SQLite finds damage when one queue is written: the others of the batch are committed.
+    @Test func damageConcernsItsQueueAlone() async throws {
+        let store = try open()
+        defer { store.close() }
+        try await store.takeLease()
+        let tenant = TenantID(high: 1, low: 1)
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        var queues = (1...5).map { Written(tenant, slug: "q\($0)", id: $0) }
+        func appends() throws -> [LogAppend] {
+            try queues.indices.map { try queues[$0].append { try $0.configure(QueueConfiguration(), at: $1, &$2) } }
+        }
+        #expect(try await store.append(try appends()).allSatisfy { $0 == .committed })
+        let id = queues[2].record.id.data.map { String(format: "%02x", $0) }.joined()
+        try await store.writing { db in
+            db.add(function: DatabaseFunction("bad_page", argumentCount: 0) { _ in throw DatabaseError(resultCode: .SQLITE_CORRUPT) })
+            try db.execute(
+                sql: "CREATE TEMP TRIGGER damage BEFORE INSERT ON log WHEN NEW.queue_id = x'\(id)' BEGIN SELECT bad_page(); END")
+        }
+        let before = queues[2].state
+        let outcomes = try await store.append(try appends())
+        for (index, outcome) in outcomes.enumerated() {
+            if index == 2 { if case .failed(.corrupt) = outcome { continue } }
+            #expect(outcome == .committed && index != 2, "\(index)")
+        }
+        #expect(try await store.loadQueue(queues[2].record.id)?.image.head == before.head)
+    }
 }
 
 private final class Flag: Sendable {

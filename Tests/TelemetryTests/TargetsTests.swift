@@ -23,8 +23,8 @@ import Testing
     ]
     /// Something happened at all, or is so.
     private static let conditions: Set<String> = [
-        "StanchionInstanceDown", "StanchionStoreDown", "StanchionBusDown", "StanchionBusForged", "StanchionReplicaBehind",
-        "StanchionVisitorsRefused", "StanchionIdleTicks",
+        "StanchionInstanceDown", "StanchionStoreDown", "StanchionQueueStale", "StanchionBusDown", "StanchionBusForged",
+        "StanchionReplicaBehind", "StanchionVisitorsRefused", "StanchionIdleTicks",
     ]
     /// Pace at which the month's budget of errors is used up, and a count.
     private static let ownNumbers: [String: [Double]] = [

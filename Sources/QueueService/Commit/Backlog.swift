@@ -132,6 +132,9 @@ struct Backlog {
         if isInRing.remove(queue) != nil { ring.removeAll { $0 == queue } }
     }
 
-    /// Whether anything waits for the queue, blocked or not.
+    /// Whether something of the queue waits for a commit, blocked or not.
+    func hasWork(for queue: QueueID) -> Bool { waiting[queue] != nil }
+
+    /// Whether anything waits for the queue, or it is blocked.
     func concerns(_ queue: QueueID) -> Bool { waiting[queue] != nil || blocked.contains(queue) }
 }

@@ -13,8 +13,8 @@ extension QueueService {
         beginCommitting()
     }
 
-    /// Tries the queue again after a pause that doubles with each failure in a row, from 1 s to 64 s; after a second where it was
-    /// only busy. Callers do not wait for it.
+    /// Tries the queue again after a pause that doubles with each failure in a row, from 1 s to 16 s; after a second where it was
+    /// only busy. Callers do not wait for it, and visitors are told that what they see may be old.
     func backOff(_ id: QueueID, _ error: ServiceError, isBusy: Bool = false) {
         guard let queue = hosted[id] else { return }
         let pause = queue.pauses + 1
@@ -24,11 +24,14 @@ extension QueueService {
         for command in backlog.takeCommands(of: id) { command.fail(error) }
         resumeIdleWaiters()
         backlog.block(id)
-        clock.wake(at: clock.now() + (isBusy ? .seconds(1) : QueueService.retryDelay(afterFailures: queue.failures + 1))) { [weak self] in
+        if backlog.hasWork(for: id), !isBusy || queue.busyTurns + 1 >= QueueService.busyTurnsUntilStale { beginStaleness(of: id) }
+        let delay = min(QueueService.retryDelay(afterFailures: queue.failures + 1), QueueService.longestPause)
+        clock.wake(at: clock.now() + (isBusy ? .seconds(1) : delay)) { [weak self] in
             self?.later { service in
                 // A later failure has a pause of its own.
                 guard service.hosted[id]?.pauses == pause else { return }
                 service.hosted[id]?.isBackingOff = false
+                if !service.backlog.hasWork(for: id) { service.endStaleness(of: id) }
                 service.goOn(in: id)
             }
         }
@@ -36,6 +39,28 @@ extension QueueService {
 
     /// How long a queue is left alone after so many failures in a row: 1 s, and twice as long each time, up to 64 s.
     static func retryDelay(afterFailures failures: Int) -> Timestamp.Span { .seconds(1 << min(failures - 1, 6)) }
+
+    /// As long as nobody can join once the trouble has passed.
+    private static let longestPause = Timestamp.Span.seconds(16)
+    /// A row may be locked for a moment by another instance's commit; after so many pauses of a second visitors are told.
+    private static let busyTurnsUntilStale = 3
+
+    /// Something that has happened in the queue is not written: what is shown of it may be old.
+    private func beginStaleness(of id: QueueID) {
+        guard hosted[id]?.staleSince == nil else { return }
+        hosted[id]?.staleSince = clock.now()
+        notify(id, events: [])
+    }
+
+    /// The store has taken a change of the queue, or nothing waits for one any more.
+    func endStaleness(of id: QueueID) {
+        guard hosted[id]?.staleSince != nil else { return }
+        hosted[id]?.staleSince = nil
+        notify(id, events: [])
+    }
+
+    /// How many queues' changes the store refuses though it takes those of others.
+    public var staleQueueCount: Int { hosted.values.count { $0.staleSince != nil } }
 
     func block(_ id: QueueID, for pause: Timestamp.Span) {
         guard hosted.index(forKey: id) != nil else { return }

@@ -108,7 +108,7 @@ extension QueueService {
         defer { for item in toCommit { endCommit(of: item.id) } }
         do throws(StoreError) {
             let outcomes = try await store.append(toCommit.map(\.decision.append), by: instance)
-            if outcomes.contains(where: { !$0.isFailure }) { endOutage() }
+            if outcomes.contains(.committed) { endOutage() }
             settle(Array(zip(toCommit, outcomes)))
             guard outcomes.contains(.lapsed) else { return lapses = 0 }
             for item in toCommit { endCommit(of: item.id) }

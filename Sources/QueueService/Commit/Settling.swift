@@ -6,11 +6,10 @@ import Telemetry
 /// What becomes of a batch once the store has answered: each part is adopted, decided anew, or refused.
 extension QueueService {
     func settle(_ results: [(DecidedPart, AppendOutcome)]) {
-        // Noted before the failures are settled: damage beside a commit is no outage.
-        for (item, outcome) in results where outcome == .committed { lastCommits.note(item.id, at: clock.now()) }
         var messages: [BusMessage] = []
         for (item, outcome) in results {
             if outcome == .committed {
+                endStaleness(of: item.id)
                 adopt(item.decision)
                 hosted[item.id]?.widenSearch(commands: !item.entries.isEmpty, presence: !item.presence.isEmpty)
                 messages.append(item.decision.message)
@@ -66,14 +65,10 @@ extension QueueService {
         case .full:
             fail(item, error)
             beginOutage(error)
-        case .corrupt:
-            fail(item, error)
-            backOff(item.id, ServiceError(error), isBusy: false)
-            // Where other queues are committed the damage is in this queue's rows alone.
-            if !lastCommits.hasOther(than: item.id, at: clock.now()) { beginOutage(error) }
         default:
             fail(item, error)
-            // Another transaction has locked a row, or no connection was free: to ask again each second costs little.
+            // Damage is the queue's own trouble, also where no other is written that would show it. Another transaction has locked a
+            // row, or no connection was free: to ask again each second costs little.
             backOff(item.id, ServiceError(error), isBusy: error.isBusy)
             // No outage begins whose end would look for joins in doubt.
             if case .inDoubt = error { Task { await settleDoubts() } }

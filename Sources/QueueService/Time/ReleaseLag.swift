@@ -39,14 +39,14 @@ extension QueueState {
     fileprivate var canBeReleased: Bool { nextRelease(after: lastEventAt) != nil }
 }
 
-/// Admissions of people who poll here, until each has been told: a bounded number of them.
+/// Admissions of people who only poll here, until each has been told: a bounded number of them.
 struct UntoldAdmissions {
     private static let limit = 10_000
     private var moments: [Ticket: Timestamp] = [:]
 
     var count: Int { moments.count }
 
-    /// Somebody who polls was admitted at `moment`.
+    /// Somebody who only polls was admitted at `moment`.
     mutating func add(_ ticket: Ticket, at moment: Timestamp) {
         if moments.count < UntoldAdmissions.limit { moments[ticket] = moment }
     }
@@ -55,9 +55,9 @@ struct UntoldAdmissions {
     mutating func remove(_ ticket: Ticket) -> Timestamp? { moments.removeValue(forKey: ticket) }
 
     /// What has happened: an admission that ends is not told any more.
-    mutating func note(_ event: QueueEvent, polls: (Ticket) -> Bool) {
+    mutating func note(_ event: QueueEvent, onlyPolls: (Ticket) -> Bool) {
         switch event.change {
-        case .admitted(let ticket, _): if polls(ticket) { add(ticket, at: event.at) }
+        case .admitted(let ticket, _): if onlyPolls(ticket) { add(ticket, at: event.at) }
         case .completed(let ticket), .left(let ticket), .expired(let ticket, _): moments[ticket] = nil
         case .closed: moments = [:]
         default: break

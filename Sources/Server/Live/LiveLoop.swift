@@ -169,7 +169,7 @@ final class LiveLoop {
 
     func becomeStale(since: Timestamp?) {
         staleSince = since
-        for queue in queues.values { queue.tell(CollectionOfOne(.staleness(since: since))) }
+        for queue in queues.values { queue.tellStaleness() }
     }
 
     func sendPositionFrames() {

@@ -41,6 +41,15 @@ extension LiveQueue {
             })
     }
 
+    /// Since when what is shown may be old: the store cannot be written at all, or refuses this queue's changes.
+    var staleSince: Timestamp? { live.staleSince ?? snapshot.staleSince }
+
+    func tellStaleness() {
+        guard staleSince != toldStaleSince else { return }
+        toldStaleSince = staleSince
+        tell(CollectionOfOne(.staleness(since: staleSince)))
+    }
+
     func tell(_ news: some Sequence<Telling.News>) {
         let wasUnderWay = telling.isUnderWay
         let serial = live.server.nextSerial()

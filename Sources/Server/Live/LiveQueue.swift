@@ -22,11 +22,14 @@ final class LiveQueue {
     var isUnused: Bool { feeds.isEmpty && members.count == goneCount }
     var sweeping = Sweeping()
     var telling = Telling()
+    /// What visitors know of `staleSince`.
+    var toldStaleSince: Timestamp?
 
     init(live: LiveLoop, _ update: QueueUpdate) {
         self.live = live
         snapshot = update.snapshot
         announcements = update.announcements.reversed()
+        toldStaleSince = staleSince
     }
 
     // MARK: Members
@@ -92,6 +95,7 @@ final class LiveQueue {
         // What has happened between is not known: everyone is shown anew.
         let isSkipping = update.snapshot.state.head > snapshot.state.head + UInt64(update.events.count)
         snapshot = update.snapshot
+        tellStaleness()
         isAtRest = false
         if !update.announcements.isEmpty { announcements.prepend(update.announcements) }
         closeReplaced(update.movedAway)

@@ -58,7 +58,7 @@ extension LiveVisitor {
             try leave()
         case "ping":
             try fields.finish(known: "type")
-            send { LiveFrames.state(staleSince: live.staleSince, into: &$0) }
+            send { LiveFrames.state(staleSince: queue?.staleSince ?? live.staleSince, into: &$0) }
         default: throw fields.wrong("type", "must be one of join, resume, visibility, leave, ping")
         }
     }
@@ -163,7 +163,7 @@ extension LiveVisitor {
         for announcement in queue.announcements.reversed() where announcement.expiresAt.map({ $0 > now }) ?? true {
             send { LiveFrames.announcement(announcement, into: &$0) }
         }
-        if let since = live.staleSince { send { LiveFrames.state(staleSince: since, into: &$0) } }
+        if let since = queue.staleSince { send { LiveFrames.state(staleSince: since, into: &$0) } }
         // Who has just joined and is in was let in by the last events, if not by the very last.
         if case .admitted(let until) = standing { admit(until: until, at: isNew ? snapshot.state.lastEventAt : nil) }
     }

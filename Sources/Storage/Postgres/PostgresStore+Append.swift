@@ -269,7 +269,6 @@ extension PostgresStore {
 }
 
 extension AppendOutcome {
-    fileprivate var isDamage: Bool { if case .failed(.corrupt) = self { true } else { false } }
     fileprivate var isInDoubt: Bool { if case .failed(.inDoubt) = self { true } else { false } }
 
     /// The store could not be reached, or no table be changed.

@@ -5,6 +5,29 @@ public import QueueService
 
 extension SQLiteStore {
     public func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
+        let outcomes = try await halving(batch[...], by: instance)
+        // Where nothing of several can be written the store is at fault.
+        if outcomes.count > 1, outcomes.allSatisfy(\.isDamage), case .failed(let error)? = outcomes.first { throw error }
+        return outcomes
+    }
+
+    /// Appends what can be written: where a page is damaged, the halves apart, down to the queue at fault. SQLite refuses every
+    /// write of a transaction in which it has found damage, so a savepoint for each queue does not help.
+    private func halving(_ batch: ArraySlice<LogAppend>, by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
+        do throws(StoreError) { return try await commit(batch, by: instance) } catch {
+            guard case .corrupt = error else { throw error }
+            guard batch.count > 1 else { return batch.map { _ in .failed(error) } }
+        }
+        let middle = batch.startIndex + batch.count / 2
+        let first = try await halving(batch[..<middle], by: instance)
+        // From here on something may be committed: an error concerns the second half alone.
+        let second = batch[middle...]
+        do throws(StoreError) { return first + (try await halving(second, by: instance)) } catch {
+            return first + second.map { _ in .failed(error) }
+        }
+    }
+
+    private func commit(_ batch: ArraySlice<LogAppend>, by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
         try await writing { db in
             guard try SQLiteStore.hasLease(instance, db) else { return batch.map { _ in .lapsed } }
             return try batch.map { append in
@@ -16,11 +39,9 @@ extension SQLiteStore {
                         return outcome == .committed ? .commit : .rollback
                     }
                 } catch {
-                    // Values that are not taken, and damaged pages, must not fail the neighbours.
-                    switch StoreError(error) {
-                    case .rejected, .corrupt: outcome = .failed(StoreError(error))
-                    case .full, .unavailable, .inDoubt, .busy: throw error
-                    }
+                    // Values that are not taken must not fail the neighbours.
+                    guard case .rejected = StoreError(error) else { throw error }
+                    outcome = .failed(StoreError(error))
                 }
                 return outcome
             }

@@ -128,6 +128,7 @@ CASES = {
     "StanchionReleasesVeryLate": steps(lambda *p: mean("stanchion_release_lag_seconds", *p), 30),
     "StanchionInstanceDown": [Case([gauge("up", (10, 1), (10, 0))], silent=[9], fires=[15])],
     "StanchionStoreDown": [Case([gauge("stanchion_store_down", (10, 0), (10, 1), (10, 0))], silent=[9, 25], fires=[15])],
+    "StanchionQueueStale": [Case([gauge("stanchion_queues_stale", (10, 0), (10, 1), (10, 0))], silent=[9, 25], fires=[15])],
     "StanchionBusDown": [Case([gauge("stanchion_bus_down", (10, 0), (10, 1), (10, 0))], silent=[9, 25], fires=[15])],
     "StanchionBusForged": [Case([counter("stanchion_bus_messages_refused_total", (30, 0), (1, 1), (30, 0), labels=INSTANCE + ',reason="forged"')],
                                 silent=[29, 50], fires=[35])],

@@ -111,6 +111,36 @@ async def first_word(server, message):
     return joined
 
 
+async def until(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.05)
+
+
+async def visitors_of_locked(server, uri):
+    queues = [server.queue(releaseRatePerMinute=0)["id"] for _ in range(2)]
+    (here, _), (elsewhere, _), (leaving, _) = [await enter(server, {"type": "join", "queue": queue}) for queue in (*queues, queues[0])]
+    states, others = [], []
+    watching = [asyncio.create_task(watch(here, states)), asyncio.create_task(watch(elsewhere, others))]
+    holder = subprocess.Popen(["psql", "-qAtX", uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder.stdin.write(f"BEGIN; SELECT 1 FROM queues WHERE id = '{queues[0]}' FOR UPDATE;\n")
+    holder.stdin.flush()
+    assert holder.stdout.readline() == "1\n"
+    # That this one has gone is to be written.
+    await leaving.close()
+    await until(lambda: states == ["stale"], 60, "the visitor is told")
+    metrics = await asyncio.to_thread(server.call, "GET", "/metrics")
+    assert b"\nstanchion_queues_stale 1.0\n" in metrics[2]
+    await asyncio.to_thread(server.good, "POST", f"/v1/queues/{queues[1]}/join", {})
+    holder.stdin.close()
+    assert holder.wait() == 0
+    await until(lambda: states == ["stale", "live"], 60, "the visitor is told that it is over")
+    assert not others, others
+    for task in watching:
+        task.cancel()
+
+
 async def story(postgres, server):
     queue = server.queue(graceSeconds=3600)["id"]
     visitor, joined = await enter(server, {"type": "join", "queue": queue})
@@ -120,12 +150,6 @@ async def story(postgres, server):
 
     def total():
         return sum(len(joiner.acknowledged) for joiner in joiners)
-
-    async def until(condition, seconds, what):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, what
-            await asyncio.sleep(0.05)
 
     async def goes_on(what):
         before = total()
@@ -270,6 +294,13 @@ def replicas():
         refuses("sqlite:/tmp/nothing.db", 78, "database-read", "--database-read", "mysql://a")
 
 
+def locked():
+    """Somebody leaves a transaction open that has locked one queue's row: its visitors are told, and nobody else."""
+    with Postgres() as postgres, Server(database=postgres.uri()) as server:
+        asyncio.run(visitors_of_locked(server, postgres.uri()))
+        assert server.stop() == 0
+
+
 def restored():
     """An older copy is restored under a server that runs. Who follows a queue that it has not in memory, because it was deleted since
     the copy was made, is told as well as who follows one that it has."""
@@ -333,6 +364,7 @@ with Postgres("max_connections=30") as postgres:
 secure()
 old()
 restored()
+locked()
 replicas()
 with Postgres(local="scram-sha-256") as postgres:
     refuses(postgres.uri(), 69, "password")
