@@ -1,8 +1,11 @@
-/// What one does at a time for each key, while others who want the same wait. Confined to its owner.
+import DequeModule
+
+/// What one does at a time for each key, while others who want the same wait, in the order in which they came. Confined to its
+/// owner.
 struct Turns<Key: Hashable> {
     typealias Waiter = CheckedContinuation<Void, Never>
 
-    private var waiters: [Key: [Waiter]] = [:]
+    private var waiters: [Key: Deque<Waiter>] = [:]
 
     /// Takes the turn; false: somebody has it.
     mutating func take(_ key: Key) -> Bool {
@@ -11,12 +14,13 @@ struct Turns<Key: Hashable> {
         return true
     }
 
-    /// Goes on once the turn has ended: at once where it has meanwhile.
+    /// Goes on with the turn once those who came before have had it: at once where nobody has it.
     mutating func wait(_ waiter: Waiter, for key: Key) {
-        if waiters[key] == nil { waiter.resume() } else { waiters[key]!.append(waiter) }
+        if take(key) { waiter.resume() } else { waiters[key]!.append(waiter) }
     }
 
+    /// Gives the turn to who has waited longest. All at once would all but one wait again.
     mutating func end(_ key: Key) {
-        for waiter in waiters.removeValue(forKey: key) ?? [] { waiter.resume() }
+        if let next = waiters[key]?.popFirst() { next.resume() } else { waiters[key] = nil }
     }
 }

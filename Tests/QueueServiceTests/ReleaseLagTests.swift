@@ -26,6 +26,22 @@ import TestSupport
         #expect(late > 24 && late < 27.5, "\(late) s over \(laterCount - count) admissions")
     }
 
+    /// A pace that was lowered, or raised and lowered again, makes nobody late.
+    @Test func changedPaceIsNoDelay() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(
+            QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 600, graceSeconds: 600))
+        for _ in 0..<100 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        for rate in [600, 6, 600, 12] {
+            _ = try await service.update(queue, tenant: instances.tenant) { $0.configuration.releaseRatePerMinute = rate }
+            let before = try await admitted(service, queue)
+            try await pass(seconds: rate == 600 ? 2 : 75, instances, queue)
+            #expect(try await admitted(service, queue) > before)
+            #expect(mean(instances) < 1.1, "\(rate): \(mean(instances))")
+        }
+    }
+
     /// Once nobody waits for the pace any more the delay is over.
     @Test func delayEndsWithTheLine() async throws {
         let instances = try await Instances(count: 1)

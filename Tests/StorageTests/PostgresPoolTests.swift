@@ -79,6 +79,48 @@ import TestSupport
         try await PostgresPoolTests.end(slow, store, home)
     }
 
+    /// What has been answered.
+    private final class Finished: Sendable {
+        private let lanes = Lock<[PostgresLane]>([])
+        func note(_ lane: PostgresLane) { lanes.withLock { $0.append(lane) } }
+        /// How many came before the last of `lane`.
+        func before(last lane: PostgresLane) -> Int { lanes.withLock { $0.lastIndex(of: lane) ?? 0 } }
+    }
+
+    /// However many requests look something up, whoever joins under a name waits for one of them at most.
+    @Test func joinsTakeTurnsWithLookUps() async throws {
+        let home = try await TestStore(.postgres)
+        let store = try await PostgresPoolTests.open(home.uri) { ($0.connections, $0.waitSeconds) = (2, 600) }
+        defer { store.close() }
+        let finished = Finished()
+        // One connection is shared; until it is free everybody waits.
+        let slow = PostgresPoolTests.occupy(store, .lookups, 1)
+        #expect(await eventually { store.takeLoad().busy == 1 })
+        let lookups = (0..<20).map { _ in
+            Task {
+                _ = try? await store.tenants()
+                finished.note(.lookups)
+            }
+        }
+        #expect(await eventually { store.takeLoad().waiting == 20 })
+        let joins = (0..<3).map { _ in
+            Task {
+                _ = try? await store.currentSession(user: "a", queue: QueueID(high: 1, low: 1))
+                finished.note(.joins)
+            }
+        }
+        #expect(await eventually { store.takeLoad().waiting == 23 })
+        try TestStore.psql(
+            """
+            SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+            WHERE state = 'active' AND pid <> pg_backend_pid() AND datname = current_database()
+            """, in: home.uri)
+        for task in joins { await task.value }
+        for task in lookups { await task.value }
+        #expect(finished.before(last: .joins) < 15)
+        for task in slow { _ = await task.value }
+    }
+
     @Test func fullPoolIsBusyAndNotUnavailable() async throws {
         let home = try await TestStore(.postgres)
         let store = try await PostgresPoolTests.open(home.uri) { ($0.connections, $0.maximumWaiting, $0.waitSeconds) = (2, 1, 1) }

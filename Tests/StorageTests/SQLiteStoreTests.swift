@@ -35,6 +35,49 @@ import TestSupport
         store.close()
     }
 
+    /// However many requests write something of their own, a commit waits for one of them at most.
+    @Test func smallWritesDoNotStandBeforeCommits() async throws {
+        let store = try open()
+        defer { store.close() }
+        let tenant = TenantID(high: 1, low: 1)
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        try await store.takeLease()
+        var queue = Written(tenant)
+        let append = try queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }
+        let (id, release) = (queue.record.id, DispatchSemaphore(value: 0))
+        // Notes how many had been written when the commit was.
+        try await store.writing { db in
+            try db.execute(
+                sql: """
+                    CREATE TEMP TABLE seen (count INTEGER);
+                    CREATE TEMP TRIGGER seeing BEFORE INSERT ON log BEGIN INSERT INTO seen SELECT count(*) FROM consumers; END
+                    """)
+        }
+        async let holding: Void = store.writing { _ in release.wait() }
+        #expect(await eventually { store.takeLoad().busy == 1 })
+        let asked = Counter()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<100 {
+                group.addTask {
+                    asked.add()
+                    try await store.confirm("c\(number)", 1, of: id, tenant: tenant)
+                }
+            }
+            #expect(await eventually { asked.count == 100 && store.takeLoad().waiting > 0 })
+            group.addTask {
+                let outcomes = try await store.append([append])
+                #expect(outcomes == [.committed])
+            }
+            let waiting = await eventually { store.takeLoad().waiting >= 2 }
+            release.signal()
+            #expect(waiting)
+            try await group.waitForAll()
+        }
+        try await holding
+        let seen = try await store.writing { try Int.fetchOne($0, sql: "SELECT count FROM seen") }
+        #expect(seen! <= 1)
+    }
+
     /// SQLite finds damage when one queue is written: the others of the batch are committed.
     @Test func damageConcernsItsQueueAlone() async throws {
         let store = try open()
@@ -61,6 +104,12 @@ import TestSupport
         }
         #expect(try await store.loadQueue(queues[2].record.id)?.image.head == before.head)
     }
+}
+
+private final class Counter: Sendable {
+    private let value = Atomic(0)
+    var count: Int { value.load(ordering: .sequentiallyConsistent) }
+    func add() { value.add(1, ordering: .sequentiallyConsistent) }
 }
 
 private final class Flag: Sendable {

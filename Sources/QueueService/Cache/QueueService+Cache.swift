@@ -43,7 +43,8 @@ extension QueueService {
     }
 
     private func takeTurn(_ key: CacheKey) async {
-        while !loading.take(key) { await withCheckedContinuation { loading.wait($0, for: key) } }
+        guard !loading.take(key) else { return }
+        await withCheckedContinuation { loading.wait($0, for: key) }
     }
 
     // MARK: The log
@@ -69,10 +70,11 @@ extension QueueService {
 
     /// The last page, which grows: only what is new is read, and others are given it when it is full.
     private func tail(_ key: CacheKey, _ number: UInt64, after seq: UInt64) async throws(StoreError) -> ArraySlice<LogEntry> {
+        let start = number * QueueService.pageEntries
+        // As far as it went when this was asked for: who waited for a turn meanwhile is content with what another has read.
+        let wanted = min(hosted[key.queue]?.state.head ?? 0, start + QueueService.pageEntries)
         await takeTurn(key)
         defer { loading.end(key) }
-        let start = number * QueueService.pageEntries
-        let wanted = min(hosted[key.queue]?.state.head ?? 0, start + QueueService.pageEntries)
         var entries: [LogEntry] = []
         var readAt = clock.now()
         if let known = remembered(key), case .page(let page) = known.value { (entries, readAt) = (page, known.readAt) }

@@ -11,10 +11,12 @@ struct ReleaseLag {
     /// How much later than they could have come releases are by now, though each keeps its distance to the last.
     private(set) var setBack = Timestamp.Span.seconds(0)
 
-    /// The replica has changed, or time has passed: whether somebody could be released, and since when.
+    /// The replica has changed, or time has passed: whether somebody could be released, and since when. Where that is still to come
+    /// nobody is late, whatever was due before: the pace may have been lowered.
     mutating func look(at state: QueueState) {
-        guard state.canBeReleased else { return self = ReleaseLag() }
-        if due == nil { due = state.nextRelease(after: state.lastEventAt) }
+        let now = state.lastEventAt
+        guard let next = state.nextRelease(after: now) else { return self = ReleaseLag() }
+        if due == nil || next > now { due = next }
     }
 
     /// Somebody was released `count` times at `moment`, after which the queue is as `state`.
@@ -33,10 +35,6 @@ struct ReleaseLag {
         if let next = state.nextRelease(after: moment) { due = next } else { self = ReleaseLag() }
         return lags
     }
-}
-
-extension QueueState {
-    fileprivate var canBeReleased: Bool { nextRelease(after: lastEventAt) != nil }
 }
 
 /// Admissions of people who only poll here, until each has been told: a bounded number of them.

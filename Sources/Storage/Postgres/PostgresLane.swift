@@ -1,11 +1,14 @@
 /// What a request is for: no lane takes the connections that another one needs.
 ///
 /// Of a pool's connections a half, at most two, is reserved for commits. Requests of the other lanes share the rest, and
-/// lists, which may take long, have a smaller share of that: look-ups go past them.
+/// lists, which may take long, have a smaller share of that: look-ups go past them. Joins take turns with all of these, however
+/// many of them wait.
 enum PostgresLane: Int, CaseIterable {
     /// Appends, beats and leases, and what an instance must read to decide: what others have committed, which queues wake,
     /// whom a dead instance held. Others wait for them, so they go first and may use every connection.
     case commits
+    /// What must be known before a visitor joins: whether there is a place already.
+    case joins
     /// What one request asks for: a session, a page of a log, a queue, a key.
     case lookups
     /// Lists and retention, which many rows may be read for.
@@ -15,7 +18,7 @@ enum PostgresLane: Int, CaseIterable {
 /// How many requests of each lane may run at once.
 struct LaneLimits {
     private let connections: Int
-    /// What look-ups and lists may use together.
+    /// What joins, look-ups and lists may use together.
     private let shared: Int
     private let lists: Int
 
@@ -27,10 +30,10 @@ struct LaneLimits {
     }
 
     func admits(_ lane: PostgresLane, running: [Int]) -> Bool {
-        let others = running[PostgresLane.lookups.rawValue] + running[PostgresLane.lists.rawValue]
+        let others = running.reduce(0, +) - running[PostgresLane.commits.rawValue]
         return switch lane {
         case .commits: others + running[lane.rawValue] < connections
-        case .lookups: others < shared
+        case .joins, .lookups: others < shared
         case .lists: others < shared && running[lane.rawValue] < lists
         }
     }

@@ -23,7 +23,7 @@ extension PostgresStore {
                 FROM sessions WHERE id = (SELECT id FROM user_sessions
                     WHERE queue_id = $1 AND user_id = $2 AND status IN ('waiting', 'admitted')) AND status IN ('waiting', 'admitted')
                 """
-            ).with(queue).with(user)
+            ).with(queue).with(user), lane: .joins
         ).map(PostgresStore.session)
     }
 

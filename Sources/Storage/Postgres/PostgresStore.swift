@@ -113,7 +113,10 @@ public final class PostgresStore: QueueStore {
         do { return try await repeating(calls, seconds: seconds, lane: lane).get() } catch { throw StoreError(reading: error) }
     }
 
-    func row(_ call: PostgresCall) async throws(StoreError) -> PostgresRow? { try await reading([call])[0].first }
+    func row(_ call: PostgresCall, lane: PostgresLane = .lookups) async throws(StoreError) -> PostgresRow? {
+        try await reading([call], lane: lane)[0].first
+    }
+
     func rows(_ call: PostgresCall, lane: PostgresLane = .lookups) async throws(StoreError) -> [PostgresRow] {
         try await reading([call], lane: lane)[0].rows
     }

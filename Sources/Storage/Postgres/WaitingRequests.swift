@@ -14,6 +14,8 @@ struct WaitingRequests {
 
     private var lanes = [Deque<Waiter>](repeating: [], count: PostgresLane.allCases.count)
     private var nextSerial = 0
+    /// Whose turn it was last.
+    private var wasJoin = false
 
     var count: Int { lanes.reduce(0) { $0 + $1.count } }
     func count(in lane: PostgresLane) -> Int { lanes[lane.rawValue].count }
@@ -31,11 +33,13 @@ struct WaitingRequests {
         return lanes[lane.rawValue].remove(at: index).request
     }
 
-    /// A commit before all others; of the others the one that has waited longest.
+    /// A commit before all others. Of the others a join and something else in turn, and of that the one that has waited longest.
     mutating func popNext(where isAdmitted: (PostgresLane) -> Bool) -> Waiter? {
         func head(_ lane: PostgresLane) -> Waiter? { isAdmitted(lane) ? lanes[lane.rawValue].first : nil }
-        let next = head(.commits) ?? [head(.lookups), head(.lists)].compactMap { $0 }.min { $0.serial < $1.serial }
-        if let next { lanes[next.lane.rawValue].removeFirst() }
+        let other = [head(.lookups), head(.lists)].compactMap { $0 }.min { $0.serial < $1.serial }
+        guard let next = head(.commits) ?? (wasJoin ? other ?? head(.joins) : head(.joins) ?? other) else { return nil }
+        if next.lane != .commits { wasJoin = next.lane == .joins }
+        lanes[next.lane.rawValue].removeFirst()
         return next
     }
 

@@ -15,7 +15,9 @@ public final class SQLiteStore: QueueStore {
     private let poolLoad = PoolLoad()
     private static let readers = 4
     /// Of the four readers lists leave some for look-ups.
-    let lists: ReadGate
+    let lists: Gate
+    /// What a request writes by itself: one at a time, so that a commit waits for one of them at most.
+    private let smallWrites: Gate
 
     /// Opens the file, makes it where it is not there, and brings its schema up to date.
     ///
@@ -23,7 +25,10 @@ public final class SQLiteStore: QueueStore {
     ///   - exclusively: refuses a file that another process serves from. Commands that only look something up or add a key go without.
     ///   - limits: how many lists may be read at once, at most three, and how many may wait and for how long.
     public init(path: String, exclusively: Bool, limits: PostgresSettings = PostgresSettings()) throws(StoreOpenError) {
-        lists = ReadGate(limit: min(3, limits.lists), maximumWaiting: limits.maximumWaiting, waitSeconds: limits.waitSeconds)
+        func gate(_ kind: String, _ limit: Int) -> Gate {
+            Gate(kind, limit: limit, maximumWaiting: limits.maximumWaiting, waitSeconds: limits.waitSeconds)
+        }
+        (lists, smallWrites) = (gate("lists", min(3, limits.lists)), gate("writes", 1))
         lock = exclusively ? try FileLock(path: path) : nil
         var configuration = Configuration()
         configuration.busyMode = .timeout(5)
@@ -102,6 +107,11 @@ public final class SQLiteStore: QueueStore {
             }
         }
         do { return try result.get() } catch { throw StoreError(error) }
+    }
+
+    /// The same for what one request asks for: in turn, behind what the service writes for everybody.
+    func writingInTurn<R: Sendable>(_ body: @escaping @Sendable (Database) throws -> R) async throws(StoreError) -> R {
+        try await smallWrites.pass { () throws(StoreError) in try await writing(body) }
     }
 }
 

@@ -3,11 +3,12 @@ import EventLoop
 import Locks
 import QueueService
 
-/// How many lists may be read at once: the other readers of the file are left for look-ups.
+/// How many of a kind may be under way at once: lists, for which not all readers of the file are used, and small writes, which must
+/// not stand before a commit one by one.
 ///
-/// Where lists wait, the turn of each stays empty afterwards for as long as it took, at most a second: however many are asked
-/// for, commits have time on the processor.
-final class ReadGate: Sendable {
+/// Where others wait, each turn stays empty afterwards for as long as it took, at most a second: however many are asked for,
+/// commits have time.
+final class Gate: Sendable {
     private struct State {
         var free: Int
         var nextSerial = 0
@@ -15,10 +16,13 @@ final class ReadGate: Sendable {
     }
 
     private let state: Lock<State>
+    private let kind: String
     private let maximumWaiting: Int
     private let waitSeconds: Int
 
-    init(limit: Int, maximumWaiting: Int, waitSeconds: Int) {
+    /// - Parameter kind: what passes, for those who are refused.
+    init(_ kind: String, limit: Int, maximumWaiting: Int, waitSeconds: Int) {
+        self.kind = kind
         state = Lock(State(free: limit))
         self.maximumWaiting = maximumWaiting
         self.waitSeconds = waitSeconds
@@ -50,7 +54,7 @@ final class ReadGate: Sendable {
             }
             if let answer { continuation.resume(returning: answer) }
         }
-        guard isAdmitted else { throw .busy("too many lists are being read") }
+        guard isAdmitted else { throw .busy("too many \(kind) wait") }
     }
 
     private func leave(after nanoseconds: UInt64) {
