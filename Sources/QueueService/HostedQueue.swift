@@ -58,7 +58,7 @@ struct HostedQueue {
     var busyTurns = 0
     /// How many pauses there have been, which tells one from another.
     var pauses = 0
-    /// Since when something that has happened waits for a store that refuses it.
+    /// Since when the store has refused the queue's changes.
     var staleSince: Timestamp?
     /// Set once the queue is read from the store; one that was made here has one history, and nobody asks.
     var confirmed = ConfirmedSessions(since: .latestEvent)
@@ -96,7 +96,7 @@ struct HostedQueue {
         deferredMessages = []
         doubtfulConnections = []
         forgotten = ForgottenHolders()
-        (releaseLag, untold) = (ReleaseLag(), UntoldAdmissions())
+        (releaseLag, untold, staleSince) = (ReleaseLag(), UntoldAdmissions(), nil)
     }
 
     /// The same history, further on, of which the events between are not known here.

@@ -51,7 +51,7 @@ extension QueueService {
             }
         }
         guard let user = visitor.user else { return nil }
-        return try await asking { () throws(StoreError) in try await store.currentSession(user: user, queue: id) }
+        return try await asking { () throws(StoreError) in try await store.currentSession(user: user, queue: id, joining: true) }
     }
 
     public func session(_ id: SessionID, tenant: TenantID? = nil) async throws(ServiceError) -> SessionRecord {
@@ -63,7 +63,7 @@ extension QueueService {
 
     public func session(user: String, queue: QueueID) async throws(ServiceError) -> SessionRecord {
         try checkStore()
-        let found = try await asking { () throws(StoreError) in try await store.currentSession(user: user, queue: queue) }
+        let found = try await asking { () throws(StoreError) in try await store.currentSession(user: user, queue: queue, joining: false) }
         guard let session = found else { throw .noSuchSession }
         return session
     }

@@ -70,8 +70,6 @@ public enum AppendOutcome: Sendable, Hashable {
     case failed(StoreError)
 
     public var isFailure: Bool { if case .failed = self { true } else { false } }
-    /// Whether rows of the queue are damaged.
-    public var isDamage: Bool { if case .failed(.corrupt) = self { true } else { false } }
 }
 
 /// A queue as a store gives it back.
@@ -195,7 +193,9 @@ public protocol QueueStore: Sendable {
 
     func session(_ id: SessionID) async throws(StoreError) -> SessionRecord?
     /// The session of a trusted user that has not ended.
-    func currentSession(user: String, queue: QueueID) async throws(StoreError) -> SessionRecord?
+    ///
+    /// - Parameter joining: whether the user is about to join, which must not wait behind all that others look up.
+    func currentSession(user: String, queue: QueueID, joining: Bool) async throws(StoreError) -> SessionRecord?
     func sessions(
         tenant: TenantID, queue: QueueID?, status: SessionStatus?, after cursor: String?, limit: Int
     ) async throws(StoreError) -> Page<SessionRecord>

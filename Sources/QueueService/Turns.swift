@@ -19,7 +19,7 @@ struct Turns<Key: Hashable> {
         if take(key) { waiter.resume() } else { waiters[key]!.append(waiter) }
     }
 
-    /// Gives the turn to who has waited longest. All at once would all but one wait again.
+    /// Gives the turn to whoever has waited longest.
     mutating func end(_ key: Key) {
         if let next = waiters[key]?.popFirst() { next.resume() } else { waiters[key] = nil }
     }

@@ -136,8 +136,8 @@ public struct MeasuredStore: QueueStore {
         try await measure(.session) { () throws(StoreError) in try await store.session(id) }
     }
 
-    public func currentSession(user: String, queue: QueueID) async throws(StoreError) -> SessionRecord? {
-        try await measure(.session) { () throws(StoreError) in try await store.currentSession(user: user, queue: queue) }
+    public func currentSession(user: String, queue: QueueID, joining: Bool) async throws(StoreError) -> SessionRecord? {
+        try await measure(.session) { () throws(StoreError) in try await store.currentSession(user: user, queue: queue, joining: joining) }
     }
 
     public func sessions(

@@ -185,14 +185,8 @@ import TestSupport
         }
         await #expect(throws: ServiceError.self) { try await service.join(bad, visitor: Visitor(), holder: .connection) }
         #expect(await service.outage == nil)
-        // A join that was refused leaves nothing that is not shown.
-        #expect(await service.staleQueueCount == 0)
+        #expect(await eventually { await service.hosted[bad]?.snapshot?.staleSince != nil })
         await service.closed(bad, [session.ticket])
-        #expect(
-            await eventually {
-                instances.clock.advance(.seconds(1))
-                return await service.hosted[bad]?.snapshot?.staleSince != nil
-            })
         _ = try await service.join(good, visitor: Visitor(), holder: .connection)
         #expect(await service.outage == nil)
         #expect(await service.hosted[good]?.snapshot?.staleSince == nil)
@@ -204,7 +198,34 @@ import TestSupport
         _ = try await service.join(bad, visitor: Visitor(), holder: .connection)
     }
 
-    /// A row that stays locked is told to those who see what was true before, when that has lasted for three seconds.
+    /// Staleness ends with what was refused: a visitor has come back before the end was written, and a join is not repeated.
+    @Test func stalenessEndsWhereNothingIsLeftToWrite() async throws {
+        let (instances, stores) = try await faulty()
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let session = try await service.join(queue, visitor: Visitor(), holder: .connection).session
+        func refuse() { stores[0].answer { appends in appends.map { _ in .failed(.corrupt("a bad page")) } } }
+        refuse()
+        await service.closed(queue, [session.ticket])
+        #expect(await eventually { await service.staleQueueCount == 1 })
+        _ = try await service.resume(queue, session.ticket, of: session.id)
+        instances.clock.advance(.seconds(1))
+        // What waits nets to nothing, and the store is not asked.
+        #expect(await eventually { await service.staleQueueCount == 0 })
+
+        await #expect(throws: ServiceError.self) { try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        #expect(await eventually { await service.staleQueueCount == 1 })
+        instances.clock.advance(.seconds(1))
+        #expect(await eventually { await service.hosted[queue]?.isBackingOff == false })
+        #expect(await service.staleQueueCount == 1)
+        #expect(
+            await eventually {
+                instances.clock.advance(.seconds(1))
+                return await service.staleQueueCount == 0
+            })
+    }
+
+    /// A row that stays locked is told to those who see what was true before, when it was met three times.
     @Test func visitorsOfQueueThatStaysLockedAreTold() async throws {
         let (instances, stores) = try await faulty()
         let service = instances.services[0]

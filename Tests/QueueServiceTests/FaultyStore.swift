@@ -129,8 +129,8 @@ final class FaultyStore: QueueStore {
         try await begin(.session)
         return try await store.session(id)
     }
-    func currentSession(user: String, queue: QueueID) async throws(StoreError) -> SessionRecord? {
-        try await store.currentSession(user: user, queue: queue)
+    func currentSession(user: String, queue: QueueID, joining: Bool) async throws(StoreError) -> SessionRecord? {
+        try await store.currentSession(user: user, queue: queue, joining: joining)
     }
     func sessions(tenant: TenantID, queue: QueueID?, status: SessionStatus?, after cursor: String?, limit: Int) async throws(StoreError)
         -> Page<SessionRecord>

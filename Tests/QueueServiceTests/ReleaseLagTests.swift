@@ -42,6 +42,22 @@ import TestSupport
         }
     }
 
+    /// A pace that was raised makes the next release due at once.
+    @Test func delayAfterARaisedPaceCounts() async throws {
+        let instances = try await Instances(count: 1)
+        let service = instances.services[0]
+        let queue = try await instances.makeQueue(
+            QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 2, graceSeconds: 600))
+        for _ in 0..<20 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        try await pass(seconds: 2, instances, queue)
+        _ = try await service.update(queue, tenant: instances.tenant) { $0.configuration.releaseRatePerMinute = 60 }
+        let (sum, count) = figures(instances)
+        instances.clock.advance(.seconds(20))
+        try await pass(seconds: 3, instances, queue)
+        let (laterSum, laterCount) = figures(instances)
+        #expect(laterCount > count && (laterSum - sum) / (laterCount - count) > 15, "\(laterSum - sum) s over \(laterCount - count)")
+    }
+
     /// Once nobody waits for the pace any more the delay is over.
     @Test func delayEndsWithTheLine() async throws {
         let instances = try await Instances(count: 1)

@@ -105,7 +105,7 @@ import TestSupport
         #expect(await eventually { store.takeLoad().waiting == 20 })
         let joins = (0..<3).map { _ in
             Task {
-                _ = try? await store.currentSession(user: "a", queue: QueueID(high: 1, low: 1))
+                _ = try? await store.currentSession(user: "a", queue: QueueID(high: 1, low: 1), joining: true)
                 finished.note(.joins)
             }
         }

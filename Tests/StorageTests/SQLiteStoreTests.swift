@@ -75,7 +75,9 @@ import TestSupport
         }
         try await holding
         let seen = try await store.writing { try Int.fetchOne($0, sql: "SELECT count FROM seen") }
+        // One that was under way.
         #expect(seen! <= 1)
+        #expect(try await store.writing { try Int.fetchOne($0, sql: "SELECT count(*) FROM consumers") } == 100)
     }
 
     /// SQLite finds damage when one queue is written: the others of the batch are committed.

@@ -87,7 +87,7 @@ import TestSupport
         var second = try queue.append { for _ in 0..<2 { _ = try $0.join(lane: 0, at: $1, &$2) } }
         second.events[1].detail = .session(SessionID(high: 5, low: 5), Visitor(user: "u1"))
         #expect(try await store.append([second]) == [.userConflict(eventIndex: 1)])
-        #expect(try await store.currentSession(user: "u1", queue: queue.record.id) == nil)
+        #expect(try await store.currentSession(user: "u1", queue: queue.record.id, joining: false) == nil)
         second.events[1].detail = .session(SessionID(high: 5, low: 5), Visitor(user: "u2"))
         let receipt = Receipt(tenant: tenant.id, key: "k", requestHash: [1], result: "r")
         second.receipts = [receipt]
@@ -153,8 +153,8 @@ import TestSupport
         #expect(try await all(.expired) == Array(before[2...]))
         #expect(try await all(.waiting) == [])
         #expect(try await store.session(before[3].id) == before[3])
-        #expect(try await store.currentSession(user: "u4", queue: id) == nil)
-        #expect(try await store.currentSession(user: "u1", queue: id) == before[0])
+        #expect(try await store.currentSession(user: "u4", queue: id, joining: false) == nil)
+        #expect(try await store.currentSession(user: "u1", queue: id, joining: false) == before[0])
         #expect(try await store.held(by: store.writer, in: id) == [])
         #expect(try await QueueState(#require(store.loadQueue(id)).image) == queue.state)
 
@@ -383,7 +383,7 @@ import TestSupport
             guard case .failed(.rejected) = outcome else { return #expect(outcome == .failed(.rejected(""))) }
         }
         #expect(try await store.logBounds(of: queues[4].record.id)?.upperBound == batch[4].expected.seq)
-        await #expect(throws: StoreError.self) { try await store.currentSession(user: "u1\0", queue: queues[0].record.id) }
+        await #expect(throws: StoreError.self) { try await store.currentSession(user: "u1\0", queue: queues[0].record.id, joining: false) }
     }
 
     /// The largest batch that the service makes is one append.

@@ -24,15 +24,15 @@ extension QueueService {
         for command in backlog.takeCommands(of: id) { command.fail(error) }
         resumeIdleWaiters()
         backlog.block(id)
-        if backlog.hasWork(for: id), !isBusy || queue.busyTurns + 1 >= QueueService.busyTurnsUntilStale { beginStaleness(of: id) }
+        if !isBusy || queue.busyTurns + 1 >= QueueService.busyTurnsUntilStale { beginStaleness(of: id) }
         let delay = min(QueueService.retryDelay(afterFailures: queue.failures + 1), QueueService.longestPause)
         clock.wake(at: clock.now() + (isBusy ? .seconds(1) : delay)) { [weak self] in
             self?.later { service in
                 // A later failure has a pause of its own.
                 guard service.hosted[id]?.pauses == pause else { return }
                 service.hosted[id]?.isBackingOff = false
-                if !service.backlog.hasWork(for: id) { service.endStaleness(of: id) }
                 service.goOn(in: id)
+                service.forgetStaleness(of: id, asOf: pause)
             }
         }
     }
@@ -42,10 +42,10 @@ extension QueueService {
 
     /// As long as nobody can join once the trouble has passed.
     private static let longestPause = Timestamp.Span.seconds(16)
-    /// A row may be locked for a moment by another instance's commit; after so many pauses of a second visitors are told.
+    /// A row may be locked for a moment by another instance's commit; visitors are told when the store has refused this often.
     private static let busyTurnsUntilStale = 3
 
-    /// Something that has happened in the queue is not written: what is shown of it may be old.
+    /// The queue cannot be written: what is shown of it may be old.
     private func beginStaleness(of id: QueueID) {
         guard hosted[id]?.staleSince == nil else { return }
         hosted[id]?.staleSince = clock.now()
@@ -55,8 +55,17 @@ extension QueueService {
     /// The store has taken a change of the queue, or nothing waits for one any more.
     func endStaleness(of id: QueueID) {
         guard hosted[id]?.staleSince != nil else { return }
-        hosted[id]?.staleSince = nil
+        (hosted[id]!.staleSince, hosted[id]!.failures, hosted[id]!.busyTurns) = (nil, 0, 0)
         notify(id, events: [])
+    }
+
+    /// Ends staleness a while after a pause, where the store has not refused anything since and nothing waits that it could refuse.
+    private func forgetStaleness(of id: QueueID, asOf pause: Int) {
+        guard hosted[id]?.staleSince != nil else { return }
+        wake(at: clock.now() + Outage.forgottenAfter) { service in
+            guard service.hosted[id]?.pauses == pause, !service.backlog.hasWork(for: id) else { return }
+            service.endStaleness(of: id)
+        }
     }
 
     /// How many queues' changes the store refuses though it takes those of others.

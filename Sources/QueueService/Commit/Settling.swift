@@ -108,6 +108,7 @@ extension QueueService {
     /// Nothing happened. What the engine has skipped on the way it need not skip again.
     func adoptUnchanged(_ item: DecidedPart) {
         hosted[item.id]?.adoptUnchanged(item.decision)
+        if !backlog.hasWork(for: item.id) { endStaleness(of: item.id) }
         succeed(item)
         if item.presence.isTickDue { noteIdleTick(item.id) }
     }

@@ -27,10 +27,9 @@ extension PostgresStore {
         return try PostgresStore.throwIfAway(batch.map { outcomes[$0.record.id]! })
     }
 
-    /// Throws where it is known that nothing was committed, and not for a row or one queue's damage: the store itself is away.
+    /// Throws where it is known that nothing was committed, and not for rows or damage: the store itself is away.
     private static func throwIfAway(_ outcomes: [AppendOutcome]) throws(StoreError) -> [AppendOutcome] {
         if outcomes.allSatisfy({ $0.isFailure && !$0.isInDoubt }), let error = outcomes.lazy.compactMap(\.outage).first { throw error }
-        if outcomes.count > 1, outcomes.allSatisfy(\.isDamage), case .failed(let error)? = outcomes.first { throw error }
         return outcomes
     }
 

@@ -14,7 +14,7 @@ extension PostgresStore {
         ).map(PostgresStore.session)
     }
 
-    public func currentSession(user: String, queue: QueueID) async throws(StoreError) -> SessionRecord? {
+    public func currentSession(user: String, queue: QueueID, joining: Bool) async throws(StoreError) -> SessionRecord? {
         try await row(
             PostgresCall(
                 """
@@ -23,7 +23,7 @@ extension PostgresStore {
                 FROM sessions WHERE id = (SELECT id FROM user_sessions
                     WHERE queue_id = $1 AND user_id = $2 AND status IN ('waiting', 'admitted')) AND status IN ('waiting', 'admitted')
                 """
-            ).with(queue).with(user), lane: .joins
+            ).with(queue).with(user), lane: joining ? .joins : .lookups
         ).map(PostgresStore.session)
     }
 

@@ -5,10 +5,7 @@ public import QueueService
 
 extension SQLiteStore {
     public func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
-        let outcomes = try await halving(batch[...], by: instance)
-        // Where nothing of several can be written the store is at fault.
-        if outcomes.count > 1, outcomes.allSatisfy(\.isDamage), case .failed(let error)? = outcomes.first { throw error }
-        return outcomes
+        try await halving(batch[...], by: instance)
     }
 
     /// Appends what can be written: where a page is damaged, the halves apart, down to the queue at fault. SQLite refuses every

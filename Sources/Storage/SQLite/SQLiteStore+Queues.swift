@@ -103,7 +103,7 @@ extension SQLiteStore {
     }
 
     public func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError) {
-        try await writingInTurn { db in
+        try await writingTogether { db in
             try db.execute(
                 sql: """
                     INSERT INTO consumers (queue_id, name, tenant_id, seq, confirmed_at) VALUES (?, ?, ?, ?, ?)

@@ -14,7 +14,7 @@ extension SQLiteStore {
     }
 
     public func insert(_ tenant: Tenant) async throws(StoreError) {
-        try await writingInTurn { db in
+        try await writing { db in
             try db.execute(sql: "INSERT INTO tenants (id, name) VALUES (?, ?)", arguments: [tenant.id.data, tenant.name])
         }
     }
@@ -38,7 +38,7 @@ extension SQLiteStore {
     }
 
     public func insert(_ key: APIKey) async throws(StoreError) {
-        try await writingInTurn { db in
+        try await writing { db in
             try db.execute(
                 sql: "INSERT INTO keys (id, tenant_id, role, hash, label) VALUES (?, ?, ?, ?, ?)",
                 arguments: [key.id.data, key.tenant.data, key.role.rawValue, Data(key.hash), key.label])
@@ -46,7 +46,7 @@ extension SQLiteStore {
     }
 
     public func deleteKey(_ id: KeyID, tenant: TenantID) async throws(StoreError) -> Bool {
-        try await writingInTurn { db in
+        try await writing { db in
             try db.execute(sql: "DELETE FROM keys WHERE id = ? AND tenant_id = ?", arguments: [id.data, tenant.data])
             return db.changesCount == 1
         }

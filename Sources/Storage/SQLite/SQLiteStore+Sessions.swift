@@ -11,7 +11,7 @@ extension SQLiteStore {
         }
     }
 
-    public func currentSession(user: String, queue: QueueID) async throws(StoreError) -> SessionRecord? {
+    public func currentSession(user: String, queue: QueueID, joining: Bool) async throws(StoreError) -> SessionRecord? {
         guard !user.hasNUL else { throw .rejected("a name holds a NUL character") }
         return try await reading { db in
             let statement = try db.cachedStatement(

@@ -42,7 +42,7 @@ extension SQLiteStore {
     }
 
     public func insert(_ mark: Mark) async throws(StoreError) {
-        try await writingInTurn { db in
+        try await writingTogether { db in
             try db.execute(
                 sql: "INSERT INTO marks (id, tenant_id, at, text) VALUES (?, ?, ?, ?)",
                 arguments: [mark.id.data, mark.tenant.data, mark.at.microseconds, mark.text])

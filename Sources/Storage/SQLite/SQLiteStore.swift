@@ -15,9 +15,8 @@ public final class SQLiteStore: QueueStore {
     private let poolLoad = PoolLoad()
     private static let readers = 4
     /// Of the four readers lists leave some for look-ups.
-    let lists: Gate
-    /// What a request writes by itself: one at a time, so that a commit waits for one of them at most.
-    private let smallWrites: Gate
+    let lists: ReadGate
+    private let smallWrites: SmallWrites
 
     /// Opens the file, makes it where it is not there, and brings its schema up to date.
     ///
@@ -25,10 +24,8 @@ public final class SQLiteStore: QueueStore {
     ///   - exclusively: refuses a file that another process serves from. Commands that only look something up or add a key go without.
     ///   - limits: how many lists may be read at once, at most three, and how many may wait and for how long.
     public init(path: String, exclusively: Bool, limits: PostgresSettings = PostgresSettings()) throws(StoreOpenError) {
-        func gate(_ kind: String, _ limit: Int) -> Gate {
-            Gate(kind, limit: limit, maximumWaiting: limits.maximumWaiting, waitSeconds: limits.waitSeconds)
-        }
-        (lists, smallWrites) = (gate("lists", min(3, limits.lists)), gate("writes", 1))
+        lists = ReadGate(limit: min(3, limits.lists), maximumWaiting: limits.maximumWaiting, waitSeconds: limits.waitSeconds)
+        smallWrites = SmallWrites(maximumWaiting: limits.maximumWaiting)
         lock = exclusively ? try FileLock(path: path) : nil
         var configuration = Configuration()
         configuration.busyMode = .timeout(5)
@@ -109,9 +106,33 @@ public final class SQLiteStore: QueueStore {
         do { return try result.get() } catch { throw StoreError(error) }
     }
 
-    /// The same for what one request asks for: in turn, behind what the service writes for everybody.
-    func writingInTurn<R: Sendable>(_ body: @escaping @Sendable (Database) throws -> R) async throws(StoreError) -> R {
-        try await smallWrites.pass { () throws(StoreError) in try await writing(body) }
+    /// What a request writes for itself alone, in one transaction with what others write so.
+    func writingTogether(_ body: @escaping SmallWrites.Body) async throws(StoreError) {
+        let error = await withCheckedContinuation { written in
+            guard smallWrites.add(body, written) else { return written.resume(returning: StoreError.busy("too many writes wait")) }
+            writeSmallOnes()
+        }
+        if let error { throw error }
+    }
+
+    /// One transaction at a time: a commit waits for one of them at most.
+    private func writeSmallOnes() {
+        guard let batch = smallWrites.take() else { return }
+        let asked = waits()
+        pool.asyncWrite { [self] db in
+            begins(asked)
+            return try batch.map { try $0.run(db) }
+        } completion: { [self] _, result in
+            ended()
+            for (index, write) in batch.enumerated() {
+                switch result {
+                case .success(let errors): write.written.resume(returning: errors[index])
+                case .failure(let error): write.written.resume(returning: StoreError(error))
+                }
+            }
+            smallWrites.finish()
+            writeSmallOnes()
+        }
     }
 }
 

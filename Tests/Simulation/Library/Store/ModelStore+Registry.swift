@@ -8,7 +8,7 @@ extension ModelStore {
         try await call(.sessions) { state, _ in state.session(id) }
     }
 
-    public func currentSession(user: String, queue: QueueID) async throws(StoreError) -> SessionRecord? {
+    public func currentSession(user: String, queue: QueueID, joining: Bool) async throws(StoreError) -> SessionRecord? {
         guard !user.utf8.contains(0) else { throw .rejected("a name holds a NUL character") }
         return try await call(.sessions) { state, _ in
             state.queues[queue].flatMap { queue in queue.users[user].flatMap { queue.rows[$0]?.session } }

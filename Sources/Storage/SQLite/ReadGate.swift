@@ -3,12 +3,11 @@ import EventLoop
 import Locks
 import QueueService
 
-/// How many of a kind may be under way at once: lists, for which not all readers of the file are used, and small writes, which must
-/// not stand before a commit one by one.
+/// How many lists may be read at once: the other readers of the file are left for look-ups.
 ///
-/// Where others wait, each turn stays empty afterwards for as long as it took, at most a second: however many are asked for,
-/// commits have time.
-final class Gate: Sendable {
+/// Where lists wait, the turn of each stays empty afterwards for as long as it took, at most a second: however many are asked
+/// for, commits have time on the processor.
+final class ReadGate: Sendable {
     private struct State {
         var free: Int
         var nextSerial = 0
@@ -16,13 +15,10 @@ final class Gate: Sendable {
     }
 
     private let state: Lock<State>
-    private let kind: String
     private let maximumWaiting: Int
     private let waitSeconds: Int
 
-    /// - Parameter kind: what passes, for those who are refused.
-    init(_ kind: String, limit: Int, maximumWaiting: Int, waitSeconds: Int) {
-        self.kind = kind
+    init(limit: Int, maximumWaiting: Int, waitSeconds: Int) {
         state = Lock(State(free: limit))
         self.maximumWaiting = maximumWaiting
         self.waitSeconds = waitSeconds
@@ -54,7 +50,7 @@ final class Gate: Sendable {
             }
             if let answer { continuation.resume(returning: answer) }
         }
-        guard isAdmitted else { throw .busy("too many \(kind) wait") }
+        guard isAdmitted else { throw .busy("too many lists are being read") }
     }
 
     private func leave(after nanoseconds: UInt64) {

@@ -5,7 +5,7 @@ import Testing
 @testable import Storage
 
 /// Lists of sessions take turns.
-@Suite struct GateTests {
+@Suite struct ReadGateTests {
     /// How many are inside, and were at most.
     private final class Inside: Sendable {
         private let count = Lock((now: 0, most: 0))
@@ -23,7 +23,7 @@ import Testing
 
     /// One of SQLite's four readers is left for single rows, however many lists are read.
     @Test func noMorePassAtOnceThanTheLimit() async throws {
-        let gate = Gate("lists", limit: 3, maximumWaiting: 100, waitSeconds: 600)
+        let gate = ReadGate(limit: 3, maximumWaiting: 100, waitSeconds: 600)
         let inside = Inside()
         try await withThrowingTaskGroup { group in
             for _ in 0..<20 {
@@ -42,7 +42,7 @@ import Testing
 
     /// Where several wait the turn of each stays empty for as long as it took.
     @Test func waitingListsArePausedBetween() async throws {
-        let gate = Gate("lists", limit: 1, maximumWaiting: 100, waitSeconds: 600)
+        let gate = ReadGate(limit: 1, maximumWaiting: 100, waitSeconds: 600)
         let began = ContinuousClock.now
         try await withThrowingTaskGroup { group in
             for _ in 0..<5 {
@@ -55,12 +55,12 @@ import Testing
     }
 
     @Test func listIsRefusedWhereTooManyWait() async throws {
-        let gate = Gate("lists", limit: 1, maximumWaiting: 0, waitSeconds: 600)
+        let gate = ReadGate(limit: 1, maximumWaiting: 0, waitSeconds: 600)
         let refused = try await gate.pass { () throws(StoreError) -> StoreError? in
             do throws(StoreError) { try await gate.pass {} } catch { return error }
             return nil
         }
-        #expect(refused == .busy("too many lists wait"))
+        #expect(refused == .busy("too many lists are being read"))
         try await gate.pass {}
     }
 }

@@ -1,0 +1,64 @@
+import DequeModule
+import GRDB
+import Locks
+import QueueService
+
+/// What requests write for themselves alone, gathered: all that has come while a transaction was under way goes into the next one.
+/// However many there are, they do not stand one by one before a commit.
+final class SmallWrites: Sendable {
+    typealias Body = @Sendable (Database) throws -> Void
+
+    struct Write: Sendable {
+        let body: Body
+        /// Told of an error; nil: it is committed.
+        let written: CheckedContinuation<StoreError?, Never>
+
+        /// Values that are not taken must not fail the others. Throws what fails the transaction.
+        func run(_ db: Database) throws -> StoreError? {
+            do {
+                try db.inSavepoint {
+                    try body(db)
+                    return .commit
+                }
+                return nil
+            } catch {
+                guard case .rejected = StoreError(error) else { throw error }
+                return StoreError(error)
+            }
+        }
+    }
+
+    private struct State {
+        var waiting = Deque<Write>()
+        var isWriting = false
+    }
+
+    private let state = Lock(State())
+    private let maximumWaiting: Int
+    /// Writes of one transaction.
+    private static let limit = 256
+
+    init(maximumWaiting: Int) { self.maximumWaiting = maximumWaiting }
+
+    /// False where too many wait.
+    func add(_ body: @escaping Body, _ written: CheckedContinuation<StoreError?, Never>) -> Bool {
+        state.withLock { state in
+            guard state.waiting.count < maximumWaiting else { return false }
+            state.waiting.append(Write(body: body, written: written))
+            return true
+        }
+    }
+
+    /// The writes of the next transaction; nil where one is under way, or nothing waits.
+    func take() -> [Write]? {
+        state.withLock { state in
+            guard !state.isWriting, !state.waiting.isEmpty else { return nil }
+            state.isWriting = true
+            let batch = Array(state.waiting.prefix(SmallWrites.limit))
+            state.waiting.removeFirst(batch.count)
+            return batch
+        }
+    }
+
+    func finish() { state.withLock { $0.isWriting = false } }
+}
