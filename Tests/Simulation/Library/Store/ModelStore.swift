@@ -35,6 +35,8 @@ public final class ModelDatabase: Sendable {
     private let state: Lock<ModelState>
     private let clock: @Sendable () -> Timestamp
     private let observer = Lock<Observer?>(nil)
+    /// Queues whose rows are locked, or damaged.
+    private let refusals = Lock<[QueueID: StoreError]>([:])
 
     /// A closure in an object: one that is read out of a lock as it is gains a wrapper each time.
     private final class Observer: Sendable {
@@ -61,8 +63,14 @@ public final class ModelDatabase: Sendable {
         return state.withLock { state in body(&state, now) }
     }
 
+    /// From now on the queue's changes are refused with `error`; nil: they are taken again.
+    func refuse(_ queue: QueueID, _ error: StoreError?) { refusals.withLock { $0[queue] = error } }
+
     func append(_ batch: [LogAppend], by instance: InstanceID) -> [AppendOutcome] {
-        let outcomes = transaction { $0.append(batch, by: instance, at: $1) }
+        let refusals = refusals.withLock { $0 }
+        let taken = refusals.isEmpty ? batch : batch.filter { refusals[$0.record.id] == nil }
+        var results = taken.isEmpty ? [] : transaction { $0.append(taken, by: instance, at: $1) }[...]
+        let outcomes = batch.map { append in refusals[append.record.id].map { .failed($0) } ?? results.removeFirst() }
         guard let observer = observer.withLock({ $0 }) else { return outcomes }
         for (append, outcome) in zip(batch, outcomes) {
             observer.notify(Attempt(append: append, instance: instance, outcome: outcome))

@@ -26,6 +26,8 @@ struct Weather {
 
     // Mean seconds between larger events; 0: never.
     var outageEvery = 0.0
+    /// The store refuses the changes of one queue.
+    var refusalEvery = 0.0
     var cutEvery = 0.0
     var freezeEvery = 0.0
     var killEvery = 0.0
@@ -50,6 +52,7 @@ struct Weather {
         weather.duplicated = dice.weight() * 0.2
         weather.delayed = dice.weight() * 0.4
         weather.outageEvery = Weather.every(&dice, 120...4_000)
+        weather.refusalEvery = Weather.every(&dice, 120...4_000)
         weather.cutEvery = Weather.every(&dice, 120...4_000)
         weather.freezeEvery = Weather.every(&dice, 120...4_000)
         weather.killEvery = Weather.every(&dice, 200...6_000)

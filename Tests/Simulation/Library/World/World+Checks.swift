@@ -96,6 +96,9 @@ extension World {
             guard let own = process.snapshots[queue.id]?.state.head, own < line.head else { continue }
             report(.replica, "process \(process.slot) is still at \(own) of \(line.head) in queue \(queue.id)")
         }
+        for process in processes.compactMap(\.self) where process.isServing && process.snapshots[queue.id]?.staleSince != nil {
+            report(.honesty, "process \(process.slot) says that queue \(queue.id) may be old, and nothing is refused")
+        }
         checkReplicas(of: queue)
     }
 

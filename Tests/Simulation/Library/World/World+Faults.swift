@@ -1,11 +1,18 @@
 import QueueEngine
+import QueueService
 
-/// Larger events: an outage, a cut, a process that freezes, dies or is restarted, a bus that is silent.
+/// Larger events: an outage, a queue that cannot be written, a cut, a process that freezes, dies or is restarted, a bus that is silent.
 extension World {
     func scheduleFaults() {
         schedule(\.outageEvery) { world, length in
             world.isStoreAway = true
             world.scheduler.after(length) { world.isStoreAway = false }
+        }
+        schedule(\.refusalEvery) { world, length in
+            guard !world.queues.isEmpty else { return }
+            let (queue, error) = (world.dice.pick(world.queues).id, world.dice.pick([StoreError.busy("simulated"), .corrupt("simulated")]))
+            world.database.refuse(queue, error)
+            world.scheduler.after(length) { world.database.refuse(queue, nil) }
         }
         schedule(\.silenceEvery) { world, length in
             world.isBusAway = true
