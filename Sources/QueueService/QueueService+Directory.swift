@@ -188,7 +188,7 @@ extension QueueService {
 
     private func host(_ stored: StoredQueue) async throws(StoreError) {
         let id = stored.record.id
-        let announcements = try await latestAnnouncements(of: id)
+        let announcements = try await latestAnnouncements(of: stored)
         guard hosted[id] == nil else { return }
         hosted[id] = HostedQueue(record: stored.record, state: QueueState(stored.image), announcements: announcements)
         hosted[id]!.visitedAt = clock.now()
@@ -198,8 +198,9 @@ extension QueueService {
         scheduleWake(for: CollectionOfOne(id))
     }
 
-    func latestAnnouncements(of id: QueueID) async throws(StoreError) -> [Announcement] {
-        try await store.announcements(of: id, at: clock.now(), limit: 20)
+    /// Those of the queue as it was read. Others may have come since, and their events will tell them.
+    func latestAnnouncements(of stored: StoredQueue) async throws(StoreError) -> [Announcement] {
+        try await store.announcements(of: stored.record.id, at: clock.now(), limit: 20).filter { $0.seq <= stored.image.head }
     }
 
     /// The queue has been deleted.

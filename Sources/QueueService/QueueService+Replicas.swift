@@ -33,9 +33,13 @@ extension QueueService {
     /// Something has happened in a queue that is at rest here. What cannot be read now the next heartbeat finds.
     private func wake(for message: BusMessage) async {
         guard outage == nil else { return }
-        if message.events.isEmpty, !message.isDeletion { return lookWhoWakes() }
-        guard message.events.contains(where: { if case .joined = $0.change { true } else { false } }) else { return }
+        let isBeingRead = loads[message.queue] != nil || lookUps[message.queue] != nil
+        if message.events.isEmpty, !message.isDeletion, !isBeingRead { return lookWhoWakes() }
+        let hasJoins = message.events.contains { if case .joined = $0.change { true } else { false } }
+        guard hasJoins || isBeingRead else { return }
         try? await loadServed(message.queue)
+        // It may have been read before this was committed.
+        if hosted[message.queue] != nil { await receive(message) }
     }
 
     /// Queues that are at rest here were changed elsewhere. One of them may have a deadline before the next heartbeat, and this
@@ -91,7 +95,7 @@ extension QueueService {
             await wait(for: id) { $0.isCommitting }
             guard let stored = try await store.loadServedQueue(id) else { return nil }
             guard stored.image.isConsistent else { throw .contradiction }
-            return (stored, try await latestAnnouncements(of: id))
+            return (stored, try await latestAnnouncements(of: stored))
         }
         guard let (stored, announcements) = loaded else {
             if hosted[id]?.record.epoch == old.epoch { unhost(id) } else { backlog.unblock(id) }
@@ -213,7 +217,7 @@ extension QueueService {
     private func skipPruned(_ id: QueueID, behind known: LogPosition, epoch: UInt64) async throws(StoreError) -> ReadingEnd? {
         guard let stored = try await store.loadServedQueue(id) else { return .reached }
         guard stored.image.isConsistent else { throw .contradiction }
-        let announcements = try await latestAnnouncements(of: id)
+        let announcements = try await latestAnnouncements(of: stored)
         guard let queue = hosted[id], queue.state.position == known, !queue.isCommitting, queue.record.epoch == epoch else { return nil }
         let state = QueueState(stored.image)
         guard stored.record.epoch == epoch, state.position.mayFollow(known) else { return .otherHistory(epoch: epoch) }

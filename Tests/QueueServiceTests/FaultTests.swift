@@ -476,6 +476,26 @@ import TestSupport
         #expect(try await other.queue(held).state.status == .paused)
     }
 
+    /// Word of what happens while a queue is being read is not lost: the read may have come before it.
+    @Test func whatHappensWhileAQueueIsReadIsKnown() async throws {
+        let (instances, stores) = try await faulty(.postgres, count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let configuration = QueueConfiguration(releaseRatePerMinute: 0)
+        let queue = try await one.create(tenant: instances.tenant) { $0.configuration = configuration }.record.id
+        let gate = Gate()
+        stores[1].before { call in if call == .announcements { await gate.pass() } }
+        _ = try await one.join(queue, visitor: Visitor(), holder: .connection)
+        #expect(await eventually { gate.waiting > 0 })
+        let read = await one.hosted[queue]?.state.head
+        _ = try await one.join(queue, visitor: Visitor(), holder: .connection)
+        _ = try await one.announce("Hello.", severity: .info, expiresAt: nil, to: queue, tenant: instances.tenant)
+        gate.open()
+        let head = try #require(await one.hosted[queue]?.state.head)
+        #expect(head > read ?? head)
+        #expect(await eventually(within: 30) { await other.hosted[queue]?.state.head == head })
+        #expect(try await other.announcements(of: queue).count == 1)
+    }
+
     // MARK: Stopping
 
     /// What waits for a queue that turns out to be deleted is refused, and the service stops.

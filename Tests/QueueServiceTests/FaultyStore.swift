@@ -7,7 +7,7 @@ import QueueEngine
 final class FaultyStore: QueueStore {
     enum Call: Hashable {
         case append, beat, loadQueue(QueueID), missedEntries(QueueID), wakingQueues, deleteExpired, queueOfSlug, deleteQueue,
-            endClosed, session
+            endClosed, session, announcements
     }
 
     private struct State {
@@ -136,7 +136,8 @@ final class FaultyStore: QueueStore {
         -> Page<SessionRecord>
     { try await store.sessions(tenant: tenant, queue: queue, status: status, after: cursor, limit: limit) }
     func announcements(of queue: QueueID, at now: Timestamp, limit: Int) async throws(StoreError) -> [Announcement] {
-        try await store.announcements(of: queue, at: now, limit: limit)
+        try await begin(.announcements)
+        return try await store.announcements(of: queue, at: now, limit: limit)
     }
     func averageWaits(of queues: [QueueID], last: Int) async throws(StoreError) -> [QueueID: Double] {
         try await store.averageWaits(of: queues, last: last)

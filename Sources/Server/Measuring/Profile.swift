@@ -73,11 +73,13 @@ struct FoldedStacks {
         return name
     }
 
-    /// As it is written in the program; what is no name of Swift's stays.
+    /// As it is written in the program; what is no name of Swift's stays, and so does what the linker has put behind one: `@plt`.
     private static func demangled(_ symbol: String) -> String {
-        guard symbol.hasPrefix("$s"), let text = demangle(symbol, UInt(symbol.utf8.count), nil, nil, 0) else { return symbol }
+        let end = symbol.firstIndex(of: "@") ?? symbol.endIndex
+        let name = String(symbol[..<end])
+        guard name.hasPrefix("$s"), let text = demangle(name, UInt(name.utf8.count), nil, nil, 0) else { return symbol }
         defer { free(text) }
-        return String(cString: text)
+        return String(cString: text) + symbol[end...]
     }
 }
 
