@@ -106,7 +106,7 @@ public final class QueueSnapshot: Sendable {
     public let state: QueueState
     private let drain: DrainRate
     public let at: Timestamp
-    /// Since when what is shown of this queue may be old, because the store refuses its changes though it takes those of others.
+    /// Since when the store has refused this queue's changes, so that what is shown of it may be old.
     public let staleSince: Timestamp?
     /// Cached; see `QueueRecord.version`.
     public var version: String { recordVersion.text }

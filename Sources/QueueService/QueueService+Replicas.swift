@@ -33,12 +33,14 @@ extension QueueService {
     /// Something has happened in a queue that is at rest here. What cannot be read now the next heartbeat finds.
     private func wake(for message: BusMessage) async {
         guard outage == nil else { return }
-        let isBeingRead = loads[message.queue] != nil || lookUps[message.queue] != nil
-        if message.events.isEmpty, !message.isDeletion, !isBeingRead { return lookWhoWakes() }
-        let hasJoins = message.events.contains { if case .joined = $0.change { true } else { false } }
-        guard hasJoins || isBeingRead else { return }
-        try? await loadServed(message.queue)
-        // It may have been read before this was committed.
+        if let reading = loads[message.queue] ?? lookUps[message.queue] {
+            _ = await reading.value
+        } else {
+            if message.events.isEmpty, !message.isDeletion { return lookWhoWakes() }
+            guard message.events.contains(where: { if case .joined = $0.change { true } else { false } }) else { return }
+            try? await loadServed(message.queue)
+        }
+        // The queue may have been read before the message's events were committed.
         if hosted[message.queue] != nil { await receive(message) }
     }
 

@@ -78,8 +78,9 @@ public actor QueueService {
     private var idleWaiters: [CheckedContinuation<Void, Never>] = []
     /// nil: the store can be written.
     public internal(set) var outage: Outage?
-    /// When instances that have gone are seen to again, where that failed for a queue that cannot be read.
+    /// When the leases of dead instances are released next, where a queue that cannot be read prevented it.
     var releaseAgainAt: [InstanceID: Timestamp] = [:]
+    /// Queues that could not be read are being read again.
     var isReadingUnreadable = false
     /// Joins of which it is not known whether they were committed.
     var doubtful: [DoubtfulJoin] = []

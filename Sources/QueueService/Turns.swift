@@ -1,7 +1,6 @@
 import DequeModule
 
-/// What one does at a time for each key, while others who want the same wait, in the order in which they came. Confined to its
-/// owner.
+/// Work that one task at a time does for each key, while others wait in the order in which they asked. Confined to its owner.
 struct Turns<Key: Hashable> {
     typealias Waiter = CheckedContinuation<Void, Never>
 
@@ -14,7 +13,7 @@ struct Turns<Key: Hashable> {
         return true
     }
 
-    /// Goes on with the turn once those who came before have had it: at once where nobody has it.
+    /// Resumes the waiter with the turn, once those who asked before have had it: at once where nobody has it.
     mutating func wait(_ waiter: Waiter, for key: Key) {
         if take(key) { waiter.resume() } else { waiters[key]!.append(waiter) }
     }

@@ -204,8 +204,7 @@ import TestSupport
         let service = instances.services[0]
         let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
         let session = try await service.join(queue, visitor: Visitor(), holder: .connection).session
-        func refuse() { stores[0].answer { appends in appends.map { _ in .failed(.corrupt("a bad page")) } } }
-        refuse()
+        stores[0].answer { appends in appends.map { _ in .failed(.corrupt("a bad page")) } }
         await service.closed(queue, [session.ticket])
         #expect(await eventually { await service.staleQueueCount == 1 })
         _ = try await service.resume(queue, session.ticket, of: session.id)

@@ -8,11 +8,7 @@ import TestSupport
 @Suite struct ReleaseLagTests {
     /// Sixty people at one a second, and nothing is decided for 26 s: whoever is admitted after that is 26 s late.
     @Test func outageCountsForEverybodyWhoStandsInLineThen() async throws {
-        let instances = try await Instances(count: 1)
-        let service = instances.services[0]
-        let queue = try await instances.makeQueue(
-            QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 60, graceSeconds: 600))
-        for _ in 0..<60 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        let (instances, service, queue) = try await line(of: 60, perMinute: 60)
         try await pass(seconds: 5, instances, queue)
         let before = try await admitted(service, queue)
         #expect(before >= 4 && mean(instances) < 1.1, "\(mean(instances))")
@@ -28,11 +24,7 @@ import TestSupport
 
     /// A pace that was lowered, or raised and lowered again, makes nobody late.
     @Test func changedPaceIsNoDelay() async throws {
-        let instances = try await Instances(count: 1)
-        let service = instances.services[0]
-        let queue = try await instances.makeQueue(
-            QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 600, graceSeconds: 600))
-        for _ in 0..<100 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        let (instances, service, queue) = try await line(of: 100, perMinute: 600)
         for rate in [600, 6, 600, 12] {
             _ = try await service.update(queue, tenant: instances.tenant) { $0.configuration.releaseRatePerMinute = rate }
             let before = try await admitted(service, queue)
@@ -44,11 +36,7 @@ import TestSupport
 
     /// A pace that was raised makes the next release due at once.
     @Test func delayAfterARaisedPaceCounts() async throws {
-        let instances = try await Instances(count: 1)
-        let service = instances.services[0]
-        let queue = try await instances.makeQueue(
-            QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 2, graceSeconds: 600))
-        for _ in 0..<20 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        let (instances, service, queue) = try await line(of: 20, perMinute: 2)
         try await pass(seconds: 2, instances, queue)
         _ = try await service.update(queue, tenant: instances.tenant) { $0.configuration.releaseRatePerMinute = 60 }
         let (sum, count) = figures(instances)
@@ -60,11 +48,7 @@ import TestSupport
 
     /// Once nobody waits for the pace any more the delay is over.
     @Test func delayEndsWithTheLine() async throws {
-        let instances = try await Instances(count: 1)
-        let service = instances.services[0]
-        let queue = try await instances.makeQueue(
-            QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 60, graceSeconds: 600))
-        for _ in 0..<4 { _ = try await service.join(queue, visitor: Visitor(), holder: .connection) }
+        let (instances, service, queue) = try await line(of: 4, perMinute: 60)
         instances.clock.advance(.seconds(26))
         try await pass(seconds: 6, instances, queue)
         #expect(try await admitted(service, queue) == 4)
@@ -77,10 +61,7 @@ import TestSupport
     }
 
     @Test func whoPollsIsToldOnce() async throws {
-        let instances = try await Instances(count: 1)
-        let service = instances.services[0]
-        let queue = try await instances.makeQueue(
-            QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: 60, graceSeconds: 600))
+        let (instances, service, queue) = try await line(of: 0, perMinute: 60)
         let connected = try await service.join(queue, visitor: Visitor(), holder: .connection).session.ticket
         let polls = try await service.join(queue, visitor: Visitor(), holder: .polls).session.ticket
         let both = try await service.join(queue, visitor: Visitor(), holder: .polls).session
@@ -94,6 +75,15 @@ import TestSupport
         // The connection tells these.
         #expect(await service.takeUntoldAdmission(queue, connected) == nil)
         #expect(await service.takeUntoldAdmission(queue, both.ticket) == nil)
+    }
+
+    /// A queue in which so many people are connected and wait.
+    private func line(of people: Int, perMinute rate: Int) async throws -> (Instances, QueueService, QueueID) {
+        let instances = try await Instances(count: 1)
+        let queue = try await instances.makeQueue(
+            QueueConfiguration(maxConcurrentUsers: 1_000, releaseRatePerMinute: rate, graceSeconds: 600))
+        for _ in 0..<people { _ = try await instances.services[0].join(queue, visitor: Visitor(), holder: .connection) }
+        return (instances, instances.services[0], queue)
     }
 
     private func pass(seconds: Int, _ instances: Instances, _ queue: QueueID) async throws {

@@ -18,7 +18,7 @@ import TestSupport
         func end() { turns.end(7) }
     }
 
-    /// Each end lets one go on, the one who has waited longest, and not everybody for all but one to wait again.
+    /// The end of a turn resumes one waiter, the one who has waited longest.
     @Test func turnsAreTakenInTheOrderInWhichTheyWereAskedFor() async {
         let owner = Owner()
         await withTaskGroup(of: Void.self) { group in

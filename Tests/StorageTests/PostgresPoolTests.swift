@@ -87,7 +87,7 @@ import TestSupport
         func before(last lane: PostgresLane) -> Int { lanes.withLock { $0.lastIndex(of: lane) ?? 0 } }
     }
 
-    /// However many requests look something up, whoever joins under a name waits for one of them at most.
+    /// However many requests look something up, whoever joins under a name does not wait behind all of them.
     @Test func joinsTakeTurnsWithLookUps() async throws {
         let home = try await TestStore(.postgres)
         let store = try await PostgresPoolTests.open(home.uri) { ($0.connections, $0.waitSeconds) = (2, 600) }

@@ -71,7 +71,7 @@ extension QueueService {
     /// The last page, which grows: only what is new is read, and others are given it when it is full.
     private func tail(_ key: CacheKey, _ number: UInt64, after seq: UInt64) async throws(StoreError) -> ArraySlice<LogEntry> {
         let start = number * QueueService.pageEntries
-        // As far as it went when this was asked for: who waited for a turn meanwhile is content with what another has read.
+        // As far as the log went when the caller asked: after a wait for the turn, what another caller has read is enough.
         let wanted = min(hosted[key.queue]?.state.head ?? 0, start + QueueService.pageEntries)
         await takeTurn(key)
         defer { loading.end(key) }

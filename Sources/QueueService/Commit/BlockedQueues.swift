@@ -40,7 +40,7 @@ extension QueueService {
     /// How long a queue is left alone after so many failures in a row: 1 s, and twice as long each time, up to 64 s.
     static func retryDelay(afterFailures failures: Int) -> Timestamp.Span { .seconds(1 << min(failures - 1, 6)) }
 
-    /// As long as nobody can join once the trouble has passed.
+    /// Once the trouble has passed, nobody can join for this long at most.
     private static let longestPause = Timestamp.Span.seconds(16)
     /// A row may be locked for a moment by another instance's commit; visitors are told when the store has refused this often.
     private static let busyTurnsUntilStale = 3
@@ -68,7 +68,7 @@ extension QueueService {
         }
     }
 
-    /// How many queues' changes the store refuses though it takes those of others.
+    /// How many queues have changes that the store refuses.
     public var staleQueueCount: Int { hosted.values.count { $0.staleSince != nil } }
 
     func block(_ id: QueueID, for pause: Timestamp.Span) {

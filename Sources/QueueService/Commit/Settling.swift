@@ -67,8 +67,8 @@ extension QueueService {
             beginOutage(error)
         default:
             fail(item, error)
-            // Damage is the queue's own trouble, also where no other is written that would show it. Another transaction has locked a
-            // row, or no connection was free: to ask again each second costs little.
+            // Damaged rows are no outage: other queues may be written. Where another transaction has locked a row, or no connection
+            // was free, to ask again each second costs little.
             backOff(item.id, ServiceError(error), isBusy: error.isBusy)
             // No outage begins whose end would look for joins in doubt.
             if case .inDoubt = error { Task { await settleDoubts() } }

@@ -106,7 +106,7 @@ public final class SQLiteStore: QueueStore {
         do { return try result.get() } catch { throw StoreError(error) }
     }
 
-    /// What a request writes for itself alone, in one transaction with what others write so.
+    /// Writes a single request's row in one transaction with those of others. Throws `busy` where too many wait.
     func writingTogether(_ body: @escaping SmallWrites.Body) async throws(StoreError) {
         let error = await withCheckedContinuation { written in
             guard smallWrites.add(body, written) else { return written.resume(returning: StoreError.busy("too many writes wait")) }

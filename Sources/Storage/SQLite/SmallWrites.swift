@@ -3,8 +3,8 @@ import GRDB
 import Locks
 import QueueService
 
-/// What requests write for themselves alone, gathered: all that has come while a transaction was under way goes into the next one.
-/// However many there are, they do not stand one by one before a commit.
+/// Rows that single requests write, such as marks: all that arrive while a transaction is under way go into the next one, so that
+/// commits of queues do not wait behind each of them.
 final class SmallWrites: Sendable {
     typealias Body = @Sendable (Database) throws -> Void
 
