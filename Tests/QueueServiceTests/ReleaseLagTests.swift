@@ -34,7 +34,7 @@ import TestSupport
         }
     }
 
-    /// A pace that was raised makes the next release due at once.
+    /// An outage that follows a raised pace counts at that pace.
     @Test func delayAfterARaisedPaceCounts() async throws {
         let (instances, service, queue) = try await line(of: 20, perMinute: 2)
         try await pass(seconds: 2, instances, queue)

@@ -16,7 +16,7 @@ struct ReleaseLag {
     mutating func look(at state: QueueState) {
         let now = state.lastEventAt
         guard let next = state.nextRelease(after: now) else { return self = ReleaseLag() }
-        due = next > now ? next : min(due ?? next, next)
+        if due == nil || next > now { due = next }
     }
 
     /// Somebody was released `count` times at `moment`, after which the queue is as `state`.
