@@ -20,7 +20,8 @@ release: ## Build the program for where it is to run: .build/release/stanchion
 test: ## Install what the tests need, build, and run them all
 	@Scripts/prepare test
 	swift build --build-tests
-	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=16 Scripts/with-databases swift test --skip-build
+	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=16 SWIFT_BACKTRACE=enable=yes,images=none,registers=none \
+		Scripts/with-databases Scripts/failures-last swift test --skip-build
 
 lint: ## Check the format of every source file
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks web-client
