@@ -8,8 +8,8 @@ extension QueueService {
 
     /// From memory, else from what the instances share, else from `load`. Of any number who ask for it at once one looks.
     private func cached(_ key: CacheKey, _ load: () async throws(StoreError) -> CacheValue) async throws(StoreError) -> CacheValue {
-        await takeTurn(key)
-        defer { loading.end(key) }
+        await acquire(key)
+        defer { loading.release(key) }
         if let value = remembered(key)?.value, value.isWhole { return found(value, at: .memory) }
         let now = clock.now()
         if let value = await shared?.value(for: key), isWithinRetention(value) {
@@ -42,8 +42,8 @@ extension QueueService {
         return value
     }
 
-    private func takeTurn(_ key: CacheKey) async {
-        guard !loading.take(key) else { return }
+    private func acquire(_ key: CacheKey) async {
+        guard !loading.tryAcquire(key) else { return }
         await withCheckedContinuation { loading.wait($0, for: key) }
     }
 
@@ -71,10 +71,10 @@ extension QueueService {
     /// The last page, which grows: only what is new is read, and others are given it when it is full.
     private func tail(_ key: CacheKey, _ number: UInt64, after seq: UInt64) async throws(StoreError) -> ArraySlice<LogEntry> {
         let start = number * QueueService.pageEntries
-        // As far as the log went when the caller asked: after a wait for the turn, what another caller has read is enough.
+        // As far as the log went when the caller asked: after a wait for the lock, what another caller has read is enough.
         let wanted = min(hosted[key.queue]?.state.head ?? 0, start + QueueService.pageEntries)
-        await takeTurn(key)
-        defer { loading.end(key) }
+        await acquire(key)
+        defer { loading.release(key) }
         var entries: [LogEntry] = []
         var readAt = clock.now()
         if let known = remembered(key), case .page(let page) = known.value { (entries, readAt) = (page, known.readAt) }

@@ -56,6 +56,9 @@ public final class PostgresStore: QueueStore {
         poolLoad.take()
     }
 
+    // Its connections belong to the loop, and are taken from it there.
+    deinit { close() }
+
     /// Ends all connections. What is asked from here on fails.
     public func close() {
         for pool in [pool, replicas].compactMap({ $0 }) { loop.execute { pool.onLoop.close() } }
