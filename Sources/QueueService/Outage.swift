@@ -13,7 +13,6 @@ public struct Outage: Sendable {
     /// One trial commit may be made.
     var mayTry = false
 
-    /// An outage of a full store, or of one queue, is taken to be over this long after the last refusal, if nothing waits to be
-    /// committed.
+    /// An outage of a full store is taken to be over this long after the last refusal, if nothing waits to be committed.
     static let forgottenAfter = Timestamp.Span.seconds(5)
 }

@@ -33,15 +33,27 @@ extension QueueService {
     /// Something has happened in a queue that is at rest here. What cannot be read now the next heartbeat finds.
     private func wake(for message: BusMessage) async {
         guard outage == nil else { return }
-        if let reading = loads[message.queue] ?? lookUps[message.queue] {
-            _ = await reading.value
-        } else {
-            if message.events.isEmpty, !message.isDeletion { return lookWhoWakes() }
-            guard message.events.contains(where: { if case .joined = $0.change { true } else { false } }) else { return }
-            try? await loadServed(message.queue)
-        }
+        if let reading = loads[message.queue] ?? lookUps[message.queue] { return receive(message, after: reading) }
+        if message.events.isEmpty, !message.isDeletion { return lookWhoWakes() }
+        guard message.events.contains(where: { if case .joined = $0.change { true } else { false } }) else { return }
+        try? await loadServed(message.queue)
         // The queue may have been read before the message's events were committed.
         if hosted[message.queue] != nil { await receive(message) }
+    }
+
+    /// Takes the message once the queue is read, which may have happened before its events were committed; messages of other queues
+    /// do not wait for that. Of a queue the newest is kept: what came before it is in the log.
+    private func receive(_ message: BusMessage, after reading: LookUp) {
+        let id = message.queue
+        if let kept = messagesAwaitingReads[id] {
+            if message.epoch != kept.epoch || message.head > kept.head { messagesAwaitingReads[id] = message }
+            return
+        }
+        messagesAwaitingReads[id] = message
+        Task {
+            _ = await reading.value
+            if let newest = messagesAwaitingReads.removeValue(forKey: id) { await receive([newest]) }
+        }
     }
 
     /// Queues that are at rest here were changed elsewhere. One of them may have a deadline before the next heartbeat, and this

@@ -44,6 +44,8 @@ public actor QueueService {
     var lookUps: [QueueID: LookUp] = [:]
     /// Queues that are being read because they must be served.
     var loads: [QueueID: LookUp] = [:]
+    /// The newest message of each queue that is being read.
+    var messagesAwaitingReads: [QueueID: BusMessage] = [:]
     var unreadable = UnreadableQueues()
     typealias SlugLookUp = Task<Result<QueueID?, StoreError>, Never>
     /// The same of slugs.
@@ -60,8 +62,8 @@ public actor QueueService {
     let limits: WorkLimits
     var memory: MemoryCache
     let shared: (any SharedCache)?
-    /// What is being looked for, each by one.
-    var loading = Turns<CacheKey>()
+    /// Held by the task that reads a key's value, while others wait for what it reads.
+    var loading = KeyedLock<CacheKey>()
     let measurements: QueueMeasurements
     let slow: SlowOperations?
     /// Commands that have not come to the executor yet.

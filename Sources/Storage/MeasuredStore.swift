@@ -45,7 +45,10 @@ public struct MeasuredStore: QueueStore {
     public func append(_ batch: [LogAppend], by instance: InstanceID) async throws(StoreError) -> [AppendOutcome] {
         measurements.batch(queues: batch.count, events: batch.reduce(0) { $0 + $1.events.count })
         let outcomes = try await measure(.append) { () throws(StoreError) in try await store.append(batch, by: instance) }
-        for outcome in outcomes { measurements.appended(AppendResult(outcome)) }
+        for outcome in outcomes {
+            measurements.appended(AppendResult(outcome))
+            if case .failed(let error) = outcome { measurements.failed(StoreFailure(error)) }
+        }
         return outcomes
     }
 

@@ -15,7 +15,7 @@ import Telemetry
             "process_cpu_seconds_total": 10, "process_resident_memory_bytes": 5e7,
             "process_open_fds": 100, "process_max_fds": 1_000, "stanchion_accepts_exhausted_total": 0,
             "stanchion_memory_used_bytes": 1e8, "stanchion_memory_limit_bytes": 1e9, "stanchion_loop_turn_max_seconds": 0.01,
-            "stanchion_store_down": 0, "stanchion_bus_down": 0, "stanchion_store_requests_waiting": 0,
+            "stanchion_store_down": 0, "stanchion_queues_stale": 0, "stanchion_bus_down": 0, "stanchion_store_requests_waiting": 0,
             "stanchion_store_wait_max_seconds": 0.01, "stanchion_replica_lag_events_max": 0, "stanchion_slow_consumers_closed_total": 3,
             "stanchion_dead_peers_closed_total": 3, #"stanchion_slow_clients_total{kind="pong"}"#: 3,
             #"stanchion_refused_total{reason="memory"}"#: 7, #"stanchion_refused_total{reason="joins"}"#: 7,
@@ -42,6 +42,7 @@ import Telemetry
 
     static let sick: [(id: String, severity: Diagnosis.Severity, before: [String: Double], after: [String: Double])] = [
         ("store_down", .critical, [:], ["stanchion_store_down": 1]),
+        ("queues_stale", .critical, [:], ["stanchion_queues_stale": 2]),
         ("bus_down", .warning, [:], ["stanchion_bus_down": 1]),
         ("pool_exhausted", .warning, [:], ["stanchion_store_wait_max_seconds": 1.5]),
         ("pool_exhausted", .warning, ["stanchion_store_requests_waiting": 2], ["stanchion_store_requests_waiting": 1]),

@@ -208,20 +208,45 @@ import TestSupport
         await service.closed(queue, [session.ticket])
         #expect(await eventually { await service.staleQueueCount == 1 })
         _ = try await service.resume(queue, session.ticket, of: session.id)
-        instances.clock.advance(.seconds(1))
-        // What waits nets to nothing, and the store is not asked.
-        #expect(await eventually { await service.staleQueueCount == 0 })
-
-        await #expect(throws: ServiceError.self) { try await service.join(queue, visitor: Visitor(), holder: .connection) }
-        #expect(await eventually { await service.staleQueueCount == 1 })
+        // What waits nets to nothing, and the store is not asked: that the queue can be written again is not known yet.
         instances.clock.advance(.seconds(1))
         #expect(await eventually { await service.hosted[queue]?.isBackingOff == false })
         #expect(await service.staleQueueCount == 1)
+        // A join that comes meanwhile is refused in its turn, and everybody goes on to be told so.
+        for pause in [2, 4] {
+            instances.clock.advance(.seconds(30))
+            await #expect(throws: ServiceError.self) { try await service.join(queue, visitor: Visitor(), holder: .connection) }
+            #expect(await eventually { await service.hosted[queue]?.isBackingOff == true })
+            instances.clock.advance(.seconds(pause))
+            #expect(await eventually { await service.hosted[queue]?.isBackingOff == false })
+            #expect(await service.staleQueueCount == 1)
+        }
         #expect(
             await eventually {
                 instances.clock.advance(.seconds(1))
                 return await service.staleQueueCount == 0
             })
+    }
+
+    private final class ShownQueues: QueueObserver {
+        private let ids = Lock<Set<QueueID>>([])
+        var all: Set<QueueID> { ids.withLock { $0 } }
+        func queueChanged(_ update: QueueUpdate) { ids.withLock { _ = $0.insert(update.snapshot.record.id) } }
+        func queueRemoved(_ queue: QueueID) {}
+        func stalenessChanged(_ since: Timestamp?) {}
+    }
+
+    /// A queue whose first event the store refuses was never there: nobody is shown it.
+    @Test func queueThatCannotBeCreatedIsShownToNobody() async throws {
+        let (instances, stores) = try await faulty()
+        let service = instances.services[0]
+        let shown = ShownQueues()
+        await service.observe(shown)
+        stores[0].answer { appends in appends.map { _ in .failed(.corrupt("a bad page")) } }
+        await #expect(throws: ServiceError.self) { try await instances.makeQueue(QueueConfiguration()) }
+        #expect(shown.all.isEmpty)
+        #expect(await service.staleQueueCount == 0)
+        #expect(await service.hosted.isEmpty)
     }
 
     /// A row that stays locked is told to those who see what was true before, when it was met three times.
@@ -238,8 +263,11 @@ import TestSupport
             instances.clock.advance(.seconds(1))
         }
         stores[0].answer { _ in nil }
-        instances.clock.advance(.seconds(1))
-        #expect(await eventually { await service.staleQueueCount == 0 })
+        #expect(
+            await eventually {
+                instances.clock.advance(.seconds(1))
+                return await service.staleQueueCount == 0
+            })
     }
 
     /// Who begins to poll while the store is away is present when it is back.
@@ -493,6 +521,36 @@ import TestSupport
         #expect(head > read ?? head)
         #expect(await eventually(within: 30) { await other.hosted[queue]?.state.head == head })
         #expect(try await other.announcements(of: queue).count == 1)
+    }
+
+    /// What is told of other queues does not wait for one that is slow to read.
+    @Test func slowReadOfAQueueHoldsUpItsOwnMessagesAlone() async throws {
+        let (instances, stores) = try await faulty(.postgres, count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let quick = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        let slow = try await one.create(tenant: instances.tenant) { $0.configuration = QueueConfiguration(releaseRatePerMinute: 0) }
+            .record.id
+        _ = try await other.join(quick, visitor: Visitor(), holder: .connection)
+        let gate = Gate()
+        stores[1].before { call in if call == .loadQueue(slow) { await gate.pass() } }
+        async let visit: Void = other.visit(slow)
+        #expect(await eventually { gate.waiting > 0 })
+        // What a commit of both would tell.
+        instances.bus.lose(percent: 100)
+        var messages: [BusMessage] = []
+        for queue in [slow, quick] {
+            _ = try await one.join(queue, visitor: Visitor(), holder: .connection)
+            let known = try await one.queue(queue)
+            messages.append(
+                BusMessage(queue: queue, epoch: known.record.epoch, head: known.state.head, previous: nil, events: []))
+        }
+        let heads = messages.map(\.head)
+        async let told: Void = other.receive(messages)
+        #expect(await eventually { await other.hosted[quick]?.state.head == heads[1] })
+        gate.open()
+        try await visit
+        await told
+        #expect(await eventually { await other.hosted[slow]?.state.head == heads[0] })
     }
 
     // MARK: Stopping

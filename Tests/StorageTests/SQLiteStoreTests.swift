@@ -80,6 +80,42 @@ import TestSupport
         #expect(try await store.writing { try Int.fetchOne($0, sql: "SELECT count(*) FROM consumers") } == 100)
     }
 
+    /// SQLite finds damage when one request's row is written: those that share its transaction are committed.
+    @Test func damageFailsNoNeighbourOfASmallWrite() async throws {
+        let store = try open()
+        defer { store.close() }
+        let tenant = TenantID(high: 1, low: 1)
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        try await store.takeLease()
+        var queue = Written(tenant)
+        #expect(try await store.append([try queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.committed])
+        let (id, release) = (queue.record.id, DispatchSemaphore(value: 0))
+        try await store.writing { db in
+            db.add(function: DatabaseFunction("bad_page", argumentCount: 0) { _ in throw DatabaseError(resultCode: .SQLITE_CORRUPT) })
+            try db.execute(
+                sql: "CREATE TEMP TRIGGER damage BEFORE INSERT ON consumers WHEN NEW.name = 'c7' BEGIN SELECT bad_page(); END")
+        }
+        // All but the first share a transaction.
+        async let holding: Void = store.writing { _ in release.wait() }
+        #expect(await eventually { store.takeLoad().busy == 1 })
+        let asked = Counter()
+        let failed = await withTaskGroup(of: Int?.self) { group in
+            for number in 0..<50 {
+                group.addTask {
+                    asked.add()
+                    do { try await store.confirm("c\(number)", 1, of: id, tenant: tenant) } catch { return number }
+                    return nil
+                }
+            }
+            #expect(await eventually { asked.count == 50 && store.takeLoad().waiting > 0 })
+            release.signal()
+            return await group.reduce(into: Set()) { if let number = $1 { $0.insert(number) } }
+        }
+        try await holding
+        #expect(failed == [7])
+        #expect(try await store.writing { try Int.fetchOne($0, sql: "SELECT count(*) FROM consumers") } == 49)
+    }
+
     /// SQLite finds damage when one queue is written: the others of the batch are committed.
     @Test func damageConcernsItsQueueAlone() async throws {
         let store = try open()

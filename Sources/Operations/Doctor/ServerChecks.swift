@@ -4,7 +4,8 @@ import Telemetry
 enum ServerChecks {
     static func diagnose(_ window: MetricsWindow) -> [Diagnosis] {
         [
-            storeDown, busDown, slowResponses, failures, processor, memory, starvedLoop, descriptors, exhaustedPool, slowCommits,
+            storeDown, staleQueues, busDown, slowResponses, failures, processor, memory, starvedLoop, descriptors, exhaustedPool,
+            slowCommits,
             slowPeers, refusals, replicaBehind, lateAdmissions, lateReleases, uselessCache, fullDisk, busyNetwork, busyForNothing,
         ].compactMap { $0(window) }
     }
@@ -21,6 +22,18 @@ enum ServerChecks {
             remedy:
                 "Bring the database back, or room on its disk. The instance asks every second and goes on by itself: do not restart it.",
             check: "`store` is `ok` in /ready, and joins are answered.")
+    }
+
+    private static func staleQueues(_ window: MetricsWindow) -> Diagnosis? {
+        guard let count = window.after.value("stanchion_queues_stale"), count > 0 else { return nil }
+        let errors = window.after.values("stanchion_store_errors_total", by: "kind").filter { $0.value > 0 }
+        return Diagnosis(
+            "queues_stale", .critical, .database, symptom: "The store refuses the changes of some queues: nobody is let in there.",
+            evidence: ["stanchion_queues_stale is \(Words.rounded(count))"] + Words.largest(errors).map { "errors since the start, \($0)" },
+            cause: "\"busy\" is a row that another transaction has locked; \"corrupt\" is a damaged page.",
+            remedy:
+                "End the transaction that holds the lock (pg_stat_activity), or restore what is damaged. The log names the queues.",
+            check: "A join to the queue is answered, and `staleQueues` is 0 in /ready.")
     }
 
     private static func busDown(_ window: MetricsWindow) -> Diagnosis? {

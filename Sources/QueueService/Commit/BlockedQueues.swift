@@ -14,8 +14,9 @@ extension QueueService {
     }
 
     /// Tries the queue again after a pause that doubles with each failure in a row, from 1 s to 16 s; after a second where it was
-    /// only busy. Callers do not wait for it, and visitors are told that what they see may be old.
-    func backOff(_ id: QueueID, _ error: ServiceError, isBusy: Bool = false) {
+    /// only busy. Callers do not wait for it. Visitors are told that what they see may be old: at once, or with the third refusal
+    /// in a row of a busy store. With nothing to commit they are told so for `staleness` after the pause.
+    func backOff(_ id: QueueID, _ error: ServiceError, isBusy: Bool = false, staleness: Timestamp.Span = Outage.forgottenAfter) {
         guard let queue = hosted[id] else { return }
         let pause = queue.pauses + 1
         hosted[id]!.pauses = pause
@@ -32,12 +33,12 @@ extension QueueService {
                 guard service.hosted[id]?.pauses == pause else { return }
                 service.hosted[id]?.isBackingOff = false
                 service.goOn(in: id)
-                service.forgetStaleness(of: id, asOf: pause)
+                service.forgetStaleness(of: id, after: pause, staleness)
             }
         }
     }
 
-    /// How long a queue is left alone after so many failures in a row: 1 s, and twice as long each time, up to 64 s.
+    /// The pause after so many failures in a row: 1 s, and twice as long each time, up to 64 s.
     static func retryDelay(afterFailures failures: Int) -> Timestamp.Span { .seconds(1 << min(failures - 1, 6)) }
 
     /// Once the trouble has passed, nobody can join for this long at most.
@@ -45,25 +46,31 @@ extension QueueService {
     /// A row may be locked for a moment by another instance's commit; visitors are told when the store has refused this often.
     private static let busyTurnsUntilStale = 3
 
-    /// The queue cannot be written: what is shown of it may be old.
+    /// The queue cannot be written: what is shown of it may be old. One that is still being created is shown to nobody.
     private func beginStaleness(of id: QueueID) {
-        guard hosted[id]?.staleSince == nil else { return }
-        hosted[id]?.staleSince = clock.now()
+        guard let queue = hosted[id], queue.snapshot != nil, queue.staleSince == nil else { return }
+        hosted[id]!.staleSince = clock.now()
         notify(id, events: [])
     }
 
-    /// The store has taken a change of the queue, or nothing waits for one any more.
+    /// The store has committed a change of the queue, or has refused none for long.
     func endStaleness(of id: QueueID) {
         guard hosted[id]?.staleSince != nil else { return }
         (hosted[id]!.staleSince, hosted[id]!.failures, hosted[id]!.busyTurns) = (nil, 0, 0)
         notify(id, events: [])
     }
 
-    /// Ends staleness a while after a pause, where the store has not refused anything since and nothing waits that it could refuse.
-    private func forgetStaleness(of id: QueueID, asOf pause: Int) {
+    /// The staleness of a queue whose own rows are damaged or locked, which no other queue's commit contradicts. Longer than the
+    /// time between two requests: while each of them is refused, visitors are not told `live` in between.
+    static let stalenessOfRows = Timestamp.Span.seconds(60)
+
+    /// Ends staleness without a commit, where nothing waits to be committed and nothing was refused for `staleness`.
+    private func forgetStaleness(of id: QueueID, after pause: Int, _ staleness: Timestamp.Span) {
         guard hosted[id]?.staleSince != nil else { return }
-        wake(at: clock.now() + Outage.forgottenAfter) { service in
-            guard service.hosted[id]?.pauses == pause, !service.backlog.hasWork(for: id) else { return }
+        wake(at: clock.now() + staleness) { service in
+            // A later refusal has a pause of its own.
+            guard service.hosted[id]?.pauses == pause else { return }
+            if service.backlog.hasWork(for: id) { return service.forgetStaleness(of: id, after: pause, staleness) }
             service.endStaleness(of: id)
         }
     }

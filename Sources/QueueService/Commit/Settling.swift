@@ -69,7 +69,9 @@ extension QueueService {
             fail(item, error)
             // Damaged rows are no outage: other queues may be written. Where another transaction has locked a row, or no connection
             // was free, to ask again each second costs little.
-            backOff(item.id, ServiceError(error), isBusy: error.isBusy)
+            backOff(
+                item.id, ServiceError(error), isBusy: error.isBusy,
+                staleness: error.concernsRows ? QueueService.stalenessOfRows : Outage.forgottenAfter)
             // No outage begins whose end would look for joins in doubt.
             if case .inDoubt = error { Task { await settleDoubts() } }
         }
@@ -108,7 +110,6 @@ extension QueueService {
     /// Nothing happened. What the engine has skipped on the way it need not skip again.
     func adoptUnchanged(_ item: DecidedPart) {
         hosted[item.id]?.adoptUnchanged(item.decision)
-        if !backlog.hasWork(for: item.id) { endStaleness(of: item.id) }
         succeed(item)
         if item.presence.isTickDue { noteIdleTick(item.id) }
     }
@@ -131,6 +132,14 @@ extension QueueService {
 }
 
 extension StoreError {
+    /// Whether rows are damaged or locked, while the store itself answers.
+    fileprivate var concernsRows: Bool {
+        switch self {
+        case .corrupt, .busy: true
+        case .full, .unavailable, .inDoubt, .rejected: false
+        }
+    }
+
     /// Whether the error affects all writes, and not only the request that met it.
     var isOutage: Bool {
         switch self {

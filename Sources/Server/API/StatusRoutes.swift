@@ -29,13 +29,15 @@ extension ServerCore {
         let since = await service.outage?.since
         let bus = service.bus.health
         let instances = await service.instanceCount
+        let staleQueues = await service.staleQueueCount
         let lags = await service.lags.sorted { $0.value > $1.value }
         return .json { bytes in
-            bytes.member("status", since == nil && !bus.isDown ? "ok" : "degraded")
+            bytes.member("status", since == nil && staleQueues == 0 && !bus.isDown ? "ok" : "degraded")
             bytes.member("store") { bytes in
                 bytes.member("status", since == nil ? "ok" : "down")
                 bytes.member("since", ifPresent: since)
             }
+            bytes.member("staleQueues", staleQueues)
             bytes.member("instances", instances)
             bytes.key("lag")
             bytes.array(lags.prefix(20)) { bytes, lag in

@@ -169,7 +169,7 @@ final class LiveLoop {
 
     func becomeStale(since: Timestamp?) {
         staleSince = since
-        for queue in queues.values { queue.tellStaleness() }
+        for queue in queues.values { queue.notifyStaleness() }
     }
 
     func sendPositionFrames() {

@@ -44,9 +44,9 @@ extension LiveQueue {
     /// Since when what is shown may be old: the store cannot be written at all, or refuses this queue's changes.
     var staleSince: Timestamp? { [live.staleSince, snapshot.staleSince].compactMap { $0 }.min() }
 
-    func tellStaleness() {
-        guard staleSince != toldStaleSince else { return }
-        toldStaleSince = staleSince
+    func notifyStaleness() {
+        guard staleSince != notifiedStaleSince else { return }
+        notifiedStaleSince = staleSince
         tell(CollectionOfOne(.staleness(since: staleSince)))
     }
 

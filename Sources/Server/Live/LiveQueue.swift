@@ -23,13 +23,13 @@ final class LiveQueue {
     var sweeping = Sweeping()
     var telling = Telling()
     /// What visitors know of `staleSince`.
-    var toldStaleSince: Timestamp?
+    var notifiedStaleSince: Timestamp?
 
     init(live: LiveLoop, _ update: QueueUpdate) {
         self.live = live
         snapshot = update.snapshot
         announcements = update.announcements.reversed()
-        toldStaleSince = staleSince
+        notifiedStaleSince = staleSince
     }
 
     // MARK: Members
@@ -95,7 +95,7 @@ final class LiveQueue {
         // What has happened between is not known: everyone is shown anew.
         let isSkipping = update.snapshot.state.head > snapshot.state.head + UInt64(update.events.count)
         snapshot = update.snapshot
-        tellStaleness()
+        notifyStaleness()
         isAtRest = false
         if !update.announcements.isEmpty { announcements.prepend(update.announcements) }
         closeReplaced(update.movedAway)

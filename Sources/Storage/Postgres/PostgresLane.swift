@@ -7,7 +7,7 @@ enum PostgresLane: Int, CaseIterable {
     /// Appends, beats and leases, and what an instance must read to decide: what others have committed, which queues wake,
     /// whom a dead instance held. Others wait for them, so they go first and may use every connection.
     case commits
-    /// What must be known before a visitor joins: whether there is a place already.
+    /// What must be known before something is written: whether the visitor has a place already, what the request was answered before.
     case joins
     /// What one request asks for: a session, a page of a log, a queue, a key.
     case lookups

@@ -258,7 +258,7 @@ extension PostgresStore {
     private func holdsReceipts(of append: LogAppend) async throws(PostgresError) -> Bool {
         for receipt in append.receipts {
             do throws(StoreError) {
-                guard try await self.receipt(tenant: receipt.tenant, key: receipt.key) == receipt else { return false }
+                guard try await self.receipt(tenant: receipt.tenant, key: receipt.key, lane: .commits) == receipt else { return false }
             } catch {
                 throw .lost("\(error)", isInDoubt: true)
             }

@@ -39,10 +39,14 @@ extension PostgresStore {
     }
 
     public func receipt(tenant: TenantID, key: String) async throws(StoreError) -> Receipt? {
+        try await receipt(tenant: tenant, key: key, lane: .joins)
+    }
+
+    func receipt(tenant: TenantID, key: String, lane: PostgresLane) async throws(StoreError) -> Receipt? {
         guard
             let row = try await row(
                 PostgresCall("SELECT request_hash, result FROM receipts WHERE tenant_id = $1 AND key = $2").with(tenant).with(key),
-                lane: .joins)
+                lane: lane)
         else { return nil }
         return Receipt(tenant: tenant, key: key, requestHash: try row.get(0, as: Bytes.self).bytes, result: try row.get(1))
     }

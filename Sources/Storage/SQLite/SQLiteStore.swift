@@ -108,30 +108,43 @@ public final class SQLiteStore: QueueStore {
 
     /// Writes a single request's row in one transaction with those of others. Throws `busy` where too many wait.
     func writingTogether(_ body: @escaping SmallWrites.Body) async throws(StoreError) {
-        let error = await withCheckedContinuation { written in
-            guard smallWrites.add(body, written) else { return written.resume(returning: StoreError.busy("too many writes wait")) }
-            writeSmallOnes()
+        let error = await withCheckedContinuation { completion in
+            guard smallWrites.add(body, completion) else { return completion.resume(returning: StoreError.busy("too many writes wait")) }
+            writeNextBatch()
         }
         if let error { throw error }
     }
 
     /// One transaction at a time: a commit waits for one of them at most.
-    private func writeSmallOnes() {
+    private func writeNextBatch() {
         guard let batch = smallWrites.take() else { return }
+        write([batch[...]])
+    }
+
+    /// Writes the last of the batches, then the others. One that meets damage is halved until what is damaged stands alone: SQLite
+    /// refuses every write of a transaction in which it has found damage.
+    private func write(_ batches: [ArraySlice<SmallWrites.Write>]) {
+        guard let batch = batches.last else {
+            smallWrites.finish()
+            return writeNextBatch()
+        }
+        let others = Array(batches.dropLast())
         let asked = waits()
         pool.asyncWrite { [self] db in
             begins(asked)
             return try batch.map { try $0.run(db) }
         } completion: { [self] _, result in
             ended()
-            for (index, write) in batch.enumerated() {
-                switch result {
-                case .success(let errors): write.written.resume(returning: errors[index])
-                case .failure(let error): write.written.resume(returning: StoreError(error))
+            switch result {
+            case .success(let errors): for (write, error) in zip(batch, errors) { write.completion.resume(returning: error) }
+            case .failure(let error):
+                if batch.count > 1, case .corrupt = StoreError(error) {
+                    let middle = batch.startIndex + batch.count / 2
+                    return write(others + [batch[middle...], batch[..<middle]])
                 }
+                for write in batch { write.completion.resume(returning: StoreError(error)) }
             }
-            smallWrites.finish()
-            writeSmallOnes()
+            write(others)
         }
     }
 }

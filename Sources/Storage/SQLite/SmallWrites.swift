@@ -10,8 +10,8 @@ final class SmallWrites: Sendable {
 
     struct Write: Sendable {
         let body: Body
-        /// Told of an error; nil: it is committed.
-        let written: CheckedContinuation<StoreError?, Never>
+        /// Resumed with the error; nil: it is committed.
+        let completion: CheckedContinuation<StoreError?, Never>
 
         /// Values that are not taken must not fail the others. Throws what fails the transaction.
         func run(_ db: Database) throws -> StoreError? {
@@ -41,10 +41,10 @@ final class SmallWrites: Sendable {
     init(maximumWaiting: Int) { self.maximumWaiting = maximumWaiting }
 
     /// False where too many wait.
-    func add(_ body: @escaping Body, _ written: CheckedContinuation<StoreError?, Never>) -> Bool {
+    func add(_ body: @escaping Body, _ completion: CheckedContinuation<StoreError?, Never>) -> Bool {
         state.withLock { state in
             guard state.waiting.count < maximumWaiting else { return false }
-            state.waiting.append(Write(body: body, written: written))
+            state.waiting.append(Write(body: body, completion: completion))
             return true
         }
     }
