@@ -31,7 +31,7 @@ refused(69, "cannot be asked", "--redis", f"redis://127.0.0.1:{free_port()}")
 with Postgres("shared_preload_libraries=pg_stat_statements", "max_connections=40") as postgres, Redis() as redis:
     uri, where = postgres.uri(), ("--database", postgres.uri(), "--redis", redis.uri)
     psql(uri, "CREATE EXTENSION pg_stat_statements")
-    with Server("--redis", redis.uri, "--database-connections", "1", "--database-seconds", "30", database=uri) as server:
+    with Server("--redis", redis.uri, "--database-connections", "1", "--database-seconds", "200", database=uri) as server:
         all_of_it = ("--url", server.url, "--admin-key", KEY, *where)
         queue = server.queue()["id"]
         for number in range(20):

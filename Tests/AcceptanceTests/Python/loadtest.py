@@ -18,11 +18,11 @@ SMALL = """
 users: 30
 ramp-seconds: 1
 duration-seconds: 4
-stay-seconds: 3
+stay-seconds: 5
 polling-percent: 40
 poll-seconds: 0.5
 sleeping-percent: 50
-releases-per-minute: 600
+releases-per-minute: 60
 reads-per-second: 10
 creates-per-second: 20
 announcement-seconds: 1
