@@ -85,7 +85,8 @@ let package = Package(
             dependencies: [
                 "QueueService", "EventLoop", "Telemetry", "CPostgres", "Locks", .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "DequeModule", package: "swift-collections"),
-                .product(name: "HeapModule", package: "swift-collections"), logging,
+                .product(name: "HeapModule", package: "swift-collections"),
+                .product(name: "OrderedCollections", package: "swift-collections"), logging,
             ],
             swiftSettings: strict),
         .target(

@@ -251,7 +251,7 @@ extension Decision {
         guard let index = lane.map({ record.configuration.laneIndex(named: $0) }) ?? 0 else { throw .refused(.noSuchLane) }
         try check(once)
         if let user = visitor.user, joiningUsers.contains(user) { throw .userHasPlace }
-        let id: SessionID = random.identifier(at: now)
+        let id = SessionID(at: now, index: events.count, random: random.next())
         let ticket = try run(.session(id, visitor)) { state, now, log throws(QueueRefusal) in
             try state.join(lane: index, at: now, &log)
         }

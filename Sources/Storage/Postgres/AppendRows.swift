@@ -1,3 +1,4 @@
+import OrderedCollections
 import QueueEngine
 import QueueService
 
@@ -27,8 +28,9 @@ struct AppendRows {
         fileprivate var turn: UInt64 = 0
     }
 
-    /// Those that were made, or of which more has changed than whether they are in sight.
-    private(set) var sessions: [Ticket: Session] = [:]
+    /// Those that were made, or of which more has changed than whether they are in sight, in the order of the events: rows that
+    /// join one after the other go to the end of an index.
+    private(set) var sessions = OrderedDictionary<Ticket, Session>()
     /// Everyone who waited before this event, and is not in `sessions`, was sent away by it.
     private(set) var closed: QueueEvent?
     /// Nobody was in sight any more when this event came.
