@@ -32,10 +32,17 @@ public final class TestStore: Sendable {
     public func open(on loop: EventLoop? = nil) async throws -> any QueueStore {
         switch kind {
         case .sqlite: try SQLiteStore(path: folder.file("db"), exclusively: true)
-        case .postgres: try await PostgresStore.open(uri: uri, loop: loop ?? group.loops[0])
+        case .postgres: try await PostgresStore.open(uri: uri, loop: loop ?? group.loops[0], settings: TestStore.patient)
         case .model: ModelStore(model)
         }
     }
+
+    /// A disk that stands still for a while is no failure of what is tested; locks are waited for as long as elsewhere.
+    private static let patient: PostgresSettings = {
+        var settings = PostgresSettings()
+        (settings.answerSeconds, settings.lockMilliseconds) = (60, 250 * settings.answerSeconds)
+        return settings
+    }()
 
     /// Of a Postgres.
     public var uri: String {

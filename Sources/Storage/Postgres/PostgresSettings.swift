@@ -18,7 +18,7 @@ public struct PostgresSettings: Sendable {
     /// has waited for a lock for a quarter of it: where others wait for a row, too, that is waited for twice.
     public var answerSeconds = 8
     /// How long a statement waits for a lock, in milliseconds; nil: a quarter of `answerSeconds`.
-    var lockMilliseconds: Int?
+    public var lockMilliseconds: Int?
     /// How long an append looks for those who can be committed among the queues of which rows were locked last, in milliseconds.
     var suspectsMilliseconds = 500
     /// Waits before a request is repeated for the n-th time.
