@@ -60,6 +60,8 @@ struct HostedQueue {
     var pauses = 0
     /// Since when the store has refused the queue's changes.
     var staleSince: Timestamp?
+    /// When it did so last.
+    var refusedAt: Timestamp?
     /// Set once the queue is read from the store; one that was made here has one history, and nobody asks.
     var confirmed = ConfirmedSessions(since: .latestEvent)
     /// How often in a row a commit was lost and nothing new could be read.

@@ -140,6 +140,7 @@ extension QueueService {
         hosted[id] = queue
         if !moves.away.isEmpty { backlog.forgetHolders(of: moves.away.map(\.ticket), in: id) }
         notify(id, events: entries.map(\.event), announcements: announcements, movedAway: moves.away)
+        endStaleness(of: id, seeing: queue.state.lastEventAt)
         if !moves.contradicted.isEmpty { stillHere(id, moves.contradicted) }
     }
 

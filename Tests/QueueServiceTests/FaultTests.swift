@@ -228,6 +228,21 @@ import TestSupport
             })
     }
 
+    /// What another instance has committed meanwhile shows that a queue can be written again.
+    @Test func stalenessEndsWithAnotherInstancesCommit() async throws {
+        let (instances, stores) = try await faulty(.postgres, count: 2)
+        let (one, other) = (instances.services[0], instances.services[1])
+        let queue = try await instances.makeQueue(QueueConfiguration(releaseRatePerMinute: 0))
+        _ = try await other.join(queue, visitor: Visitor(), holder: .connection)
+        stores[1].answer { appends in appends.map { _ in .failed(.corrupt("a bad page")) } }
+        await #expect(throws: ServiceError.self) { try await other.join(queue, visitor: Visitor(), holder: .connection) }
+        #expect(await eventually { await other.staleQueueCount == 1 })
+        instances.clock.advance(.milliseconds(1))
+        _ = try await one.join(queue, visitor: Visitor(), holder: .connection)
+        #expect(await eventually(within: 60) { await other.staleQueueCount == 0 })
+        #expect(await one.staleQueueCount == 0)
+    }
+
     private final class ShownQueues: QueueObserver {
         private let ids = Lock<Set<QueueID>>([])
         var all: Set<QueueID> { ids.withLock { $0 } }
@@ -387,6 +402,8 @@ import TestSupport
         #expect(listed.map(\.state.status) == [.open, .open])
         // It is not pretended that anybody can be served in it.
         await #expect(throws: ServiceError.self) { try await other.visit(unreadable) }
+        // Operators learn of it, though nobody is in it here.
+        #expect(await other.staleQueueCount == 1)
         // While a store that is away says nothing about a queue.
         instances.clock.advance(.seconds(2))
         stores[1].before { call throws(StoreError) in if call == .loadQueue(unreadable) { throw .unavailable("away") } }

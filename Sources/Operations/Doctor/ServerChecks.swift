@@ -28,7 +28,7 @@ enum ServerChecks {
         guard let count = window.after.value("stanchion_queues_stale"), count > 0 else { return nil }
         let errors = window.after.values("stanchion_store_errors_total", by: "kind").filter { $0.value > 0 }
         return Diagnosis(
-            "queues_stale", .critical, .database, symptom: "The store refuses the changes of some queues: nobody is let in there.",
+            "queues_stale", .critical, .database, symptom: "Some queues cannot be written, or not be read: nobody is let in there.",
             evidence: ["stanchion_queues_stale is \(Words.rounded(count))"] + Words.largest(errors).map { "errors since the start, \($0)" },
             cause: "\"busy\" is a row that another transaction has locked; \"corrupt\" is a damaged page.",
             remedy:

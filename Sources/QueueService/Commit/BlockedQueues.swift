@@ -22,6 +22,7 @@ extension QueueService {
         hosted[id]!.pauses = pause
         if isBusy { hosted[id]!.busyTurns += 1 } else { hosted[id]!.failures += 1 }
         hosted[id]!.isBackingOff = true
+        hosted[id]!.refusedAt = clock.now()
         for command in backlog.takeCommands(of: id) { command.fail(error) }
         resumeIdleWaiters()
         backlog.block(id)
@@ -75,8 +76,15 @@ extension QueueService {
         }
     }
 
-    /// How many queues have changes that the store refuses.
-    public var staleQueueCount: Int { hosted.values.count { $0.staleSince != nil } }
+    /// What another instance has committed since this one was refused shows that the queue can be written.
+    func endStaleness(of id: QueueID, seeing event: Timestamp) {
+        guard let queue = hosted[id], queue.staleSince != nil, let refusedAt = queue.refusedAt, event > refusedAt else { return }
+        // What waits here may be just what is refused.
+        if !backlog.hasWork(for: id) { endStaleness(of: id) }
+    }
+
+    /// How many queues have changes that the store refuses, or cannot be read.
+    public var staleQueueCount: Int { hosted.values.count { $0.staleSince != nil } + unreadable.all.count { hosted[$0] == nil } }
 
     func block(_ id: QueueID, for pause: Timestamp.Span) {
         guard hosted.index(forKey: id) != nil else { return }

@@ -11,7 +11,8 @@ extension ServerCore {
         router.on(.get, "v1/queues/{id}/position") { [self] request, path in
             let who = try await whose(request, path.text("id"), in: request.query)
             let snapshot = try await service.poll(who.queue, who.ticket, of: who.session)
-            return try await place(of: who, status: .ok, snapshot: snapshot)
+            let staleSince = [await service.outage?.since, snapshot.staleSince].compactMap { $0 }.min()
+            return try await place(of: who, status: .ok, snapshot: snapshot, staleSince: staleSince)
         }
         router.on(.post, "v1/queues/{id}/leave") { [self] request, path in
             var body = try request.json()
@@ -72,7 +73,9 @@ extension ServerCore {
         return Who(queue: id, session: record.id, ticket: record.ticket, user: record.visitor.user)
     }
 
-    private func place(of who: Who, status: HTTPResponse.Status, snapshot: QueueSnapshot) async throws -> Response {
+    private func place(
+        of who: Who, status: HTTPResponse.Status, snapshot: QueueSnapshot, staleSince: Timestamp? = nil
+    ) async throws -> Response {
         let now = clock.now()
         let token = token(queue: who.queue, session: who.session, ticket: who.ticket, user: who.user, at: now)
         switch snapshot.state.standing(who.ticket) {
@@ -81,6 +84,7 @@ extension ServerCore {
                 writeSession(who, token, "waiting", snapshot, &bytes)
                 LiveFrames.Line(waiting: snapshot.state.waitingCount, drain: snapshot.drain(at: now), at: now).write(
                     position: position, to: &bytes)
+                bytes.member("staleSince", ifPresent: staleSince)
             }
         case .admitted(let until):
             if let moment = await service.takeUntoldAdmission(who.queue, who.ticket) {

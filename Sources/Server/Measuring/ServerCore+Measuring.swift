@@ -46,7 +46,7 @@ extension ServerCore {
     private func measureState(isStoreAway: Bool, staleQueues: Int) {
         func set(_ name: String, _ help: String, _ value: Double) { measurements.registry.set("stanchion_\(name)", .gauge, help, value) }
         set("store_down", "1 while the store cannot be written, and everybody is shown what was true before.", isStoreAway ? 1 : 0)
-        set("queues_stale", "Queues whose changes the store refuses; their visitors are told so.", Double(staleQueues))
+        set("queues_stale", "Queues whose changes the store refuses, or that cannot be read.", Double(staleQueues))
         set("bus_down", "1 while a bus is set and carries nothing: events come by the second.", service.bus.health.isDown ? 1 : 0)
         set("processors", "Processors that the process may use.", Machine.processors)
         if networkBytesPerSecond > 0 { set("network_bytes_per_second", "What the network could carry in a second.", networkBytesPerSecond) }
