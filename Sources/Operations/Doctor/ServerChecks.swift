@@ -28,12 +28,12 @@ enum ServerChecks {
         guard let count = window.after.value("stanchion_queues_stale"), count > 0 else { return nil }
         let errors = window.after.values("stanchion_store_errors_total", by: "kind").filter { $0.value > 0 }
         return Diagnosis(
-            "queues_stale", .critical, .database, symptom: "Some queues cannot be written, or not be read: nobody is let in there.",
+            "queues_stale", .critical, .database, symptom: "Some queues cannot be written or read: nobody is let in there.",
             evidence: ["stanchion_queues_stale is \(Words.rounded(count))"] + Words.largest(errors).map { "errors since the start, \($0)" },
-            cause: "\"busy\" is a row that another transaction has locked; \"corrupt\" is a damaged page.",
+            cause: "\"busy\" is a row that another transaction has locked, or no free connection; \"corrupt\" is a damaged page.",
             remedy:
                 "End the transaction that holds the lock (pg_stat_activity), or restore what is damaged. The log names the queues.",
-            check: "A join to the queue is answered, and `staleQueues` is 0 in /ready.")
+            check: "A join to the queue succeeds, and `staleQueues` is 0 in /ready.")
     }
 
     private static func busDown(_ window: MetricsWindow) -> Diagnosis? {

@@ -71,8 +71,8 @@ extension QueueService {
         wake(at: clock.now() + staleness) { service in
             // A later refusal has a pause of its own.
             guard service.hosted[id]?.pauses == pause else { return }
-            if service.backlog.hasWork(for: id) { return service.forgetStaleness(of: id, after: pause, staleness) }
-            service.endStaleness(of: id)
+            let isTried = service.backlog.hasWork(for: id) || service.hosted[id]?.isCommitting == true
+            if isTried { service.forgetStaleness(of: id, after: pause, .seconds(1)) } else { service.endStaleness(of: id) }
         }
     }
 
@@ -80,11 +80,16 @@ extension QueueService {
     func endStaleness(of id: QueueID, seeing event: Timestamp) {
         guard let queue = hosted[id], queue.staleSince != nil, let refusedAt = queue.refusedAt, event > refusedAt else { return }
         // What waits here may be just what is refused.
-        if !backlog.hasWork(for: id) { endStaleness(of: id) }
+        guard !backlog.hasWork(for: id), !queue.isCommitting else { return }
+        hosted[id]!.isBackingOff = false
+        endStaleness(of: id)
+        goOn(in: id)
     }
 
     /// How many queues have changes that the store refuses, or cannot be read.
-    public var staleQueueCount: Int { hosted.values.count { $0.staleSince != nil } + unreadable.all.count { hosted[$0] == nil } }
+    public var staleQueueCount: Int {
+        hosted.values.count { $0.staleSince != nil } + unreadable.all.count { hosted[$0]?.staleSince == nil }
+    }
 
     func block(_ id: QueueID, for pause: Timestamp.Span) {
         guard hosted.index(forKey: id) != nil else { return }
@@ -114,7 +119,7 @@ extension QueueService {
             // The log is elsewhere and nothing new was read: it cannot be read, or the queue is gone, as a heartbeat will say.
             hosted[id]!.fruitlessTurns += 1
             if queue.fruitlessTurns < QueueService.fruitlessLimit { return giveWay(in: id) }
-            backOff(id, .unavailable(retryAfterSeconds: 1))
+            backOff(id, .unavailable(retryAfterSeconds: 1), staleness: QueueService.stalenessOfRows)
         }
     }
 }

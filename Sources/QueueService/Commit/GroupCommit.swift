@@ -119,7 +119,13 @@ extension QueueService {
             case .full, .unavailable, .inDoubt:
                 for item in toCommit { fail(item, error) }
                 beginOutage(error)
-            case .corrupt, .busy, .rejected: for item in toCommit { settle(item, .failed(error)) }
+            case .busy:
+                // No connection was free, which says nothing of these queues' rows.
+                for item in toCommit {
+                    fail(item, error)
+                    backOff(item.id, ServiceError(error), isBusy: true)
+                }
+            case .corrupt, .rejected: for item in toCommit { settle(item, .failed(error)) }
             }
         }
     }

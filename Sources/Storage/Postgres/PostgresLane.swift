@@ -7,7 +7,8 @@ enum PostgresLane: Int, CaseIterable {
     /// Appends, beats and leases, and what an instance must read to decide: what others have committed, which queues wake,
     /// whom a dead instance held. Others wait for them, so they go first and may use every connection.
     case commits
-    /// What must be known before something is written: whether the visitor has a place already, what the request was answered before.
+    /// What must be known before something is written: whether the visitor already has a place, and how an earlier request with the
+    /// same key was answered.
     case joins
     /// What one request asks for: a session, a page of a log, a queue, a key.
     case lookups
