@@ -108,6 +108,8 @@ public final class QueueSnapshot: Sendable {
     public let at: Timestamp
     /// Since when the store has refused this queue's changes, so that what is shown of it may be old.
     public let staleSince: Timestamp?
+    /// Since when what is shown may be old, where since `outage` no queue can be written; nil: it is live.
+    public func staleSince(outage: Timestamp?) -> Timestamp? { [outage, staleSince].compactMap { $0 }.min() }
     /// Cached; see `QueueRecord.version`.
     public var version: String { recordVersion.text }
     private let recordVersion: RecordVersion

@@ -28,6 +28,16 @@ import TestSupport
         #expect(await eventually { isClosed.isSet })
     }
 
+    private let tenant = TenantID(high: 1, low: 1)
+
+    /// The store of an instance that has its lease, and one tenant.
+    private func openWithTenant() async throws -> SQLiteStore {
+        let store = try open()
+        try await store.insert(Tenant(id: tenant, name: "t"))
+        try await store.takeLease()
+        return store
+    }
+
     @Test func aFileThatIsServedFromIsNotServedFromTwice() throws {
         let store = try open()
         #expect(throws: StoreOpenError.locked(folder.file("db"))) { try SQLiteStore(path: folder.file("db"), exclusively: true) }
@@ -37,11 +47,8 @@ import TestSupport
 
     /// However many requests write something of their own, a commit waits for one of them at most.
     @Test func smallWritesDoNotStandBeforeCommits() async throws {
-        let store = try open()
+        let store = try await openWithTenant()
         defer { store.close() }
-        let tenant = TenantID(high: 1, low: 1)
-        try await store.insert(Tenant(id: tenant, name: "t"))
-        try await store.takeLease()
         var queue = Written(tenant)
         let append = try queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }
         let (id, release) = (queue.record.id, DispatchSemaphore(value: 0))
@@ -82,11 +89,8 @@ import TestSupport
 
     /// SQLite finds damage when one request's row is written: those that share its transaction are committed.
     @Test func damageFailsNoNeighbourOfASmallWrite() async throws {
-        let store = try open()
+        let store = try await openWithTenant()
         defer { store.close() }
-        let tenant = TenantID(high: 1, low: 1)
-        try await store.insert(Tenant(id: tenant, name: "t"))
-        try await store.takeLease()
         var queue = Written(tenant)
         #expect(try await store.append([try queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.committed])
         let (id, release) = (queue.record.id, DispatchSemaphore(value: 0))
@@ -118,11 +122,8 @@ import TestSupport
 
     /// SQLite finds damage when one queue is written: the others of the batch are committed.
     @Test func damageConcernsItsQueueAlone() async throws {
-        let store = try open()
+        let store = try await openWithTenant()
         defer { store.close() }
-        try await store.takeLease()
-        let tenant = TenantID(high: 1, low: 1)
-        try await store.insert(Tenant(id: tenant, name: "t"))
         var queues = (1...5).map { Written(tenant, slug: "q\($0)", id: $0) }
         func appends() throws -> [LogAppend] {
             try queues.indices.map { try queues[$0].append { try $0.configure(QueueConfiguration(), at: $1, &$2) } }

@@ -5,8 +5,8 @@ enum ServerChecks {
     static func diagnose(_ window: MetricsWindow) -> [Diagnosis] {
         [
             storeDown, staleQueues, busDown, slowResponses, failures, processor, memory, starvedLoop, descriptors, exhaustedPool,
-            slowCommits,
-            slowPeers, refusals, replicaBehind, lateAdmissions, lateReleases, uselessCache, fullDisk, busyNetwork, busyForNothing,
+            slowCommits, slowPeers, refusals, replicaBehind, lateAdmissions, lateReleases, uselessCache, fullDisk, busyNetwork,
+            busyForNothing,
         ].compactMap { $0(window) }
     }
 
@@ -14,22 +14,25 @@ enum ServerChecks {
 
     private static func storeDown(_ window: MetricsWindow) -> Diagnosis? {
         guard window.after.value("stanchion_store_down") == 1 else { return nil }
-        let errors = window.after.values("stanchion_store_errors_total", by: "kind").filter { $0.value > 0 }
         return Diagnosis(
             "store_down", .critical, .database, symptom: "The instance cannot write: nobody can join, nobody is let in.",
-            evidence: ["stanchion_store_down is 1"] + Words.largest(errors).map { "errors since the start, \($0)" },
+            evidence: ["stanchion_store_down is 1"] + storeErrors(window),
             cause: "\"full\" is a disk without room; \"unavailable\" is a server that is away, refuses, or is not reached.",
             remedy:
                 "Bring the database back, or room on its disk. The instance asks every second and goes on by itself: do not restart it.",
             check: "`store` is `ok` in /ready, and joins are answered.")
     }
 
+    private static func storeErrors(_ window: MetricsWindow) -> [String] {
+        let errors = window.after.values("stanchion_store_errors_total", by: "kind").filter { $0.value > 0 }
+        return Words.largest(errors).map { "errors since the start, \($0)" }
+    }
+
     private static func staleQueues(_ window: MetricsWindow) -> Diagnosis? {
         guard let count = window.after.value("stanchion_queues_stale"), count > 0 else { return nil }
-        let errors = window.after.values("stanchion_store_errors_total", by: "kind").filter { $0.value > 0 }
         return Diagnosis(
             "queues_stale", .critical, .database, symptom: "Some queues cannot be written or read: nobody is let in there.",
-            evidence: ["stanchion_queues_stale is \(Words.rounded(count))"] + Words.largest(errors).map { "errors since the start, \($0)" },
+            evidence: ["stanchion_queues_stale is \(Words.rounded(count))"] + storeErrors(window),
             cause: "\"busy\" is a row that another transaction has locked, or no free connection; \"corrupt\" is a damaged page.",
             remedy:
                 "End the transaction that holds the lock (pg_stat_activity), or restore what is damaged. The log names the queues.",

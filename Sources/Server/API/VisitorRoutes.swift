@@ -11,7 +11,7 @@ extension ServerCore {
         router.on(.get, "v1/queues/{id}/position") { [self] request, path in
             let who = try await whose(request, path.text("id"), in: request.query)
             let snapshot = try await service.poll(who.queue, who.ticket, of: who.session)
-            let staleSince = [await service.outage?.since, snapshot.staleSince].compactMap { $0 }.min()
+            let staleSince = snapshot.staleSince(outage: await service.outage?.since)
             return try await place(of: who, status: .ok, snapshot: snapshot, staleSince: staleSince)
         }
         router.on(.post, "v1/queues/{id}/leave") { [self] request, path in

@@ -42,7 +42,7 @@ extension LiveQueue {
     }
 
     /// Since when what is shown may be old: the store cannot be written at all, or refuses this queue's changes.
-    var staleSince: Timestamp? { [live.staleSince, snapshot.staleSince].compactMap { $0 }.min() }
+    var staleSince: Timestamp? { snapshot.staleSince(outage: live.staleSince) }
 
     func notifyStaleness() {
         guard staleSince != notifiedStaleSince else { return }

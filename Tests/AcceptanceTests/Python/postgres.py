@@ -16,6 +16,7 @@ import time
 import websockets
 
 from databases import Postgres, free_port, psql
+from examining import doctor
 from harness import KEY, PROGRAM, Server, certificate, check_log, clean_environment, rng, wait_for
 
 
@@ -120,7 +121,7 @@ async def until(condition, seconds, what):
 
 async def visitors_of_locked(server, uri):
     queues = [server.queue(releaseRatePerMinute=0)["id"] for _ in range(2)]
-    (here, _), (elsewhere, _), (leaving, _) = [await enter(server, {"type": "join", "queue": queue}) for queue in (*queues, queues[0])]
+    (here, place), (elsewhere, _), (leaving, _) = [await enter(server, {"type": "join", "queue": queue}) for queue in (*queues, queues[0])]
     states, others = [], []
     watching = [asyncio.create_task(watch(here, states)), asyncio.create_task(watch(elsewhere, others))]
     holder = subprocess.Popen(["psql", "-qAtX", uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -132,6 +133,11 @@ async def visitors_of_locked(server, uri):
     await until(lambda: states == ["stale"], 60, "the visitor is told")
     metrics = await asyncio.to_thread(server.call, "GET", "/metrics")
     assert b"\nstanchion_queues_stale 1.0\n" in metrics[2]
+    ready = await asyncio.to_thread(server.good, "GET", "/ready")
+    assert ready["status"] == "degraded" and ready["store"]["status"] == "ok" and ready["staleQueues"] == 1, ready
+    polled = await asyncio.to_thread(server.call, "GET", f"/v1/queues/{queues[0]}/position", key=place["token"])
+    assert polled[0] == 200 and polled[2]["staleSince"] <= polled[2]["at"], polled
+    assert "queues_stale" in await asyncio.to_thread(doctor, "--url", server.url)
     await asyncio.to_thread(server.good, "POST", f"/v1/queues/{queues[1]}/join", {})
     holder.stdin.close()
     assert holder.wait() == 0
