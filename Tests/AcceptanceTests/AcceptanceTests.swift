@@ -7,33 +7,36 @@ import TestSupport
 @Suite(.serialized) struct AcceptanceTests {
     /// Those that measure memory, or need more of the machine than a sanitizer leaves them, run in the plain build.
     static let plainOnly = [
-        "exhaustion", "kill9", "power_cut", "descriptors", "disk_full", "slow_reader", "slow_events", "strangers", "pages", "tour", "line",
-        "to_everyone",
+        "exhaustion", "kill9", "power_cut", "descriptors", "disk_full", "slow_reader", "slow_events", "strangers", "tour", "to_everyone",
     ]
     /// What looks for anything wrong comes last: it must not take other tests' load for that.
     static let scripts =
         [
             "startup", "tls", "limits", "hostile", "conformance", "second_opinion", "events", "http_clients", "protocol", "sizes",
-            "metrics", "system", "config", "alerts", "k6", "bench_limits", "bench_api", "proxies", "instances",
-        ] + (isPlain ? plainOnly : []) + ["loadtest", "capacity", "doctor", "doctor_database", "doctor_server"]
-    static var isPlain: Bool { ProcessInfo.processInfo.environment["SANITIZED"] == nil }
+            "metrics", "config", "alerts", "k6", "bench_limits", "bench_api", "proxies",
+        ] + (isPlain ? plainOnly : []) + ["loadtest", "doctor", "doctor_database", "doctor_server"]
 
     @Test(arguments: scripts)
     func script(_ name: String) async throws { try await check(name) }
 
     /// What is told of queues and kept of them, once more with the other store.
-    @Test(arguments: ["events", "protocol"] + (isPlain ? ["kill9", "line"] : []))
+    @Test(arguments: ["events", "protocol"] + (isPlain ? ["kill9"] : []))
     func scriptOnPostgres(_ name: String) async throws { try await check(name, store: "postgres") }
 }
 
 /// Those that wait more than they work, beside the others.
 @Suite(.serialized) struct PatientAcceptanceTests {
-    @Test(arguments: ["postgres", "bus", "bad_input", "restart_order"])
+    static let scripts =
+        ["postgres", "bus", "bad_input", "restart_order", "instances", "system", "capacity"] + (isPlain ? ["line", "pages"] : [])
+
+    @Test(arguments: scripts)
     func script(_ name: String) async throws { try await check(name) }
 
-    @Test(arguments: ["bad_input", "system", "restart_order"])
+    @Test(arguments: ["bad_input", "system", "restart_order"] + (isPlain ? ["line"] : []))
     func scriptOnPostgres(_ name: String) async throws { try await check(name, store: "postgres") }
 }
+
+private var isPlain: Bool { ProcessInfo.processInfo.environment["SANITIZED"] == nil }
 
 private func check(_ name: String, store: String = "sqlite") async throws {
     let result = try await Script.run(name, store: store)
