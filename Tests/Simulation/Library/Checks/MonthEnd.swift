@@ -7,14 +7,16 @@ struct MonthEnd {
     /// Who came, and what happened, since the world began.
     private let people: Int
     private let events: Int
-    /// Rows in each table of the store.
+    /// Rows in each table of the store, but for those that are all deleted by age: how old the oldest is is looked at every night
+    /// (`checkRetention`), and some days of a month bring more than others.
     private let tables: [String: Int]
     /// Elements in each collection of a process, where it has most of them.
     private let collections: [String: Int]
 
     init(_ world: World) {
         (people, events) = (world.tally.joined, world.tally.events)
-        tables = world.database.transaction { state, _ in state.counts }
+        let byAge: Set = ["ended sessions", "receipts"]
+        tables = world.database.transaction { state, _ in state.counts.filter { !byAge.contains($0.key) } }
         var collections: [String: Int] = [:]
         for process in world.processes.compactMap(\.self) where process.isServing {
             for (path, count) in world.sizes.of(process.service) where !path.hasPrefix("memory") {
@@ -28,7 +30,6 @@ struct MonthEnd {
 
     /// What has grown with time since `first`, the end of the first month, and not with people.
     func growth(since first: MonthEnd) -> [String] {
-        // Rows are kept for days: the last days of a month may be the busiest. How old they may be is looked at, too.
         let more = 2 * max(1, ratio(people, first.people), ratio(events, first.events))
         // The first month may have ended quietly, with none of a table's rows. A busy day leaves some for each who came, and all its
         // events.
