@@ -5,7 +5,7 @@
 public struct WebSocket: ~Copyable {
     /// What there is to know or to do, in the order of the bytes. A payload is valid until the next call.
     public enum Event {
-        /// A whole message; a text is valid UTF-8.
+        /// A whole message; a text is valid UTF-8. None comes to a server after its `close`.
         case message(Payload, isText: Bool)
         /// The peer has pinged, and this pong is to be sent.
         case ping(pong: [UInt8])
@@ -48,6 +48,8 @@ public struct WebSocket: ~Copyable {
                 switch found {
                 case nil: return nil
                 case .message(let payload, let isText, let isCompressed):
+                    // A server that has closed takes nothing more (§1.4), and spends nothing on it.
+                    guard isOpen || parser.role == .client else { continue }
                     guard isCompressed else { return .message(payload, isText: isText) }
                     return .message(.assembled(try inflate(payload, in: bytes, isText: isText)), isText: isText)
                 case .control(.ping, let payload):

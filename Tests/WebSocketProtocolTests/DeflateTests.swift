@@ -167,6 +167,16 @@ import Testing
         }
     }
 
+    /// A peer that a server has sent away cannot have it inflate what nobody will read: even broken bytes pass unseen.
+    @Test func serverInflatesNothingBehindItsClose() {
+        let broken = DeflateTests.frame([0xFF, 0xFF, 0xFF, 0xFF])
+        var recorder = Recorder(WebSocket(messageLimit: 1_000, deflate: PermessageDeflate(DeflateTests.parameters())))
+        recorder.close(.policyViolation)
+        recorder.feed(broken + WebSocketTests.close(1000))
+        #expect(recorder.entries.dropFirst() == [.ended(1000)])
+        #expect(Recorder.run([broken], deflate: PermessageDeflate(DeflateTests.parameters())).last == .ended(1007))
+    }
+
     /// Who flushes after every few words is no attacker.
     @Test func aSenderMayFlushOften() {
         let deflater = Deflater(windowBits: 15)

@@ -11,7 +11,7 @@ struct MessageParser: ~Copyable {
 
     private var unfinished: Unfinished?
     let limit: UInt32
-    private let role: Role
+    let role: Role
     private let allowsCompression: Bool
 
     /// - Parameters:
