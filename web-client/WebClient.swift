@@ -11,9 +11,9 @@ public struct WebFile: Sendable {
 public enum WebClient {
     public static let files: [WebFile] = [
         WebFile(paths: ["/"], type: html, bytes: PackageResources.index_html),
-        WebFile(paths: ["/q/{slug}"], type: html, bytes: PackageResources.visitor_html),
-        WebFile(paths: ["/console"], type: html, bytes: PackageResources.console_html),
-        WebFile(paths: ["/console/load"], type: html, bytes: PackageResources.charts_html),
+        WebFile(paths: ["/q/{slug}", "/q/{slug}/"], type: html, bytes: PackageResources.visitor_html),
+        WebFile(paths: ["/console", "/console/"], type: html, bytes: PackageResources.console_html),
+        WebFile(paths: ["/console/load", "/console/load/"], type: html, bytes: PackageResources.charts_html),
         WebFile(paths: ["/assets/icon.svg"], type: "image/svg+xml", bytes: PackageResources.icon_svg),
         WebFile(paths: ["/assets/style.css"], type: style, bytes: PackageResources.style_css),
         WebFile(paths: ["/assets/charts.css"], type: style, bytes: PackageResources.charts_css),

@@ -87,7 +87,7 @@ final class ServerCore: Sendable {
     }
 
     func makeRouter() -> Router {
-        var router = Router(allowedOrigins: settings.allowedOrigins, measurements: measurements.http, slow: slow, log: log)
+        var router = Router(settings, measurements: measurements.http, slow: slow, log: log)
         addVisitorRoutes(&router)
         addQueueRoutes(&router)
         addSessionRoutes(&router)

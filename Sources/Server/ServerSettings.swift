@@ -14,6 +14,8 @@ public struct ServerSettings: Sendable {
     public var adminKey: String?
     /// Origins, beside the server's own, whose pages may use the API and connect.
     public var allowedOrigins: Set<String> = []
+    /// Names, without ports, by which browsers may know this server; empty: any, but for clients on this machine only its own.
+    public var hosts: Set<String> = []
     /// `iss` of admissions.
     public var issuer = "stanchion"
     /// Where several instances can serve a store, the others take one for dead that has said nothing for this long, in
@@ -64,6 +66,9 @@ public struct ServerSettings: Sendable {
     public var requestSeconds: UInt32 = 15
     /// How long an idle HTTP connection is kept, in seconds.
     public var keepAliveSeconds: UInt32 = 75
+
+    /// A client that takes nothing of an answer for this long, or up to twice as long, is sent away, in seconds.
+    public var stallSeconds: UInt32 = 20
 
     /// The first frame of a visitor must come within this, in seconds.
     public var firstFrameSeconds: UInt32 = 5

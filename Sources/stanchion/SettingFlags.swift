@@ -40,6 +40,13 @@ struct SettingFlags: ParsableArguments {
         help: "Origins whose pages may use the API, with commas between them: https://shop.example. Default none. [STANCHION_ALLOW_ORIGIN]")
     var allowOrigin: String?
 
+    @Option(
+        help: """
+            The names by which browsers know this server, with commas between them: queue.example. Pages that reach it by another one may \
+            not join. Default any, but for browsers on the same machine only localhost and addresses. [STANCHION_HOSTS]
+            """)
+    var hosts: String?
+
     @Option(help: "What admissions name as their issuer. Default stanchion. [STANCHION_ISSUER]")
     var issuer: String?
 
@@ -108,6 +115,13 @@ struct SettingFlags: ParsableArguments {
                 throw Failure.setting("allow-origin names \(wrong), and must name origins like https://shop.example, without a path")
             }
             settings.server.allowedOrigins = Set(origins)
+        }
+        if let text = sources.text("hosts", flag: hosts) {
+            let names = text.split(separator: ",").map(String.init)
+            if let wrong = names.first(where: { $0.wholeMatch(of: /[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]/) == nil }) {
+                throw Failure.setting("hosts names \(wrong), and must have names or addresses without ports, like queue.example")
+            }
+            settings.server.hosts = Set(names)
         }
         settings.server.issuer = sources.text("issuer", flag: issuer) ?? settings.server.issuer
         try sources.integer("drain-seconds", flag: drainSeconds, in: 1...600, &settings.server.drainSeconds)

@@ -9,6 +9,13 @@ struct TimeFlags: ParsableArguments {
     @Option(help: "How long an idle HTTP connection is kept, in seconds. Default 75. [STANCHION_KEEP_ALIVE_SECONDS]")
     var keepAliveSeconds: String?
 
+    @Option(
+        help: """
+            A client that takes nothing of an answer for this long, or up to twice as long, is sent away, in seconds. Default 20. \
+            [STANCHION_STALL_SECONDS]
+            """)
+    var stallSeconds: String?
+
     @Option(help: "A TLS handshake or a PROXY header must come within this, in seconds. Default 10. [STANCHION_HANDSHAKE_SECONDS]")
     var handshakeSeconds: String?
 
@@ -42,6 +49,7 @@ struct TimeFlags: ParsableArguments {
     func read(_ sources: SettingSources, into settings: inout ServerSettings) throws {
         try seconds(sources, "request-seconds", requestSeconds, &settings.requestSeconds)
         try seconds(sources, "keep-alive-seconds", keepAliveSeconds, &settings.keepAliveSeconds)
+        try seconds(sources, "stall-seconds", stallSeconds, &settings.stallSeconds)
         try seconds(sources, "handshake-seconds", handshakeSeconds, &settings.limits.secureHandshakeSeconds)
         try seconds(sources, "tls-ticket-seconds", tlsTicketSeconds, &settings.ticketSeconds, most: 604_800)
         try seconds(sources, "first-frame-seconds", firstFrameSeconds, &settings.firstFrameSeconds)

@@ -4,18 +4,25 @@ import Glibc
 extension Connection {
     /// Sends in order. Returns false where more than `outboxLimit` would wait: the peer does not read.
     @discardableResult
-    public func send(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    public func send(_ bytes: UnsafeRawBufferPointer) -> Bool { send(bytes, of: nil) }
+
+    /// Sends in order what others may hold or be sent too: what must wait is not copied.
+    @discardableResult
+    public func send(shared bytes: [UInt8]) -> Bool { bytes.withUnsafeBytes { send($0, of: bytes) } }
+
+    /// - Parameter shared: the array whose bytes these are, all of them, where it may be kept as it is.
+    private func send(_ bytes: UnsafeRawBufferPointer, of shared: [UInt8]?) -> Bool {
         guard phase == .open else { return true }
         if loop.cork.owner === self {
             if loop.cork.append(bytes) { return true }
-            return sendCorked(then: bytes)
+            return sendCorked(then: bytes, of: shared)
         }
         if let outbox {
             guard outbox.orderedCount + bytes.count <= Int(outboxLimit) else { return false }
-            outbox.append(bytes)
+            if let shared { outbox.append(shared: shared) } else { outbox.append(bytes) }
             return true
         }
-        keep(bytes, from: trySend(bytes))
+        keep(bytes, of: shared, from: trySend(bytes))
         return true
     }
 
@@ -74,26 +81,30 @@ extension Connection {
     }
 
     /// What was collected and what does not fit in behind it, in one call.
-    private func sendCorked(then bytes: UnsafeRawBufferPointer) -> Bool {
+    private func sendCorked(then bytes: UnsafeRawBufferPointer, of shared: [UInt8]?) -> Bool {
         let first = loop.cork.bytes
         guard tls == nil, !first.isEmpty else {
             uncork()
-            let isTaken = send(bytes)
+            let isTaken = send(bytes, of: shared)
             cork()
             return isTaken
         }
         loop.cork.empty()
         let sent = trySend(first, then: bytes)
         if sent < first.count { keep(first, from: sent) }
-        keep(bytes, from: max(0, sent - first.count))
+        keep(bytes, of: shared, from: max(0, sent - first.count))
         if outbox != nil { loop.cork.owner = nil }
         return true
     }
 
-    private func keep(_ bytes: UnsafeRawBufferPointer, from taken: Int) {
+    private func keep(_ bytes: UnsafeRawBufferPointer, of shared: [UInt8]? = nil, from taken: Int) {
         guard taken < bytes.count, phase == .open else { return }
         let kept = outbox ?? Outbox()
-        kept.append(UnsafeRawBufferPointer(rebasing: bytes[taken...]))
+        if let shared {
+            kept.append(shared: shared, from: taken)
+        } else {
+            kept.append(UnsafeRawBufferPointer(rebasing: bytes[taken...]))
+        }
         outbox = kept
         awaitRoom()
     }
@@ -139,7 +150,9 @@ extension Connection {
         self.outbox = nil
         switch phase {
         case .open: handler?.connectionDrained(self)
-        case .closing: shutDown()
+        case .closing:
+            deadline = loop.second + Connection.lingerSeconds + 1
+            shutDown()
         case .finishing: close()
         case .lingering, .closed: break
         }

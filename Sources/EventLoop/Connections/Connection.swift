@@ -81,7 +81,13 @@ public final class Connection: Source {
     /// Bytes that wait in order because the kernel had no room for them.
     public var unsentBytes: Int { outbox?.orderedCount ?? 0 }
 
+    /// Whether the peer has taken any of what waits for it since this was asked last; true where nothing waits, and the first
+    /// time that something does.
+    public func hasProgressed() -> Bool { outbox?.hasProgressed(unacknowledged: Socket.unacknowledged(number)) ?? true }
+
     override func ready(_ readiness: Readiness) {
+        // Both directions have ended: nobody is there for what is still unread or unsent.
+        if !isReading, !readiness.isDisjoint(with: [.hangup, .failed]) { return close() }
         if readiness.contains(.writable) { drain() }
         // After an error or a hang-up `recv` says which it was.
         let ending = !readiness.isDisjoint(with: [.peerClosed, .hangup, .failed])
@@ -91,19 +97,30 @@ public final class Connection: Source {
     // MARK: Ending
 
     override func timedOut() {
-        if phase == .open { handler?.connectionTimedOut(self) } else { close() }
+        if phase == .open { return handler?.connectionTimedOut(self) ?? () }
+        // A peer that goes on reading gets all that waits for it, however long that takes.
+        if outbox != nil, hasProgressed() { deadline = loop.second + loop.stallSeconds } else { close() }
     }
 
-    /// Sends what waits, then says FIN (over TLS `close_notify` first, RFC 8446 §6.1) and waits at most `seconds` for
-    /// the peer's, so that the last bytes are not lost to a reset.
-    public func closeWhenSent(within seconds: UInt32 = 5) {
+    /// Gives what waits the time that a peer may take nothing of it, and what comes after that `seconds`.
+    private func setLastDeadline(_ seconds: UInt32) {
+        _ = hasProgressed()
+        deadline = loop.second + (outbox == nil ? seconds : max(seconds, loop.stallSeconds)) + 1
+    }
+
+    public static let lingerSeconds: UInt32 = 5
+
+    /// Sends what waits, as long as the peer goes on taking it, then says FIN (over TLS `close_notify` first, RFC 8446 §6.1) and
+    /// waits at most `seconds` for the peer's, so that the last bytes are not lost to a reset.
+    public func closeWhenSent(within seconds: UInt32 = Connection.lingerSeconds) {
         guard phase == .open else { return }
         uncork()
         guard phase == .open else { return }
         phase = .closing
-        deadline = loop.second + seconds + 1
         outbox?.dropReplaceable()
-        if outbox?.isEmpty ?? true { shutDown() }
+        if outbox?.isEmpty ?? true { outbox = nil }
+        setLastDeadline(seconds)
+        if outbox == nil { shutDown() }
     }
 
     /// Sends what waits and then closes. For a peer that has said its last: nothing can be on its way that a closed
@@ -112,10 +129,10 @@ public final class Connection: Source {
         guard phase == .open, tls == nil else { return closeWhenSent() }
         uncork()
         guard phase == .open else { return }
-        if outbox == nil { return close() }
-        phase = .finishing
-        deadline = loop.second + 6
         outbox?.dropReplaceable()
+        if outbox?.isEmpty ?? true { return close() }
+        phase = .finishing
+        setLastDeadline(5)
     }
 
     func shutDown() {

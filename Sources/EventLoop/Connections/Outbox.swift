@@ -4,16 +4,44 @@
 /// connection's limit. Of replaceable bytes only the newest is kept (conflation): who reads slowly gets the newest
 /// position, not a film of old ones. An idle connection has no outbox at all.
 final class Outbox {
-    private var ordered: [UInt8] = []
+    private struct Part {
+        var bytes: [UInt8]
+        /// Somebody else holds the same bytes: they are never changed here, and so never copied.
+        let isShared: Bool
+    }
+
+    /// In order; of the first `sent` bytes have gone.
+    private var parts: [Part] = []
     private var sent = 0
+    private(set) var orderedCount = 0
     private var newest: [UInt8] = []
     /// Replaceable bytes that were replaced before they were sent.
     private(set) var conflated = 0
+    /// Bytes that the kernel has taken from here.
+    private var takenByKernel = 0
+    private var takenByPeer: Int?
 
-    var isEmpty: Bool { sent == ordered.count && newest.isEmpty }
-    var orderedCount: Int { ordered.count - sent }
+    var isEmpty: Bool { orderedCount == 0 && newest.isEmpty }
 
-    func append(_ bytes: UnsafeRawBufferPointer) { ordered.append(contentsOf: bytes) }
+    func append(_ bytes: UnsafeRawBufferPointer) {
+        orderedCount += bytes.count
+        if let last = parts.indices.last, !parts[last].isShared {
+            parts[last].bytes.append(contentsOf: bytes)
+        } else {
+            parts.append(Part(bytes: Array(bytes), isShared: false))
+        }
+    }
+
+    /// Keeps `bytes` without a copy.
+    ///
+    /// - Parameter start: how many of them have been sent; other than 0 only where nothing waits.
+    func append(shared bytes: [UInt8], from start: Int = 0) {
+        guard start < bytes.count else { return }
+        assert(start == 0 || parts.isEmpty)
+        if parts.isEmpty { sent = start }
+        orderedCount += bytes.count - start
+        parts.append(Part(bytes: bytes, isShared: true))
+    }
 
     func replace(_ bytes: UnsafeRawBufferPointer) {
         if !newest.isEmpty { conflated += 1 }
@@ -25,17 +53,31 @@ final class Outbox {
     /// Hands what is next to `send`, which returns how many bytes it took, until it takes less than it was given.
     func drain(_ send: (UnsafeRawBufferPointer) -> Int) {
         while true {
-            if sent == ordered.count {
+            if parts.isEmpty {
+                if newest.isEmpty { return }
                 // From here on the newest position is in order too: a part of it may already be on the wire.
-                ordered = newest
+                parts = [Part(bytes: newest, isShared: false)]
+                orderedCount = newest.count
                 newest = []
-                sent = 0
             }
-            if ordered.isEmpty { return }
-            let rest = ordered.count - sent
-            let taken = ordered.withUnsafeBytes { send(UnsafeRawBufferPointer(rebasing: $0[sent...])) }
+            let rest = parts[0].bytes.count - sent
+            let taken = parts[0].bytes.withUnsafeBytes { send(UnsafeRawBufferPointer(rebasing: $0[sent...])) }
+            takenByKernel += taken
+            orderedCount -= taken
             sent += taken
             if taken < rest { return }
+            parts.removeFirst()
+            sent = 0
         }
+    }
+
+    /// Whether the peer has taken anything since this was asked last; true the first time.
+    ///
+    /// - Parameter unacknowledged: bytes that the kernel holds of what it took: it may take more at once than a peer that reads
+    ///   slowly takes in minutes.
+    func hasProgressed(unacknowledged: Int) -> Bool {
+        let taken = takenByKernel - unacknowledged
+        defer { takenByPeer = taken }
+        return takenByPeer.map { taken > $0 } ?? true
     }
 }

@@ -44,6 +44,9 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     static let receiveBufferSize = 128 * 1024
     /// Where the connection that is being read collects what it says.
     var cork = Cork()
+    /// A connection that is to close is given up when its peer takes nothing of what still waits for it for this long, or up to
+    /// twice as long, in seconds.
+    public var stallSeconds: UInt32 = 20
     /// Bytes of the network that brought what a connection is being given.
     var receivedBytes = 0
     /// Through which all TLS connections of this loop read and write.

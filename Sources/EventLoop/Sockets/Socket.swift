@@ -62,6 +62,9 @@ enum Socket {
         return code
     }
 
+    /// Bytes that the kernel holds of what was sent, because the peer has not acknowledged them (tcp(7), SIOCOUTQ).
+    static func unacknowledged(_ number: Int32) -> Int { clinux_unacknowledged(number) }
+
     static func setOption(_ number: Int32, _ level: Int32, _ name: Int32, _ value: Int32 = 1) {
         var value = value
         setsockopt(number, level, name, &value, socklen_t(MemoryLayout<Int32>.size))

@@ -7,11 +7,19 @@ import WebClient
 extension ServerCore {
     func addStatusRoutes(_ router: inout Router) {
         router.on(.get, "health") { _, _ in .json { $0.member("status", "ok") } }
-        router.on(.get, "ready") { [self] _, _ in await readiness() }
+        // What costs something is made for strangers once a second at most. Who shows a key is told more.
+        let readiness = SharedBody { [self] in await self.readiness(isForOperators: false) }
+        router.on(.get, "ready") { [self] request, _ in
+            var response = Response.json { _ in }
+            let isOperator = await keys.find(request.bearer ?? "").map { $0.role >= .operator } ?? false
+            response.body = isOperator ? await self.readiness(isForOperators: true) : await readiness.get()
+            return response
+        }
+        let metrics = SharedBody { [self] in Array(await measured(queuesOf: nil).utf8) }
         router.on(.get, "metrics") { [self] request, _ in
-            // Who shows a key is told of the queues, too.
-            let tenant = request.bearer == nil ? nil : try await keys.authenticate(request, atLeast: .integrator).tenant
-            return Response(.ok, body: Array(await measured(queuesOf: tenant).utf8), type: "text/plain; version=0.0.4; charset=utf-8")
+            let key = request.bearer == nil ? nil : try await keys.authenticate(request, atLeast: .integrator)
+            let body = if let key { Array(await measured(queuesOf: key.tenant).utf8) } else { await metrics.get() }
+            return Response(.ok, body: body, type: "text/plain; version=0.0.4; charset=utf-8")
         }
         router.on(.get, ".well-known/jwks.json") { [self] _, _ in
             var response = Response(.ok, body: await secrets.keySet(), type: "application/json")
@@ -25,13 +33,16 @@ extension ServerCore {
     }
 
     /// 200 while visitors can be served: those who are here are, even while the store is away.
-    private func readiness() async -> Response {
+    ///
+    /// - Parameter isForOperators: only they learn which queues lag and what the bus says: strangers would learn names and addresses.
+    private func readiness(isForOperators: Bool) async -> [UInt8] {
         let since = await service.outage?.since
         let bus = service.bus.health
         let instances = await service.instanceCount
         let staleQueues = await service.staleQueueCount
         let lags = await service.lags.sorted { $0.value > $1.value }
-        return .json { bytes in
+        var body: [UInt8] = []
+        body.object { bytes in
             bytes.member("status", since == nil && staleQueues == 0 && !bus.isDown ? "ok" : "degraded")
             bytes.member("store") { bytes in
                 bytes.member("status", since == nil ? "ok" : "down")
@@ -39,19 +50,23 @@ extension ServerCore {
             }
             bytes.member("staleQueues", staleQueues)
             bytes.member("instances", instances)
-            bytes.key("lag")
-            bytes.array(lags.prefix(20)) { bytes, lag in
-                bytes.object {
-                    $0.member("queue", "\(lag.key)")
-                    $0.member("events", lag.value)
+            bytes.member("laggingQueues", lags.count)
+            if isForOperators {
+                bytes.key("lag")
+                bytes.array(lags.prefix(20)) { bytes, lag in
+                    bytes.object {
+                        $0.member("queue", "\(lag.key)")
+                        $0.member("events", lag.value)
+                    }
                 }
             }
             bytes.member("bus") { bytes in
                 bytes.member("status", bus.isDown ? "degraded" : "ok")
                 bytes.member("kind", bus == .none ? "store" : "redis")
-                if case .down(let reason) = bus { bytes.member("reason", reason) }
+                if isForOperators, case .down(let reason) = bus { bytes.member("reason", String(reason.prefix(500))) }
             }
         }
+        return body
     }
 }
 

@@ -48,8 +48,6 @@ final class EventFeed {
     /// The queue is gone: the reader gets what is left of its log.
     private var isFinishing = false
     private var isSending = false
-    /// Bytes that waited when progress was looked for last.
-    private var stalledAt: Int?
 
     /// No entry is sent while so many bytes wait.
     static let highWater = 1 << 20
@@ -98,18 +96,7 @@ final class EventFeed {
     }
 
     /// The reader has taken what was sent.
-    func drained() {
-        stalledAt = nil
-        sendOn()
-    }
-
-    /// To be asked now and then, at least as far apart as a reader may take to take anything. False: it took nothing since
-    /// the last time, although something waits for it.
-    func hasProgressed() -> Bool {
-        let waiting = connection.unsentBytes
-        defer { stalledAt = waiting == 0 ? nil : waiting }
-        return waiting == 0 || stalledAt.map { waiting < $0 } ?? true
-    }
+    func drained() { sendOn() }
 
     private func read() {
         guard !isReading, !isEnded, unsent.isEmpty, connection.unsentBytes == 0 else { return }

@@ -93,11 +93,11 @@ final class EventSocket: ConnectionHandler, EventSink {
     func connectionDrained(_ connection: Connection) { feed?.drained() }
 
     func connectionTimedOut(_ connection: Connection) {
-        guard !isOver, let feed else { return connection.close() }
+        guard !isOver, feed != nil else { return connection.close() }
         // A ping would wait behind what is not read; what is read says as much as a pong.
         guard connection.unsentBytes == 0 else {
             connection.deadline = live.loop.second + live.server.settings.pingSeconds
-            guard !feed.hasProgressed() else { return }
+            guard !connection.hasProgressed() else { return }
             live.noteSlowReader()
             return end(.readsTooSlowly)
         }

@@ -59,9 +59,9 @@ final class EventStream: ConnectionHandler, EventSink {
     func connectionDrained(_ connection: Connection) { feed?.drained() }
 
     func connectionTimedOut(_ connection: Connection) {
-        guard let feed else { return connection.close() }
+        guard feed != nil else { return connection.close() }
         connection.deadline = live.loop.second + tick
-        guard feed.hasProgressed() else {
+        guard connection.hasProgressed() else {
             live.noteSlowReader()
             return end(.readsTooSlowly)
         }

@@ -76,7 +76,7 @@ final class HTTPConnection: ConnectionHandler {
             let limits = live.server.settings.limits
             let client = ClientAddress.find(parsed.fields, peer: peer, trusted: limits.trustedProxies, in: limits.clientAddressField)
             let request = try Request(parsed, peer: client)
-            if request.segments == ["v1", "live"] { return try upgrade(request, connection) }
+            if request.segments == ["v1", "live"], request.encoded.isEmpty { return try upgrade(request, connection) }
             // Events need a look at the keys first; whether this can become a WebSocket at all is known now.
             handshake = request.wantsUpgrade ? try live.handshake(request, subprotocols: [], on: connection) : nil
             isAnswering = true
@@ -111,9 +111,31 @@ final class HTTPConnection: ConnectionHandler {
             return stream(follower, response.sentFields(closes: true), to: connection, head: head)
         }
         live.uncount(connection, to: group)
-        connection.send(response.encoded(closes: closesAfterAnswer, head: head))
+        write(response, to: connection, head: head)
         if closesAfterAnswer { return connection.closeWhenSent() }
+        if connection.unsentBytes > 0 { awaitReading(connection) }
         advance(connection)
+    }
+
+    /// What does not fit into the kernel waits as the routes made it: of what many are sent there is one copy.
+    private func write(_ response: Response, to connection: Connection, head: Bool) {
+        guard response.body.count > HTTPConnection.mostCopied, !head else {
+            connection.send(response.encoded(closes: closesAfterAnswer, head: head))
+            return
+        }
+        connection.together {
+            connection.send(response.encoded(closes: closesAfterAnswer, head: true))
+            connection.send(shared: response.body)
+        }
+    }
+
+    /// Bytes of a body that are sent behind its head in one piece.
+    private static let mostCopied = 4_096
+
+    /// The next request is looked at when this one's answer has been taken, and a client that takes none of it is sent away.
+    private func awaitReading(_ connection: Connection) {
+        _ = connection.hasProgressed()
+        connection.deadline = live.loop.second + live.server.settings.stallSeconds
     }
 
     /// Hands the connection over to a reader of events: a WebSocket where one was asked for, otherwise a stream, which
@@ -145,6 +167,13 @@ final class HTTPConnection: ConnectionHandler {
     }
 
     func connectionTimedOut(_ connection: Connection) {
+        if connection.unsentBytes > 0 {
+            guard connection.hasProgressed() else {
+                live.server.measurements.slow(.reading)
+                return connection.close()
+            }
+            return awaitReading(connection)
+        }
         guard parser.isMidRequest else {
             if isFirst { live.server.measurements.slow(.silent) }
             return connection.closeWhenSent()

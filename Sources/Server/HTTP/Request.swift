@@ -7,8 +7,10 @@ import QueueService
 /// A request as the routes see it.
 struct Request: Sendable {
     let method: HTTPRequest.Method
-    /// Percent-decoded, without empty ones at the ends.
+    /// Percent-decoded.
     let segments: [String]
+    /// Of the segments those that were written with percent-encoding.
+    private(set) var encoded: [Int] = []
     let query: [String: String]
     let fields: HTTPFields
     let body: [UInt8]
@@ -28,14 +30,17 @@ struct Request: Sendable {
         mayUpgrade = parsed.mayUpgrade
         var segments: [String] = []
         segments.reserveCapacity(6)  // As many as a route has.
-        var rest = target[..<cut].utf8
-        while let start = rest.firstIndex(where: { $0 != UInt8(ascii: "/") }) {
-            let end = rest[start...].firstIndex(of: UInt8(ascii: "/")) ?? rest.endIndex
-            guard let text = target[start..<end].percentDecoded, !text.utf8.has(UInt8(ascii: "/")), !text.utf8.has(0) else {
+        var rest = target[..<cut]
+        if rest.utf8.first == UInt8(ascii: "/") { rest = rest.dropFirst() }
+        while true {
+            let end = rest.utf8.firstIndex(of: UInt8(ascii: "/")) ?? rest.endIndex
+            guard let text = rest[..<end].percentDecoded, !text.utf8.has(UInt8(ascii: "/")), !text.utf8.has(0) else {
                 throw Problem(.badRequest, "bad_path", "the path is not percent-encoded UTF-8 text")
             }
+            if rest[..<end].utf8.has(UInt8(ascii: "%")) { encoded.append(segments.count) }
             segments.append(text)
-            rest = rest[end...]
+            guard end < rest.endIndex else { break }
+            rest = rest[rest.utf8.index(after: end)...]
         }
         self.segments = segments
         query = try Request.query(target[cut...].dropFirst())

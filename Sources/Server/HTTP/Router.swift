@@ -47,27 +47,32 @@ struct Router: Sendable {
             self.method = method
             self.handler = handler
             self.measured = measured
-            let parts = Array(path.split(separator: "/").enumerated())
+            let parts = Array(path.drop { $0 == "/" }.split(separator: "/", omittingEmptySubsequences: false).enumerated())
             count = parts.count
             fixed = parts.filter { !$0.element.hasPrefix("{") }.map { ($0.offset, String($0.element)) }
             named = parts.filter { $0.element.hasPrefix("{") }.map { ($0.offset, String($0.element.dropFirst().dropLast())) }
         }
 
-        func matches(_ segments: [String]) -> Bool {
-            segments.count == count && fixed.allSatisfy { segments[$0.index] == $0.text }
+        /// Names are taken as they are written in the route and in no other spelling: a proxy in front that keeps a path from
+        /// strangers does not know the others.
+        func matches(_ request: Request) -> Bool {
+            request.segments.count == count
+                && fixed.allSatisfy { request.segments[$0.index] == $0.text && !request.encoded.contains($0.index) }
         }
     }
 
     private var routes: [Route] = []
     private let allowedOrigins: Set<String>
+    private let browsers: BrowserPolicy
     private let measurements: HTTPMeasurements
     /// Those that no route is for.
     private let unmatched: HTTPMeasurements.Route
     private let slow: SlowOperations?
     private let log: Logger
 
-    init(allowedOrigins: Set<String>, measurements: HTTPMeasurements, slow: SlowOperations?, log: Logger) {
-        self.allowedOrigins = allowedOrigins
+    init(_ settings: ServerSettings, measurements: HTTPMeasurements, slow: SlowOperations?, log: Logger) {
+        allowedOrigins = settings.allowedOrigins
+        browsers = BrowserPolicy(settings)
         self.measurements = measurements
         unmatched = measurements.route("none", method: "any")
         self.slow = slow
@@ -120,11 +125,13 @@ struct Router: Sendable {
 
     private func answer(_ request: Request, _ measured: inout HTTPMeasurements.Route) async throws -> Response {
         let method: HTTPRequest.Method = request.method == .head ? .get : request.method
-        if let index = routes.firstIndex(where: { $0.method == method && $0.matches(request.segments) }) {
+        if let index = routes.firstIndex(where: { $0.method == method && $0.matches(request) }) {
             measured = routes[index].measured
+            // Without a key a browser writes also for a page that may not, as it needs to ask nothing before (Fetch standard §3.2.2).
+            if method != .get, request.bearer == nil { try browsers.check(request) }
             return try await routes[index].handler(request, Parameters(segments: request.segments, named: routes[index].named))
         }
-        var allowed = routes.filter { $0.matches(request.segments) }.map(\.method.rawValue)
+        var allowed = routes.filter { $0.matches(request) }.map(\.method.rawValue)
         guard !allowed.isEmpty else { throw Problem.notFound }
         if allowed.contains("GET") { allowed.append("HEAD") }
         let allow = (allowed + ["OPTIONS"]).joined(separator: ", ")

@@ -22,6 +22,7 @@ final class LiveLoop {
     var encoder = FrameEncoder()
     /// Those of a sweep, a few at a time.
     var positionFrames = PositionFrames()
+    private let browsers: BrowserPolicy
     private var pool: DeflatePool
     private var closedTickets: [Place: [Ticket]] = [:]
 
@@ -37,7 +38,9 @@ final class LiveLoop {
         self.loop = loop
         self.server = server
         self.router = router
+        browsers = BrowserPolicy(server.settings)
         pool = DeflatePool(minimumBytes: server.settings.deflate?.minimumBytes ?? .max)
+        loop.stallSeconds = server.settings.stallSeconds
     }
 
     /// Milliseconds of the loop's clock, which wraps: what displays are timed by.
@@ -83,7 +86,7 @@ final class LiveLoop {
             server.measurements.refused(.handshakes)
             throw Problem(.tooManyRequests, "rate_limited", "too many connection attempts", retryAfterSeconds: seconds)
         }
-        guard isOriginAllowed(request) else { throw Problem(.forbidden, "origin_not_allowed", "this origin may not connect") }
+        try browsers.check(request)
         guard !isDraining else { throw Problem(.serviceUnavailable, "restarting", "the server restarts", retryAfterSeconds: 1) }
         let upgrade = try upgrade(request, subprotocols)
         guard count(connection, for: group) else {
@@ -103,14 +106,6 @@ final class LiveLoop {
         } catch {
             throw Problem(error)
         }
-    }
-
-    /// A request without `Origin` is no browser. A browser must come from here, or from a listed origin.
-    private func isOriginAllowed(_ request: Request) -> Bool {
-        guard let origin = request.fields[.origin] else { return true }
-        if server.settings.allowedOrigins.contains(origin) { return true }
-        guard let host = request.host, let cut = origin.range(of: "://") else { return false }
-        return origin[cut.upperBound...].lowercased() == host.lowercased()
     }
 
     /// A connection that held a ticket is gone; what an iteration brings is told together.

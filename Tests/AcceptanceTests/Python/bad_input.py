@@ -43,6 +43,12 @@ def http(server):
         assert answer.startswith(f"HTTP/1.1 {status} ".encode()), (text[:60], answer[:80])
         assert closed, text[:60]
     problem(server, "GET", "/nothing/here", status=404, code="not_found")
+    # One spelling of each path: a proxy that keeps strangers from `/metrics` does not know the others.
+    for path in ["/metrics/", "//metrics", "/%6detrics", "/metrics%2F", "/./metrics", "/v1//queues", "/v1/queues/", "/v1/%71ueues", "/v1/live/"]:
+        status, _, _ = server.call("GET", path)
+        assert status in (400, 404), (path, status)
+    for path in ["/q/demo", "/q/demo/", "/q/%64emo", "/console", "/console/"]:
+        assert server.call("GET", path)[0] == 200, path
     for query in ["user=a%00b", "user=%zz", "user=%ff"]:
         problem(server, "GET", f"/v1/queues/{server.good('GET', '/v1/queues')['items'][0]['id']}/position?{query}", status=400, code="bad_query")
     problem(server, "GET", "/v1/queues?limit=1&limit=2", status=400, code="bad_query", field="limit")

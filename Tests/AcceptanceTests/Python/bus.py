@@ -24,7 +24,7 @@ def refuses(database, redis, status, says):
 
 
 def bus(server):
-    return server.good("GET", "/ready", key=None)["bus"]
+    return server.good("GET", "/ready")["bus"]
 
 
 def live(*servers):
@@ -34,7 +34,10 @@ def live(*servers):
 
 def down(server, why):
     wait_for(lambda: bus(server)["status"] == "degraded" and why in bus(server)["reason"], 10, f"the bus is down: {why}")
+    # Strangers are told that it is down, a second later at most, and neither why nor where it is.
+    wait_for(lambda: server.good("GET", "/ready", key=None)["status"] == "degraded", what="strangers are told so")
     ready = server.good("GET", "/ready", key=None)
+    assert "reason" not in ready["bus"] and "lag" not in ready and ready["bus"]["status"] == "degraded", ready
     assert ready["status"] == "degraded" and ready["store"]["status"] == "ok"
 
 

@@ -1,8 +1,11 @@
-"""A visitor who never reads: costs the server little, hurts nobody, is sent away; a drain does not wait for it for ever."""
+"""A peer that never reads, a visitor or one that asks over HTTP: it costs the server little, hurts nobody, is sent away; a drain
+does not wait for it for ever. One that reads slowly gets all of its answer."""
 
 import asyncio
 import json
 import signal
+import socket
+import struct
 import time
 
 import websockets
@@ -45,6 +48,61 @@ async def story(server):
 
 with Server() as server:
     asyncio.run(story(server))
+    assert server.stop() == 0
+
+
+
+def asks(server, count, fields="", window=4_096):
+    """Asks for /metrics so often, and reads nothing yet."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+    connection.settimeout(20)
+    connection.connect(("127.0.0.1", server.port))
+    connection.sendall(f"GET /metrics HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode() * count)
+    return connection
+
+
+def opened(server):
+    # Its own is one of them.
+    return server.metric("stanchion_connections_open") - 1
+
+
+def http(server):
+    before = resident(server)
+    # More than the kernel takes of what is asked for; a half says that it will say nothing more, and one resets.
+    silent = [asks(server, 200) for _ in range(60)]
+    for connection in silent[:30]:
+        connection.shutdown(socket.SHUT_WR)
+    gone = asks(server, 200)
+    wait_for(lambda: opened(server) == 61, what="all to be there")
+    gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.close()
+    wait_for(lambda: opened(server) == 60, what="the one that has reset to be gone")
+    assert server.metric('stanchion_slow_clients_total{kind="reading"}') == 0
+    grown = resident(server) - before
+    assert grown < 60 * 24_000 + 8_000_000, f"answers that are not read cost {grown} bytes"
+    wait_for(lambda: opened(server) == 0, what="all to be gone")
+    assert server.metric('stanchion_slow_clients_total{kind="reading"}') == 60
+    for connection in silent:
+        connection.close()
+    # Longer than any time limit of this server's, a little at a time.
+    for fields in ("", "Connection: close\r\n"):
+        steady, answer, began = asks(server, 1, fields), b"", time.monotonic()
+        while b"\r\n\r\n" not in answer:
+            answer += steady.recv(64)
+        head, answer = answer.split(b"\r\n\r\n", 1)
+        length = int(head.lower().split(b"content-length: ")[1].split()[0])
+        while len(answer) < length:
+            time.sleep(0.25)
+            part = steady.recv(length // 40)
+            assert part, f"cut after {len(answer)} of {length} bytes"
+            answer += part
+        assert time.monotonic() - began > 8
+        steady.close()
+
+
+with Server("--stall-seconds", "2") as server:
+    http(server)
     assert server.stop() == 0
 
 # A drain is bounded, also for those who never answer; a second SIGTERM ends at once.

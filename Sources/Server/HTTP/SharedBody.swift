@@ -1,0 +1,43 @@
+import EventLoop
+import Locks
+
+/// A body that is the same for all who ask for it within a second: it is made once for them, and lies in memory once,
+/// however many have not read it yet. So a stranger who asks without end costs no more than one a second.
+final class SharedBody: Sendable {
+    private struct State {
+        var body: [UInt8] = []
+        /// On the monotonic clock; nil: never.
+        var madeAt: UInt64?
+        /// All who come meanwhile wait for it.
+        var making: Task<[UInt8], Never>?
+    }
+
+    private static let lifetime: UInt64 = 1_000_000_000
+
+    private let make: @Sendable () async -> [UInt8]
+    private let state = Lock(State())
+
+    init(_ make: @escaping @Sendable () async -> [UInt8]) { self.make = make }
+
+    func get() async -> [UInt8] {
+        let now = EventLoop.monotonicNow()
+        let making = state.withLock { state -> Task<[UInt8], Never>? in
+            if let madeAt = state.madeAt, now < madeAt + SharedBody.lifetime { return nil }
+            if let making = state.making { return making }
+            let task = Task { [self] in await makeAnew(at: now) }
+            state.making = task
+            return task
+        }
+        return await making?.value ?? state.withLock { $0.body }
+    }
+
+    private func makeAnew(at now: UInt64) async -> [UInt8] {
+        let body = await make()
+        state.withLock { state in
+            state.body = body
+            state.madeAt = now
+            state.making = nil
+        }
+        return body
+    }
+}
