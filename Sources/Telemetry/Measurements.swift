@@ -113,6 +113,7 @@ public enum Refusal: String, CaseIterable, Sendable {
     case memory
     case secureHandshakes = "tls_handshakes"
     case handshakes
+    case requests
     case joins
     /// A visitor was closed with 4008.
     case messages

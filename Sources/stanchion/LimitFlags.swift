@@ -22,6 +22,13 @@ struct LimitFlags: ParsableArguments {
     @Option(help: "TLS handshakes of an address, RATE:BURST a second. Default 100:1000. [STANCHION_TLS_HANDSHAKES_PER_ADDRESS]")
     var tlsHandshakesPerAddress: String?
 
+    @Option(
+        help: """
+            Connections that an address opens and requests that it sends without a key, together, RATE:BURST a second. Default 1000:5000. \
+            [STANCHION_REQUESTS_PER_ADDRESS]
+            """)
+    var requestsPerAddress: String?
+
     @Option(help: "Joins of an address, RATE:BURST a second. Default 20:500. [STANCHION_JOINS_PER_ADDRESS]")
     var joinsPerAddress: String?
 
@@ -72,6 +79,7 @@ struct LimitFlags: ParsableArguments {
         try sources.rate("handshakes", flag: handshakes, &limits.handshakes)
         try sources.rate("handshakes-per-address", flag: handshakesPerAddress, &limits.handshakesPerAddress)
         try sources.rate("tls-handshakes-per-address", flag: tlsHandshakesPerAddress, &limits.secureHandshakesPerAddress)
+        try sources.rate("requests-per-address", flag: requestsPerAddress, &limits.requestsPerAddress)
         try sources.rate("joins-per-address", flag: joinsPerAddress, &limits.joinsPerAddress)
         try sources.rate("joins-per-queue", flag: joinsPerQueue, &limits.joinsPerQueue)
         try sources.rate("message-rate", flag: messageRate, &limits.messages)

@@ -76,6 +76,7 @@ final class HTTPConnection: ConnectionHandler {
             let limits = live.server.settings.limits
             let client = ClientAddress.find(parsed.fields, peer: peer, trusted: limits.trustedProxies, in: limits.clientAddressField)
             let request = try Request(parsed, peer: client)
+            try charge(request)
             if request.segments == ["v1", "live"], request.encoded.isEmpty { return try upgrade(request, connection) }
             // Events need a look at the keys first; whether this can become a WebSocket at all is known now.
             handshake = request.wantsUpgrade ? try live.handshake(request, subprotocols: [], on: connection) : nil
@@ -87,6 +88,18 @@ final class HTTPConnection: ConnectionHandler {
             live.router.note(error)
             send(error.response, to: connection, head: parsed.request.method == .head)
         }
+    }
+
+    /// Charges the request to its address. Who shows a key is charged nothing: an integrator's server acts for many people.
+    private func charge(_ request: Request) throws(Problem) {
+        let group = live.server.limits.group(request.peer)
+        guard group != .none else { return }
+        if let key = request.bearer, !key.hasPrefix(SessionTokens.prefix), live.server.keys.knows(key) { return }
+        guard case .refused(let seconds) = live.server.limits.request(group) else { return }
+        live.server.measurements.refused(.requests)
+        // The next one is not even read.
+        closesAfterAnswer = true
+        throw Problem(.tooManyRequests, "rate_limited", "too many requests from this address", retryAfterSeconds: seconds)
     }
 
     private func answer(_ request: Request, _ bound: LoopBound<(HTTPConnection, Connection)>) {

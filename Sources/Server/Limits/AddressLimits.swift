@@ -13,13 +13,14 @@ final class AddressLimits: Sendable {
 
     private struct Entry {
         var connections: UInt32 = 0
+        var requests = TokenBucket()
         var handshakes = TokenBucket()
         var secureHandshakes = TokenBucket()
         var joins = TokenBucket()
         var refusedUntil: UInt32 = 0
 
         func isIdle(at now: UInt32, _ limits: LimitSettings) -> Bool {
-            connections == 0 && handshakes.isFull(at: now, limits.handshakesPerAddress)
+            connections == 0 && requests.isFull(at: now, limits.requestsPerAddress) && handshakes.isFull(at: now, limits.handshakesPerAddress)
                 && secureHandshakes.isFull(at: now, limits.secureHandshakesPerAddress) && joins.isFull(at: now, limits.joinsPerAddress)
                 && Int32(bitPattern: refusedUntil &- now) <= 0
         }
@@ -67,11 +68,18 @@ final class AddressLimits: Sendable {
 
     /// Counts a connection of an address.
     func connect(_ group: AddressGroup) -> Verdict {
-        change(group) { entry, _ in
+        change(group) { entry, now in
             guard entry.connections < limits.connectionsPerAddress else { return .refused(seconds: 30) }
+            // Opening one costs as much as a request, also where none comes.
+            guard entry.requests.take(at: now, limits.requestsPerAddress) else { return .refused(seconds: 1) }
             entry.connections += 1
             return .granted
         }
+    }
+
+    /// Charges a request without a key to its address.
+    func request(_ group: AddressGroup) -> Verdict {
+        change(group) { entry, now in entry.requests.take(at: now, limits.requestsPerAddress) ? .granted : .refused(seconds: 1) }
     }
 
     func disconnect(_ group: AddressGroup) {

@@ -10,6 +10,8 @@ public struct LimitSettings: Sendable {
     /// WebSocket handshakes in all, and of an address.
     public var handshakes = Rate(perSecond: 20_000, burst: 40_000)
     public var handshakesPerAddress = Rate(perSecond: 50, burst: 500)
+    /// Connections that an address opens and requests that it sends without a key, together.
+    public var requestsPerAddress = Rate(perSecond: 1_000, burst: 5_000)
     /// Joins of an address, and into a queue.
     public var joinsPerAddress = Rate(perSecond: 20, burst: 500)
     public var joinsPerQueue = Rate(perSecond: 20_000, burst: 40_000)

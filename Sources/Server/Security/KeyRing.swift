@@ -66,6 +66,12 @@ final class KeyRing: Sendable {
         return key
     }
 
+    /// Whether the key was good when the keys were read last. Reads nothing.
+    func knows(_ text: String) -> Bool {
+        let digest = KeyRing.digest(text)
+        return known.state.withLock { $0.keys[digest] != nil }
+    }
+
     /// nil where there is none or it is not known. While the store is away the keys are those that were known last.
     func find(_ text: String) async -> APIKey? {
         let (digest, asked) = (KeyRing.digest(text), ContinuousClock.now)

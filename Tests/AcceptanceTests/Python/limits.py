@@ -21,7 +21,7 @@ def status(answer):
 
 def upgrade(server, fields=b"", source="127.0.0.1", before=b""):
     """One handshake. Returns its status, and the connection where it is 101."""
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=5, source_address=(source, 0))
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=30, source_address=(source, 0))
     connection.sendall(before + UPGRADE + fields + b"\r\n")
     answer = connection.recv(4096)
     if status(answer) != 101:
@@ -49,7 +49,7 @@ def readers_of_events(server):
     queue = server.queue()["id"]
     request = UPGRADE.replace(b"/v1/live", b"/v1/events?queue=%s" % queue.encode()) + b"Authorization: Bearer %s\r\n\r\n" % KEY.encode()
     for flood in (masked(9, b"x") * 200, masked(10, b"") * 200, masked(2, b"", first=0) + masked(0, b"", first=0) * 20_000):
-        connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
         connection.sendall(request)
         assert status(connection.recv(4096)) == 101
         connection.sendall(masked(9, b"y"))
@@ -130,6 +130,28 @@ def by_address():
         talks_to_a_stream(server, queue)
         for reason in ("address", "handshakes", "joins", "messages"):
             assert server.metric(f'stanchion_refused_total{{reason="{reason}"}}') >= 1, reason
+
+
+def by_requests():
+    """Whoever asks without end is asked to wait, over however many connections, and harms nobody else."""
+    with Server("--limit-loopback", "true", "--requests-per-address", "0.5:50") as server:
+        request = b"GET /health HTTP/1.1\r\nHost: a\r\n"
+        pipelined, closed = exchange(server, (request + b"\r\n") * 100, source="127.0.0.2")
+        statuses = [int(found) for found in re.findall(rb"HTTP/1\.1 (\d{3}) ", pipelined)]
+        # The connection is one of the fifty; what stands behind the refusal is not looked at.
+        assert statuses == [200] * 49 + [429] and closed and b'"rate_limited"' in pipelined and b"Retry-After: 1" in pipelined, statuses
+        made_up = request + b"Authorization: Bearer sk_0123456789012345678901234567890123456789\r\nConnection: close\r\n\r\n"
+        for text in (request + b"Connection: close\r\n\r\n", made_up):
+            wait_for(lambda: status(exchange(server, text, source="127.0.0.2")[0]) == 429, what="a refusal")
+        good = request + b"Authorization: Bearer %s\r\n\r\n" % KEY.encode()
+        answers, _ = exchange(server, good * 100 + request + b"Connection: close\r\n\r\n", source="127.0.0.3")
+        assert answers.count(b"HTTP/1.1 200 ") == 101, "a key is not charged, and its address has what it had"
+        # Opening connections costs as much as asking.
+        for _ in range(60):
+            socket.create_connection(("127.0.0.1", server.port), source_address=("127.0.0.4", 0)).close()
+        assert status(exchange(server, good, source="127.0.0.4")[0]) == 429
+        assert server.metric('stanchion_refused_total{reason="requests"}') >= 1
+        wait_for(lambda: status(exchange(server, request + b"Connection: close\r\n\r\n", source="127.0.0.2")[0]) == 200, what="it is let in again")
 
 
 def talks_to_a_stream(server, queue):
@@ -228,7 +250,7 @@ def behind_proxies():
         for wrong in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"PROXY TCP4 1.2.3.4 5.6.7.8 080 443\r\n", b"PROXY TCP4 a b 1 2\r\n", b"PROXY " + b"x" * 200,
                       b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c" + b"x" * 12, version2(1, 0x11, b"short")):
             assert exchange(server, wrong, source="127.0.0.9") == (b"", True), wrong
-        assert exchange(server, b"PROXY TCP4", source="127.0.0.9", wait=8) == (b"", True)
+        assert exchange(server, b"PROXY TCP4", source="127.0.0.9", wait=30) == (b"", True)
         assert server.metric('stanchion_slow_clients_total{kind="proxy_header"}') == 1
         # Others on the same port are taken without one.
         assert server.call("GET", "/health")[0] == 200
@@ -275,6 +297,7 @@ with Server() as server:
     by_connection(server)
     readers_of_events(server)
 by_address()
+by_requests()
 in_all()
 behind_proxies()
 origins()
