@@ -1,4 +1,5 @@
-"""`stanchion bench api`: both stores are measured, what was made is gone, and bad input is told."""
+"""`stanchion bench api`: both stores are measured, what was made is gone, and bad input is told. How long things take is for
+`make bench`: here a missed limit is one that is said to be missed."""
 
 import json
 import os
@@ -17,7 +18,8 @@ def run(*arguments):
 
 
 status, output, errors = run("--rounds", "20")
-assert status == 0 and all(name in output for name in NAMES) and "SQLite" in output and "MISSED" not in output, (output, errors)
+assert status == ("MISSED" in output) and all(name in output for name in NAMES) and "SQLite" in output, (output, errors)
+assert output.count(" met\n") + output.count(" MISSED\n") == len(NAMES), output
 
 server = os.environ["TEST_POSTGRES"]
 name = "test_" + uuid.uuid4().hex
@@ -26,7 +28,8 @@ try:
     address = server[:server.rindex("/") + 1] + name
     status, output, errors = run("--rounds", "20", "--json", "--database", address)
     rows = json.loads(output)
-    assert status == 0 and [row["name"] for row in rows] == NAMES and all(row["database"] == "Postgres" and row["isMet"] for row in rows), (output, errors)
+    assert [row["name"] for row in rows] == NAMES and all(row["database"] == "Postgres" for row in rows), (output, errors)
+    assert status == (not all(row["isMet"] for row in rows)), (status, output)
     for row in rows:
         assert row["count"] == (2 if row["name"] == "create_queue" else 20)
         assert 0 < row["milliseconds"]["p50"] <= row["milliseconds"]["p95"] <= row["milliseconds"]["p99"], row

@@ -29,11 +29,11 @@ def bus(server):
 
 def live(*servers):
     for server in servers:
-        wait_for(lambda: bus(server)["status"] == "ok", 30, "the bus carries messages")
+        wait_for(lambda: bus(server)["status"] == "ok", what="the bus carries messages")
 
 
 def down(server, why):
-    wait_for(lambda: bus(server)["status"] == "degraded" and why in bus(server)["reason"], 10, f"the bus is down: {why}")
+    wait_for(lambda: bus(server)["status"] == "degraded" and why in bus(server)["reason"], what=f"the bus is down: {why}")
     # Strangers are told that it is down, a second later at most, and neither why nor where it is.
     wait_for(lambda: server.good("GET", "/ready", key=None)["status"] == "degraded", what="strangers are told so")
     ready = server.good("GET", "/ready", key=None)
@@ -45,7 +45,7 @@ def follows(one, other, queue):
     """Whatever the bus does, what one does the other knows soon."""
     count = one.good("GET", f"/v1/queues/{queue}")["waiting"]
     one.good("POST", f"/v1/queues/{queue}/join", {}, key=None)
-    wait_for(lambda: other.good("GET", f"/v1/queues/{queue}")["waiting"] == count + 1, 10, "the other one knows of a join")
+    wait_for(lambda: other.good("GET", f"/v1/queues/{queue}")["waiting"] == count + 1, what="the other one knows of a join")
 
 
 def carries(one, other, queue):
@@ -209,7 +209,7 @@ def sentinels(database):
             carries(one, other, queue)
             # The old one comes back as a copy, and the new one gives way to it: nothing is said where nobody hears it.
             redis.master.start()
-            wait_for(lambda: "role:slave" in redis.master.cli("-a", "secret", "INFO", "replication", check=False), 30, "the old master is a copy")
+            wait_for(lambda: "role:slave" in redis.master.cli("-a", "secret", "INFO", "replication", check=False), what="the old master is a copy")
             change_master(redis)
             carries(other, one, queue)
         there = f"redis+sentinel://:secret@{redis.watchers[1].host},{redis.watchers[2].host}/main"

@@ -22,7 +22,7 @@ def accepts(*command):
 
 
 def get(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=30) as answer:
         return json.load(answer)["data"]
 
 
@@ -83,13 +83,13 @@ with tempfile.TemporaryDirectory() as folder:
         uri = redis.uri.replace("://", "://stanchion:SECRET@")
         assert "allkeys-lru" in redis.cli("CONFIG", "GET", "maxmemory-policy")
         with Server("--redis", uri, database=postgres.uri()) as server:
-            wait_for(lambda: server.metric("stanchion_bus_live") == 1, 10, "the bus carries messages")
+            wait_for(lambda: server.metric("stanchion_bus_live") == 1, what="the bus carries messages")
             queue = server.queue()["id"]
             for number in range(600):
                 server.good("POST", f"/v1/queues/{queue}/join", {"user": str(number)})
             assert len(server.events(queue)) > 600
             # A whole page of the log is kept there.
-            wait_for(lambda: int(redis.cli("DBSIZE")) > 0, 10, "a page is kept in Redis")
+            wait_for(lambda: int(redis.cli("DBSIZE")) > 0, what="a page is kept in Redis")
         assert not redis.cli("ACL", "LOG"), redis.cli("ACL", "LOG")
         seen = psql(postgres.uri(), "SELECT count(*) FROM pg_stat_statements WHERE query LIKE 'WITH asked AS%'")
         assert int(seen) == 1, seen
@@ -124,7 +124,7 @@ with Server("--network-megabits", "1000") as server, tempfile.TemporaryDirectory
                 assert query(name), f"{expression} looks for {name}, and there is no such thing"
             assert not expression.count("$__") and get(f"{base}/api/v1/query?query={urllib.parse.quote(expression)}") is not None
 
-        wait_for(lambda: query("up == 1"), 20, "the first look")
+        wait_for(lambda: query("up == 1"), what="the first look")
         rules = [rule for group in get(f"{base}/api/v1/rules")["groups"] for rule in group["rules"]]
         assert len([rule for rule in rules if rule["type"] == "alerting"]) > 15
         for rule in rules:
@@ -135,7 +135,7 @@ with Server("--network-megabits", "1000") as server, tempfile.TemporaryDirectory
             assert not [rule for rule in rules if rule["health"] == "err"], rules
             return all(rule["health"] == "ok" for rule in rules)
 
-        wait_for(health, 20, "each rule has been looked at")
+        wait_for(health, what="each rule has been looked at")
         assert not [alert for alert in get(f"{base}/api/v1/alerts")["alerts"] if alert["state"] == "firing"]
 
         with open(f"{CONFIG}/grafana/stanchion.json") as file:
@@ -151,7 +151,7 @@ with Server("--network-megabits", "1000") as server, tempfile.TemporaryDirectory
                  "Memory in use", "Network", "Disk", "Descriptors in use", "What the store was asked for, p95", "Commits a second"]
         for expression, title in expressions.items():
             if title in shown:
-                wait_for(lambda: query(expression), 20, f"the chart “{title}” has something to show: {expression}")
+                wait_for(lambda: query(expression), what=f"the chart “{title}” has something to show: {expression}")
         finds(dashboard["annotations"]["list"][0]["expr"])
         assert query(dashboard["templating"]["list"][1]["query"].split("(")[1].split(",")[0])
     finally:

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -11,9 +12,16 @@ from contextlib import ExitStack
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has, below those that the kernel gives to outgoing connections: whoever is to listen there a moment later,
+    or again after having been killed, still can."""
+    while True:
+        port = random.SystemRandom().randint(10_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def psql(uri, sql):
@@ -21,7 +29,7 @@ def psql(uri, sql):
     return subprocess.run(["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", uri, "-c", sql], check=True, capture_output=True, text=True).stdout
 
 
-def wait_for(condition, seconds=10, what="a condition"):
+def wait_for(condition, seconds=60, what="a condition"):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = condition()
@@ -76,7 +84,7 @@ class Postgres:
         other.settings = self.settings.replace(f"port={self.port}", f"port={other.port}").replace(self.folder, other.folder)
         other.start()
         self.set("synchronous_standby_names", name)
-        wait_for(lambda: psql(self.uri(), "SELECT sync_state FROM pg_stat_replication").strip() == "sync", 20, "the copy is in step")
+        wait_for(lambda: psql(self.uri(), "SELECT sync_state FROM pg_stat_replication").strip() == "sync", what="the copy is in step")
         return other
 
     def promote(self):
@@ -195,7 +203,7 @@ class Cluster:
                           for _ in range(6)]
             subprocess.run(["redis-cli", "--cluster", "create", *(node.host for node in self.nodes), "--cluster-replicas", "1",
                             "--cluster-yes"], check=True, stdout=subprocess.DEVNULL)
-            wait_for(lambda: all("cluster_state:ok" in node.cli("CLUSTER", "INFO") for node in self.nodes), 30, "the cluster stands")
+            wait_for(lambda: all("cluster_state:ok" in node.cli("CLUSTER", "INFO") for node in self.nodes), what="the cluster stands")
             # A copy that was never in step with its master is not made one.
             wait_for(lambda: sum("master_link_status:up" in node.cli("INFO", "replication") for node in self.nodes) == 3, 30,
                      "the copies are in step")

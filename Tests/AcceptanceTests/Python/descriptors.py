@@ -18,7 +18,7 @@ async def story(server):
     crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(120)]
     await asyncio.to_thread(wait_for, lambda: any("want of descriptors" in line for line in server.output), what="the log's word")
     await visitor.send(json.dumps({"type": "ping"}))
-    assert json.loads(await asyncio.wait_for(visitor.recv(), 3))["type"] == "state", "who is connected is served"
+    assert json.loads(await asyncio.wait_for(visitor.recv(), 30))["type"] == "state", "who is connected is served"
     cpu = server_cpu(server)
     await asyncio.sleep(1)
     assert server_cpu(server) - cpu < 0.5, "a busy loop"

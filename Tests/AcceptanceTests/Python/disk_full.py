@@ -37,13 +37,13 @@ async def story(server):
             break
     assert refused and refused[1]["code"] == "storage_full" and int(refused[0]["Retry-After"]) > 0, refused
     acknowledged = number
-    frame = json.loads(await asyncio.wait_for(visitor.recv(), 5))
+    frame = json.loads(await asyncio.wait_for(visitor.recv(), 30))
     assert frame["type"] == "state" and frame["state"] == "stale" and "safe" in frame["message"], frame
     assert server.call("GET", "/ready")[2]["status"] == "degraded"
     assert server.good("GET", f"/v1/queues/{queue}/position", key=token)["position"] == 1, "what is known is still told"
     os.remove(f"{folder}/ballast")
     while True:
-        frame = json.loads(await asyncio.wait_for(visitor.recv(), 10))
+        frame = json.loads(await asyncio.wait_for(visitor.recv(), 30))
         if frame["type"] == "state":
             assert frame["state"] == "live"
             break

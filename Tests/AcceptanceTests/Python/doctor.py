@@ -52,10 +52,10 @@ with Postgres("shared_preload_libraries=pg_stat_statements", "max_connections=40
         with subprocess.Popen(["psql", "-q", uri], stdin=subprocess.PIPE, text=True) as holder:
             holder.stdin.write("BEGIN; LOCK TABLE log;\n")
             holder.stdin.flush()
-            wait_for(lambda: psql(uri, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted").strip() != "0", 10, "the lock")
+            wait_for(lambda: psql(uri, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted").strip() != "0", what="the lock")
             joining = threading.Thread(target=lambda: server.call("POST", f"/v1/queues/{queue}/join", {"user": "late"}, timeout=60))
             joining.start()
-            wait_for(lambda: psql(uri, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND clock_timestamp() - query_start > interval '6 s'").strip() != "0", 20, "a wait")
+            wait_for(lambda: psql(uri, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND clock_timestamp() - query_start > interval '6 s'").strip() != "0", what="a wait")
             found = doctor(*all_of_it)
             assert {"lock_wait", "idle_transaction", "pool_exhausted"} <= set(found), found
             assert found["lock_wait"]["severity"] == "critical" and "LOCK TABLE log" in found["lock_wait"]["evidence"][0], found
@@ -81,7 +81,7 @@ with Postgres("shared_preload_libraries=pg_stat_statements", "max_connections=40
         # Commits that are not safe.
         psql(uri, "ALTER SYSTEM SET synchronous_commit = off")
         psql(uri, "SELECT pg_reload_conf()")
-        wait_for(lambda: "commits_unsafe" in doctor(*where), 10, "the setting")
+        wait_for(lambda: "commits_unsafe" in doctor(*where), what="the setting")
         psql(uri, "ALTER SYSTEM RESET synchronous_commit")
         psql(uri, "SELECT pg_reload_conf()")
 
@@ -100,7 +100,7 @@ with Postgres("shared_preload_libraries=pg_stat_statements", "max_connections=40
             time.sleep(0.0005)
 
         with again_and_again(pause):
-            wait_for(lambda: "redis_slow" in doctor("--redis", redis.uri), 30, "slow answers")
+            wait_for(lambda: "redis_slow" in doctor("--redis", redis.uri), what="slow answers")
         # It may have been stopped in the midst of a command, which is in its slow log then.
         redis.cli("SLOWLOG", "RESET")
         assert doctor("--redis", redis.uri) == {}
@@ -120,7 +120,7 @@ with Postgres("shared_preload_libraries=pg_stat_statements", "max_connections=40
 
         # Connections to Postgres run short.
         others = [subprocess.Popen(["psql", "-q", uri], stdin=subprocess.PIPE) for _ in range(33)]
-        wait_for(lambda: int(psql(uri, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")) > 33, 20, "many clients")
+        wait_for(lambda: int(psql(uri, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")) > 33, what="many clients")
         found = doctor("--database", uri)
         assert set(found) == {"connections_short"}, found
         for one in others:
@@ -129,10 +129,10 @@ with Postgres("shared_preload_libraries=pg_stat_statements", "max_connections=40
 
         # Redis goes.
         redis.kill()
-        wait_for(lambda: "bus_down" in doctor("--url", server.url), 20, "the bus is down")
+        wait_for(lambda: "bus_down" in doctor("--url", server.url), what="the bus is down")
         # And Postgres.
         postgres.stop("immediate")
-        wait_for(lambda: "store_down" in doctor("--url", server.url), 30, "the store is down")
+        wait_for(lambda: "store_down" in doctor("--url", server.url), what="the store is down")
 
 # Descriptors are few.
 with Server() as server:
@@ -159,7 +159,7 @@ with memory_group(320 << 20) as group:
                     assert doctor("--url", server.url)["memory_short"]["severity"] == severity
             finally:
                 hog.end()
-            wait_for(lambda: "memory_short" not in doctor("--url", server.url), 20, "memory enough again")
+            wait_for(lambda: "memory_short" not in doctor("--url", server.url), what="memory enough again")
     else:
         print("memory: skipped, no control group may be made here, or a sanitizer fills it")
 
@@ -171,7 +171,7 @@ with Server("--request-seconds", "1") as server:
         silent.extend(socket.create_connection(("127.0.0.1", server.port)) for _ in range(3))
         return "slow_peers" in doctor("--url", server.url)
 
-    wait_for(slow_peers, 20, "slow clients")
+    wait_for(slow_peers, what="slow clients")
     for one in silent:
         one.close()
 

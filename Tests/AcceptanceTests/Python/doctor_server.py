@@ -61,12 +61,12 @@ with Postgres() as postgres, Server(database=postgres.uri()) as first, Server(da
     def stop():
         first.good("POST", f"/v1/queues/{queue}/pause")
         people = [visitor(second, queue) for _ in range(30)]
-        wait_for(lambda: first.good("GET", f"/v1/queues/{queue}")["waiting"] == len(people), 30, "all stand in line")
+        wait_for(lambda: first.good("GET", f"/v1/queues/{queue}")["waiting"] == len(people), what="all stand in line")
         second.process.send_signal(signal.SIGSTOP)
         first.good("POST", f"/v1/queues/{queue}/resume")
         time.sleep(2)
         second.process.send_signal(signal.SIGCONT)
-        wait_for(lambda: first.good("GET", f"/v1/queues/{queue}")["waiting"] == 0, 30, "all are let in")
+        wait_for(lambda: first.good("GET", f"/v1/queues/{queue}")["waiting"] == 0, what="all are let in")
         for one in people:
             one.close()
 
@@ -77,17 +77,17 @@ with Postgres() as postgres, Server(database=postgres.uri()) as first, Server(da
     psql(postgres.uri(), "CREATE ROLE other LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO other; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO other")
     with Server(database=postgres.uri(user="other")) as third:
         first.good("POST", f"/v1/queues/{queue}/pause")
-        wait_for(lambda: third.good("GET", f"/v1/queues/{queue}")["status"] == "paused", 10, "the third one follows")
+        wait_for(lambda: third.good("GET", f"/v1/queues/{queue}")["status"] == "paused", what="the third one follows")
         psql(postgres.uri(), "REVOKE SELECT ON log FROM other")
         first.good("POST", f"/v1/queues/{queue}/join", {})
-        wait_for(lambda: "replica_behind" in doctor("--url", third.url), 30, "one that does not follow any more")
+        wait_for(lambda: "replica_behind" in doctor("--url", third.url), what="one that does not follow any more")
         psql(postgres.uri(), "GRANT SELECT ON log TO other")
-        wait_for(lambda: "replica_behind" not in doctor("--url", third.url), 30, "one that follows again")
+        wait_for(lambda: "replica_behind" not in doctor("--url", third.url), what="one that follows again")
 
     # Joins that cannot be written.
     postgres.stop("immediate")
     with again_and_again(joins(first, queue)):
-        wait_for(lambda: {"errors", "store_down"} <= set(doctor("--url", first.url)), 30, "joins that fail")
+        wait_for(lambda: {"errors", "store_down"} <= set(doctor("--url", first.url)), what="joins that fail")
 
 # More come than there is room for.
 with Server("--max-connections", "40") as server:
@@ -100,7 +100,7 @@ with Server("--max-connections", "40") as server:
         time.sleep(0.2)
 
     with again_and_again(come):
-        wait_for(lambda: finds("visitors_refused", server), 30, "people who are turned away")
+        wait_for(lambda: finds("visitors_refused", server), what="people who are turned away")
 
 # Half of a processor, and more to do than that.
 with processor_group(0.5) as group:

@@ -66,12 +66,12 @@ async def by_socket_at_once(server, queue, count):
     """Reads the whole log over one connection; returns the number of packets that it came in."""
     async with follow(server, queue, 0, compression=None) as socket:
         for _ in range(count):
-            await asyncio.wait_for(socket.recv(), 5)
+            await asyncio.wait_for(socket.recv(), 30)
         return pieces(socket.transport.get_extra_info("socket"))
 
 
 def by_stream_at_once(server, queue, count):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("GET", f"/v1/events?queue={queue}&after=0", headers={"Authorization": f"Bearer {KEY}"})
     with connection.getresponse() as response:
         while count:
@@ -83,10 +83,10 @@ async def to_the_end(connecting):
     """What a reader is sent until it is told that there is no such queue."""
     events = []
     async with connecting as reader:
-        while "seq" in (event := json.loads(await asyncio.wait_for(reader.recv(), 10))):
+        while "seq" in (event := json.loads(await asyncio.wait_for(reader.recv(), 30))):
             events.append(event)
         assert event["code"] == "no_such_queue", event
-        await asyncio.wait_for(reader.wait_closed(), 10)
+        await asyncio.wait_for(reader.wait_closed(), 30)
         assert reader.close_code == 4502, reader.close_code
     return events
 
@@ -103,7 +103,7 @@ async def deleted_while_behind(server, queue):
 
 
 def stream_to_the_end(server, queue, after):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("GET", f"/v1/events?queue={queue}&after={after}", headers={"Authorization": f"Bearer {KEY}"})
     with connection.getresponse() as response:
         data = [json.loads(line[6:]) for line in response if line.startswith(b"data: ")]
@@ -131,9 +131,9 @@ with Server() as server:
     server.kill()
     server.start()
     churn(50)
-    wait_for(lambda: server.good("GET", f"/v1/queues/{queue}")["waiting"] == 0, 20, "an empty line")
+    wait_for(lambda: server.good("GET", f"/v1/queues/{queue}")["waiting"] == 0, what="an empty line")
     head = server.good("GET", f"/v1/queues/{queue}")["seq"]
-    wait_for(lambda: stream.events and stream.events[-1]["seq"] == head, 20, "the stream's end")
+    wait_for(lambda: stream.events and stream.events[-1]["seq"] == head, what="the stream's end")
     stream.done = True
     assert stream.cuts > 3
     check_log(stream.events)

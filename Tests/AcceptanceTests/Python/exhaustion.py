@@ -30,7 +30,7 @@ async def memory(server, group):
         assert status == 503 and body["code"] == "short_of_memory" and int(headers["Retry-After"]) > 0, (status, body)
         # Who is in line stays there and is served.
         await visitor.send('{"type":"ping"}')
-        assert json.loads(await asyncio.wait_for(visitor.recv(), 5))["type"] == "state"
+        assert json.loads(await asyncio.wait_for(visitor.recv(), 30))["type"] == "state"
     finally:
         hog.end()
     await asyncio.to_thread(wait_for, lambda: server.call("GET", "/health")[0] == 200, what="new connections after the shortage")
@@ -100,7 +100,7 @@ async def clock():
         for number in range(5):
             again.append(await websockets.connect(server.live, max_queue=None))
             await again[-1].send(json.dumps({"type": "join", "queue": queue}))
-            assert json.loads(await asyncio.wait_for(again[-1].recv(), 5))["type"] == "joined"
+            assert json.loads(await asyncio.wait_for(again[-1].recv(), 30))["type"] == "joined"
         await asyncio.to_thread(wait_for, lambda: admitted(server, queue) >= before + 4, 15, what="admissions after the start")
         check_log(server.events(queue))
         for visitor in again:

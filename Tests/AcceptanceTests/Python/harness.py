@@ -18,7 +18,7 @@ import time
 import uuid
 from contextlib import contextmanager
 
-from databases import psql, wait_for  # noqa: F401
+from databases import free_port, psql, wait_for  # noqa: F401
 
 PROGRAM = os.environ["STANCHION"]
 PROJECT = os.environ["PROJECT"]
@@ -63,7 +63,7 @@ class Server:
         self.database = database or f"sqlite:{self.folder}/db"
         self.flags = flags
         self.prefix = list(prefix)
-        self.port = port
+        self.port = port or free_port()
         self.start()
 
     def start(self):
@@ -117,7 +117,7 @@ class Server:
     def live(self):
         return f"ws://127.0.0.1:{self.port}/v1/live"
 
-    def call(self, method, path, body=None, key=KEY, headers=None, timeout=10, tls=None):
+    def call(self, method, path, body=None, key=KEY, headers=None, timeout=60, tls=None):
         """A request. Returns status, headers and the body, as JSON where it is JSON."""
         connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=tls) if tls else \
             http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
@@ -156,7 +156,7 @@ class Server:
         """All events that there are, read from the log."""
         head = self.good("GET", f"/v1/queues/{queue}")["seq"]
         events = []
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.request("GET", f"/v1/events?queue={queue}&after={after}", headers={"Authorization": f"Bearer {KEY}"})
         response = connection.getresponse()
         assert response.status == 200, response.read()

@@ -14,7 +14,7 @@ def curl(*arguments, data=None):
 
 
 def exchange(server, data, close=True):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(data)
         if close:
             connection.shutdown(socket.SHUT_WR)
@@ -54,7 +54,7 @@ with Server() as server:
     def open_connections():
         return float(next(line.split()[1] for line in server.call("GET", "/metrics")[2].decode().splitlines() if line.startswith("stanchion_connections_open ")))
 
-    wait_for(lambda: open_connections() == 1, 10, "the others' ends have been seen")
+    wait_for(lambda: open_connections() == 1, what="the others' ends have been seen")
     before = descriptors()  # The store opens a few more for readers, as it needs them.
     upgrade = (b"GET /v1/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
@@ -72,5 +72,5 @@ with Server() as server:
             except (TimeoutError, ConnectionResetError):
                 pass
         connection.close()
-    wait_for(lambda: open_connections() == 1 and descriptors() <= before + 10, 20, "all descriptors back")
+    wait_for(lambda: open_connections() == 1 and descriptors() <= before + 10, what="all descriptors back")
     assert server.stop() == 0

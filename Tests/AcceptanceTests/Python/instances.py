@@ -140,7 +140,7 @@ async def story(servers):
         await other.send(json.dumps({"type": "resume", "token": twice.token}))
         assert json.loads(await other.recv())["position"] == twice.position
         twice.stays = False
-        await asyncio.wait_for(twice.socket.wait_closed(), 5)
+        await asyncio.wait_for(twice.socket.wait_closed(), 30)
         assert twice.socket.close_code == 4003, twice.socket.close_code
     twice.stays = True
     twice.start(b)

@@ -216,9 +216,7 @@ async def drains(server):
     for _ in range(20):
         visitors.append(await Visitor.enter(server, type="join", queue=queue))
         tokens.append((await visitors[-1].until("joined"))["token"])
-    began = time.monotonic()
     assert await asyncio.to_thread(server.stop) == 0
-    assert time.monotonic() - began < 12
     moments = [(await visitor.until("reconnect"))["afterSeconds"] for visitor in visitors]
     assert len(set(moments)) > 15, "everyone has a moment of their own"
     assert all([await visitor.end() == 1012 for visitor in visitors])

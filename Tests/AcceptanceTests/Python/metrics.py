@@ -98,7 +98,7 @@ with Server() as server:
     session = server.good("POST", f"/v1/queues/{queue}/join", {"user": "one"})["session"]
     wait_for(lambda: count("release_lag_seconds_count") >= 1 or count('events_total{type="admitted"}') == 2, what="a second admission")
     server.good("POST", f"/v1/sessions/{session}/complete")
-    wait_for(lambda: count('events_total{type="no_show"}') == 1, 20, "the first one's time to come")
+    wait_for(lambda: count('events_total{type="no_show"}') == 1, what="the first one's time to come")
     assert count('events_total{type="completed"}') == 1 and count('events_total{type="joined"}') == 2
     assert server.call("POST", f"/v1/sessions/{session}/complete")[0] == 200
     assert server.call("POST", "/v1/queues/demo/join", {"lane": "none"}) and count('commands_total{outcome="failed"}') == 0

@@ -71,7 +71,7 @@ def visitor(server, browser):
     if PICTURES:
         page.screenshot(path=f"{PICTURES}/lost.png")
     server.start()
-    wait_for(lambda: page.locator("#connection").text_content() == "", 45, "the connection after the kill")
+    wait_for(lambda: page.locator("#connection").text_content() == "", what="the connection after the kill")
     wait_for(lambda: number(page) == 4, what="the place after the kill")
 
     # The phone slept, and its socket is dead without knowing it: on waking the page asks, and gives it up.
@@ -79,7 +79,7 @@ def visitor(server, browser):
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(page.locator("#connection")).to_contain_text("place is safe", timeout=15_000)
     server.process.send_signal(signal.SIGCONT)
-    wait_for(lambda: page.locator("#connection").text_content() == "", 45, "the connection after the sleep")
+    wait_for(lambda: page.locator("#connection").text_content() == "", what="the connection after the sleep")
     # What fell by itself in the silence may be too low, and waits there for the truth; the place is the same.
     assert 1 <= number(page) <= 4
     assert server.good("GET", f"/v1/queues/{queue}")["waiting"] == 4

@@ -324,7 +324,7 @@ def restored():
             psql(postgres.uri(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
             postgres.tool("pg_restore", "--clean", "--if-exists", "-d", postgres.uri("app"), f"{postgres.folder}/copy")
             psql(postgres.uri(), "ALTER ROLE app LOGIN")
-            wait_for(lambda: any("the store has gone back" in line for line in server.output), 20, "the next heartbeat")
+            wait_for(lambda: any("the store has gone back" in line for line in server.output), what="the next heartbeat")
             for queue, epoch in zip(queues, epochs):
                 status, _, body = server.call("GET", f"/v1/events?queue={queue}&after=1&epoch={epoch}")
                 assert status == 409 and body["code"] == "log_restarted" and body["epoch"] != epoch, (status, body)

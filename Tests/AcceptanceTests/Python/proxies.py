@@ -65,7 +65,7 @@ class Visitor:
 
 def open_url(request):
     request.add_header("X-Forwarded-For", "192.0.2.1")
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
 
 
@@ -96,7 +96,7 @@ async def through(address, servers, queue):
     # An event is passed on as it comes: this stream never ends.
     reader, writer = await asyncio.open_connection(*address.split(":"))
     writer.write(f"GET /v1/events?queue={queue}&after=0 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nAccept: text/event-stream\r\n\r\n".encode())
-    await asyncio.wait_for(reader.readuntil(b"joined"), 10)
+    await asyncio.wait_for(reader.readuntil(b"joined"), 30)
 
     # One dies. Polls are answered all the while, each of them.
     sessions = [visitor.session for visitor in visitors]
@@ -143,7 +143,7 @@ for proxy in (nginx, haproxy):
                     except OSError:
                         return False
 
-                wait_for(answers, 10, f"{proxy.__name__} answers")
+                wait_for(answers, what=f"{proxy.__name__} answers")
                 queue = one.queue()["id"]
                 asyncio.run(through(f"127.0.0.1:{port}", [one, two], queue))
             finally:

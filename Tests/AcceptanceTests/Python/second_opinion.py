@@ -125,7 +125,7 @@ def heard(data):
 
 
 def ask(port, sent, deflates):
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                             + (f"Sec-WebSocket-Extensions: {DEFLATE}\r\n" if deflates else "") + "\r\n").encode())

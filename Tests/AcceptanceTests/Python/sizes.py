@@ -33,7 +33,7 @@ async def messages_are_bounded(server):
         await visitor.send(join(600))
         assert json.loads(await visitor.recv())["type"] == "joined"
         await visitor.send(join(601))
-        await asyncio.wait_for(visitor.wait_closed(), 5)
+        await asyncio.wait_for(visitor.wait_closed(), 30)
         assert visitor.close_code == 1009, visitor.close_code
 
 

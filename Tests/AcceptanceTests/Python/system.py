@@ -95,7 +95,7 @@ def counts_what_lives():
         assert refusals == {"queue_full"}, refusals
         for _ in range(9):
             server.good("POST", f"/v1/queues/{server.queue()['id']}/close", {})
-        length = wait_for(lambda: windows(server, "queue.queue_length_avg")[1]["value"], 40, "the first period's end")
+        length = wait_for(lambda: windows(server, "queue.queue_length_avg")[1]["value"], what="the first period's end")
         # Over one or two that are open, for a new server has a queue of its own, which nobody visits.
         assert 30 <= length <= 60, length
         rates = windows(server, "api.error_rate")[1], windows(server, "queue.error_rate")[1]
@@ -114,7 +114,7 @@ def exhausted_pool_shows():
             list(pool.map(lambda number: server.call("POST", f"/v1/queues/{queue}/join", {}) if number % 2
                           else server.call("GET", "/v1/sessions?limit=1"), range(6)))
         lock.wait()
-        pool = wait_for(lambda: (found := windows(server, "database.connection_pool_utilization")[1])["value"] and found, 40, "the first period's end")
+        pool = wait_for(lambda: (found := windows(server, "database.connection_pool_utilization")[1])["value"] and found, what="the first period's end")
         assert (pool["value"], pool["state"]) == (1, "critical"), pool
 
 
@@ -133,7 +133,7 @@ def processing_counts_an_outage():
         def admitted():
             return server.metric("stanchion_release_lag_seconds_count")
 
-        wait_for(lambda: (poll(), admitted() >= 2)[1], 20, "somebody to be let in")
+        wait_for(lambda: (poll(), admitted() >= 2)[1], what="somebody to be let in")
         postgres.stop("fast")
         until = time.monotonic() + away
         while time.monotonic() < until:
@@ -158,7 +158,7 @@ if os.environ.get("STORE") != "postgres":
         knows_nothing_yet(server)
         refused(server)
         end = is_served(server)
-        wait_for(lambda: windows(server, "api.response_time_p95")[1]["value"], 40, "the first period's end")
+        wait_for(lambda: windows(server, "api.response_time_p95")[1]["value"], what="the first period's end")
         of_the_machine(server)
         is_profiled(server)
         assert 0 < windows(server, "system.disk_utilization")[1]["value"] < 1
@@ -193,7 +193,7 @@ else:
     # Errors of the store are errors of the queue, and of the month's budget, once it is back.
     with Postgres() as postgres, Server("--lease-seconds", "5", database=postgres.uri()) as server:
         end = is_served(server)
-        wait_for(lambda: windows(server, "api.response_time_p95")[1]["value"], 40, "the first period's end")
+        wait_for(lambda: windows(server, "api.response_time_p95")[1]["value"], what="the first period's end")
         of_the_machine(server)
         assert 0 <= windows(server, "database.connection_pool_utilization")[1]["value"] <= 1
         # On this machine its files can be seen, so their disk is known.
@@ -206,14 +206,14 @@ else:
 
         for turn in range(2):
             subprocess.run(["psql", "-qX", postgres.uri(), "-c", "BEGIN; LOCK TABLE log; SELECT pg_sleep(1.5); COMMIT"], check=True, capture_output=True)
-            said = wait_for(lambda: slow()[turn:], 20, "a slow join in the log")
+            said = wait_for(lambda: slow()[turn:], what="a slow join in the log")
         assert "parts" not in slow()[0] and re.search(r"milliseconds=\d{4} operation=POST /v1/queues/\{id\}/join parts=.*queue\.commit \d+–\d{4}", said[0]), said[0]
         assert not re.search(r"store\.append", said[0]), said[0]
         wait_for(lambda: any("operation=store.append" in line for line in server.output), what="a slow commit in the log")
         assert server.metric("stanchion_slow_operations_total") >= 2
 
         postgres.stop("fast")
-        wait_for(lambda: windows(server, "queue.error_rate")[1]["state"] == "critical", 40, "joins that fail")
+        wait_for(lambda: windows(server, "queue.error_rate")[1]["state"] == "critical", what="joins that fail")
         assert windows(server, "api.error_rate")[1]["state"] == "critical"
         assert server.call("POST", "/v1/system/marks", {"text": "away"})[0] == 503
         assert server.call("GET", "/v1/system/trends")[0] == 503

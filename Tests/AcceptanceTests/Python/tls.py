@@ -28,7 +28,7 @@ def context(**options):
 
 
 def connect(server, name="one.test", tls=None, session=None):
-    plain = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+    plain = socket.create_connection(("127.0.0.1", server.port), timeout=30)
     return (tls or context()).wrap_socket(plain, server_hostname=name, session=session)
 
 
@@ -178,8 +178,8 @@ with Server(*flags) as server:
     answer, closed = exchange(server, b"\x16\x03\x01\x00\x05hello")
     assert closed and b"HTTP" not in answer
     began = time.monotonic()
-    assert exchange(server, wait=8) == (b"", True)
-    assert exchange(server, b"\x16\x03\x01", wait=8) == (b"", True)
+    assert exchange(server, wait=30) == (b"", True)
+    assert exchange(server, b"\x16\x03\x01", wait=30) == (b"", True)
     assert server.metric('stanchion_slow_clients_total{kind="tls_handshake"}', tls=context()) == 2
     assert server.metric("stanchion_tls_handshakes_failed_total", tls=context()) >= 1
     assert server.metric("stanchion_connections_open", tls=context()) == 1, "the one that asks"
@@ -192,7 +192,7 @@ with Server(*flags, "--tls-ticket-seconds", "1") as server:
             return connection.session_reused
 
     for tls, session in list(tickets(server)):
-        wait_for(lambda: not is_resumed(tls, session), 10, "a ticket's end")
+        wait_for(lambda: not is_resumed(tls, session), what="a ticket's end")
 
 # Of handshakes in progress there are so many and no more; the oldest of those that stall makes room, and silence takes none.
 with Server(*flags, "--loops", "1", "--tls-handshakes", "3") as server:
@@ -203,8 +203,8 @@ with Server(*flags, "--loops", "1", "--tls-handshakes", "3") as server:
         except OSError:
             return False
 
-    silent = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(20)]
-    stalled = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(3)]
+    silent = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(20)]
+    stalled = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(3)]
     for connection in stalled:
         connection.sendall(b"\x16\x03\x01")
         time.sleep(0.05)  # They begin in this order.

@@ -53,7 +53,7 @@ with Server("--loops", "1") as server:
     queue = server.queue()["id"]
     waiting = lambda: server.good("GET", f"/v1/queues/{queue}/stats")["waiting"]
     early = [visitor(server, queue) for _ in range(CROWD)]
-    wait_for(lambda: waiting() == CROWD, 30, "the crowd in line")
+    wait_for(lambda: waiting() == CROWD, what="the crowd in line")
     late = []
 
     def announce():
@@ -65,7 +65,7 @@ with Server("--loops", "1") as server:
             server.good("POST", f"/v1/queues/{queue}/{way}")
 
     together(announce, announce, lambda: change(*["pause", "resume"] * 5), lambda: late.extend(visitor(server, queue) for _ in range(LATE)))
-    wait_for(lambda: waiting() == CROWD + LATE, 30, "the late ones in line")
+    wait_for(lambda: waiting() == CROWD + LATE, what="the late ones in line")
     together(announce, announce, lambda: change("close"))
 
     everything = logged(server.events(queue))
