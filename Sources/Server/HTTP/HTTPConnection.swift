@@ -70,13 +70,14 @@ final class HTTPConnection: ConnectionHandler {
 
     private func take(_ parsed: ParsedRequest, _ connection: Connection) {
         hasBegun = false
+        let isPaid = isFirst
         isFirst = false
         closesAfterAnswer = !parsed.keepsAlive || live.isDraining
         do throws(Problem) {
             let limits = live.server.settings.limits
             let client = ClientAddress.find(parsed.fields, peer: peer, trusted: limits.trustedProxies, in: limits.clientAddressField)
             let request = try Request(parsed, peer: client)
-            try charge(request)
+            try charge(request, isPaid: isPaid)
             if request.segments == ["v1", "live"], request.encoded.isEmpty { return try upgrade(request, connection) }
             // Events need a look at the keys first; whether this can become a WebSocket at all is known now.
             handshake = request.wantsUpgrade ? try live.handshake(request, subprotocols: [], on: connection) : nil
@@ -91,9 +92,11 @@ final class HTTPConnection: ConnectionHandler {
     }
 
     /// Charges the request to its address. Who shows a key is charged nothing: an integrator's server acts for many people.
-    private func charge(_ request: Request) throws(Problem) {
+    ///
+    /// - Parameter isPaid: whoever opened the connection was charged for it then.
+    private func charge(_ request: Request, isPaid: Bool) throws(Problem) {
         let group = live.server.limits.group(request.peer)
-        guard group != .none else { return }
+        guard group != .none, !(isPaid && group == self.group) else { return }
         if let key = request.bearer, !key.hasPrefix(SessionTokens.prefix), live.server.keys.knows(key) { return }
         guard case .refused(let seconds) = live.server.limits.request(group) else { return }
         live.server.measurements.refused(.requests)

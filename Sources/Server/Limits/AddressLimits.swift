@@ -20,7 +20,8 @@ final class AddressLimits: Sendable {
         var refusedUntil: UInt32 = 0
 
         func isIdle(at now: UInt32, _ limits: LimitSettings) -> Bool {
-            connections == 0 && requests.isFull(at: now, limits.requestsPerAddress) && handshakes.isFull(at: now, limits.handshakesPerAddress)
+            connections == 0 && requests.isFull(at: now, limits.requestsPerAddress)
+                && handshakes.isFull(at: now, limits.handshakesPerAddress)
                 && secureHandshakes.isFull(at: now, limits.secureHandshakesPerAddress) && joins.isFull(at: now, limits.joinsPerAddress)
                 && Int32(bitPattern: refusedUntil &- now) <= 0
         }
