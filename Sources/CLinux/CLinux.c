@@ -3,7 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -64,9 +64,10 @@ ssize_t clinux_send_two(int fd, const void *first, size_t first_count, const voi
     return counted(syscall(SYS_sendmsg, fd, &message, MSG_NOSIGNAL));
 }
 
-ssize_t clinux_unacknowledged(int fd) {
-    int count = 0;
-    return ioctl(fd, SIOCOUTQ, &count) < 0 ? 0 : count;
+uint64_t clinux_acknowledged(int fd) {
+    struct tcp_info info = {0};
+    socklen_t length = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0 ? 0 : info.tcpi_bytes_acked;
 }
 
 void clinux_close(int fd) { syscall(SYS_close, fd); }

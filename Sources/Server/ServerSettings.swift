@@ -14,7 +14,7 @@ public struct ServerSettings: Sendable {
     public var adminKey: String?
     /// Origins, beside the server's own, whose pages may use the API and connect.
     public var allowedOrigins: Set<String> = []
-    /// Names, without ports, by which browsers may know this server; empty: any, but for clients on this machine only its own.
+    /// Names, without ports, by which browsers may know this server; empty: any.
     public var hosts: Set<String> = []
     /// `iss` of admissions.
     public var issuer = "stanchion"
@@ -67,7 +67,7 @@ public struct ServerSettings: Sendable {
     /// How long an idle HTTP connection is kept, in seconds.
     public var keepAliveSeconds: UInt32 = 75
 
-    /// A client that takes nothing of an answer for this long, or up to twice as long, is sent away, in seconds.
+    /// How often it is looked whether a client goes on taking the answer that waits for it, in seconds.
     public var stallSeconds: UInt32 = 20
 
     /// The first frame of a visitor must come within this, in seconds.

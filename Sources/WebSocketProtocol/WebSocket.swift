@@ -48,7 +48,7 @@ public struct WebSocket: ~Copyable {
                 switch found {
                 case nil: return nil
                 case .message(let payload, let isText, let isCompressed):
-                    // A server that has closed takes nothing more (§1.4), and spends nothing on it.
+                    // Nobody reads what comes behind a server's close, so it is not inflated.
                     guard isOpen || parser.role == .client else { continue }
                     guard isCompressed else { return .message(payload, isText: isText) }
                     return .message(.assembled(try inflate(payload, in: bytes, isText: isText)), isText: isText)

@@ -42,8 +42,8 @@ struct SettingFlags: ParsableArguments {
 
     @Option(
         help: """
-            The names by which browsers know this server, with commas between them: queue.example. Pages that reach it by another one may \
-            not join. Default any, but for browsers on the same machine only localhost and addresses. [STANCHION_HOSTS]
+            The names by which browsers know this server, with commas between them: queue.example. Pages that reach it by another name may \
+            neither connect nor join. Set it where the server has a private address. Default any. [STANCHION_HOSTS]
             """)
     var hosts: String?
 

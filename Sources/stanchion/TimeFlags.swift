@@ -11,8 +11,8 @@ struct TimeFlags: ParsableArguments {
 
     @Option(
         help: """
-            A client that takes nothing of an answer for this long, or up to twice as long, is sent away, in seconds. Default 20. \
-            [STANCHION_STALL_SECONDS]
+            A client must take 256 bytes a second of an answer, or of what is left when its connection closes; it is looked this often, in \
+            seconds. Default 20. [STANCHION_STALL_SECONDS]
             """)
     var stallSeconds: String?
 

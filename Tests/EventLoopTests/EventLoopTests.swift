@@ -157,6 +157,37 @@ import Testing
         group.stop()
     }
 
+    /// What waits when a connection closes is given as long as the peer takes it, and no longer.
+    @Test(arguments: [true, false]) func closingWaitsForAPeerThatReads(reads: Bool) async throws {
+        let size = 600_000
+        let closed = Atomic<Int>(0)
+        let (group, address) = try EventLoopTests.serve { connection in
+            connection.loop.stallSeconds = 1
+            connection.limitSendBuffer(4_096)
+            return Ending(size) { closed.wrappingAdd(1, ordering: .relaxed) }
+        }
+        let client = RawClient(address, window: 4_096)
+        client.send("go")
+        if reads {
+            // Longer than a peer's FIN is waited for, and than a peer may take nothing.
+            let began = ContinuousClock.now
+            var count = 0
+            while count < size, case let more = client.read(size / 100), more > 0 {
+                count += more
+                if ContinuousClock.now - began < .seconds(10) { try await Task.sleep(for: .milliseconds(100)) }
+            }
+            #expect(count == size)
+        }
+        for _ in 0..<30_000 where closed.load(ordering: .relaxed) == 0 {
+            if reads, client.read(1) == 0 { client.close() }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        let wasClosed = closed.load(ordering: .relaxed) == 1
+        #expect(wasClosed)
+        if !reads { client.close() }
+        group.stop()
+    }
+
     @Test func aPortInUseIsRefused() throws {
         let (group, address) = try EventLoopTests.serve { _ in Counting {} }
         let second = try EventLoopGroup(count: 1)
@@ -210,6 +241,20 @@ private final class Batching: ConnectionHandler {
     func connectionDrained(_ connection: Connection) { connection.closeWhenSent() }
 }
 
+/// Says all it has to say at once, and closes.
+private final class Ending: ConnectionHandler {
+    private let size: Int
+    private let closed: @Sendable () -> Void
+    init(_ size: Int, _ closed: @escaping @Sendable () -> Void) { (self.size, self.closed) = (size, closed) }
+    func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
+        connection.outboxLimit = .max
+        connection.send(shared: [UInt8](repeating: 0x2E, count: size))
+        connection.closeWhenSent()
+    }
+    func connectionTimedOut(_ connection: Connection) {}
+    func connectionClosed(_ connection: Connection) { closed() }
+}
+
 extension Connection {
     fileprivate func closeAfterDrain() { if unsentBytes == 0 { closeWhenSent() } }
 }
@@ -230,8 +275,10 @@ private final class Pushing: ConnectionHandler {
 private final class RawClient {
     private var descriptor: Int32
 
-    init(_ address: SocketAddress) {
+    /// - Parameter window: bytes that the kernel takes before they are read; nil: as many as it likes.
+    init(_ address: SocketAddress, window: Int32? = nil) {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        if var window { setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &window, socklen_t(MemoryLayout<Int32>.size)) }
         var system = sockaddr_in()
         system.sin_family = sa_family_t(AF_INET)
         system.sin_port = address.port.bigEndian
@@ -243,6 +290,12 @@ private final class RawClient {
     }
 
     func send(_ text: String) { _ = Glibc.send(descriptor, text, text.utf8.count, 0) }
+
+    /// How many bytes came, at most `count`; 0: the end.
+    func read(_ count: Int) -> Int {
+        var buffer = [UInt8](repeating: 0, count: count)
+        return recv(descriptor, &buffer, count, 0)
+    }
 
     func readAll() -> String {
         var bytes: [UInt8] = []

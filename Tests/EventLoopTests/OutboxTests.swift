@@ -58,20 +58,6 @@ import Testing
         }
     }
 
-    /// What the kernel takes is no progress; what the peer takes of it is.
-    @Test func progressIsWhatThePeerTakes() {
-        let outbox = Outbox()
-        outbox.append(shared: [UInt8](repeating: 1, count: 1_000))
-        #expect(outbox.hasProgressed(unacknowledged: 500))
-        #expect(!outbox.hasProgressed(unacknowledged: 500))
-        _ = OutboxTests.take(300, from: outbox)
-        #expect(!outbox.hasProgressed(unacknowledged: 800))
-        outbox.append(shared: [1, 2, 3])
-        #expect(!outbox.hasProgressed(unacknowledged: 800))
-        #expect(outbox.hasProgressed(unacknowledged: 799))
-        #expect(!outbox.hasProgressed(unacknowledged: 799))
-    }
-
     /// Of replaceable bytes the newest are sent, behind all that stands in order.
     @Test func onlyTheNewestReplaceableBytesAreSent() {
         let outbox = Outbox()

@@ -81,9 +81,19 @@ public final class Connection: Source {
     /// Bytes that wait in order because the kernel had no room for them.
     public var unsentBytes: Int { outbox?.orderedCount ?? 0 }
 
-    /// Whether the peer has taken any of what waits for it since this was asked last; true where nothing waits, and the first
-    /// time that something does.
-    public func hasProgressed() -> Bool { outbox?.hasProgressed(unacknowledged: Socket.unacknowledged(number)) ?? true }
+    /// Whether the peer has taken what it must of what waits for it, in a time of so many seconds that began with the last
+    /// `noteProgress`; true where nothing waits, and where it was never noted. What the kernel takes is no progress: it takes more at
+    /// once than a peer that reads slowly takes in minutes.
+    public func hasProgressed(in seconds: UInt32) -> Bool {
+        guard let before = outbox?.acknowledged else { return true }
+        return Socket.acknowledged(number) >= before + UInt64(seconds) * Connection.leastBytesPerSecond
+    }
+
+    /// Begins the time for `hasProgressed` anew.
+    public func noteProgress() { outbox?.acknowledged = Socket.acknowledged(number) }
+
+    /// A peer that takes less holds what waits for it, and is no better than one that takes nothing.
+    public static let leastBytesPerSecond: UInt64 = 256
 
     override func ready(_ readiness: Readiness) {
         // Both directions have ended: nobody is there for what is still unread or unsent.
@@ -99,27 +109,28 @@ public final class Connection: Source {
     override func timedOut() {
         if phase == .open { return handler?.connectionTimedOut(self) ?? () }
         // A peer that goes on reading gets all that waits for it, however long that takes.
-        if outbox != nil, hasProgressed() { deadline = loop.second + loop.stallSeconds } else { close() }
+        if outbox != nil, hasProgressed(in: loop.stallSeconds) { setLastDeadline() } else { close() }
     }
 
-    /// Gives what waits the time that a peer may take nothing of it, and what comes after that `seconds`.
-    private func setLastDeadline(_ seconds: UInt32) {
-        _ = hasProgressed()
-        deadline = loop.second + (outbox == nil ? seconds : max(seconds, loop.stallSeconds)) + 1
+    /// The peer must take what waits; then its FIN is awaited.
+    private func setLastDeadline() {
+        noteProgress()
+        deadline = loop.second + (outbox == nil ? Connection.lingerSeconds : loop.stallSeconds) + 1
     }
 
-    public static let lingerSeconds: UInt32 = 5
+    /// How long the peer's FIN is awaited.
+    static let lingerSeconds: UInt32 = 5
 
     /// Sends what waits, as long as the peer goes on taking it, then says FIN (over TLS `close_notify` first, RFC 8446 §6.1) and
-    /// waits at most `seconds` for the peer's, so that the last bytes are not lost to a reset.
-    public func closeWhenSent(within seconds: UInt32 = Connection.lingerSeconds) {
+    /// waits for the peer's, so that the last bytes are not lost to a reset.
+    public func closeWhenSent() {
         guard phase == .open else { return }
         uncork()
         guard phase == .open else { return }
         phase = .closing
         outbox?.dropReplaceable()
         if outbox?.isEmpty ?? true { outbox = nil }
-        setLastDeadline(seconds)
+        setLastDeadline()
         if outbox == nil { shutDown() }
     }
 
@@ -132,7 +143,7 @@ public final class Connection: Source {
         outbox?.dropReplaceable()
         if outbox?.isEmpty ?? true { return close() }
         phase = .finishing
-        setLastDeadline(5)
+        setLastDeadline()
     }
 
     func shutDown() {

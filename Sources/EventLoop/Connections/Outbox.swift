@@ -17,9 +17,8 @@ final class Outbox {
     private var newest: [UInt8] = []
     /// Replaceable bytes that were replaced before they were sent.
     private(set) var conflated = 0
-    /// Bytes that the kernel has taken from here.
-    private var takenByKernel = 0
-    private var takenByPeer: Int?
+    /// Bytes that the peer had acknowledged when its progress was noted last.
+    var acknowledged: UInt64?
 
     var isEmpty: Bool { orderedCount == 0 && newest.isEmpty }
 
@@ -62,22 +61,11 @@ final class Outbox {
             }
             let rest = parts[0].bytes.count - sent
             let taken = parts[0].bytes.withUnsafeBytes { send(UnsafeRawBufferPointer(rebasing: $0[sent...])) }
-            takenByKernel += taken
             orderedCount -= taken
             sent += taken
             if taken < rest { return }
             parts.removeFirst()
             sent = 0
         }
-    }
-
-    /// Whether the peer has taken anything since this was asked last; true the first time.
-    ///
-    /// - Parameter unacknowledged: bytes that the kernel holds of what it took: it may take more at once than a peer that reads
-    ///   slowly takes in minutes.
-    func hasProgressed(unacknowledged: Int) -> Bool {
-        let taken = takenByKernel - unacknowledged
-        defer { takenByPeer = taken }
-        return takenByPeer.map { taken > $0 } ?? true
     }
 }

@@ -44,8 +44,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     static let receiveBufferSize = 128 * 1024
     /// Where the connection that is being read collects what it says.
     var cork = Cork()
-    /// A connection that is to close is given up when its peer takes nothing of what still waits for it for this long, or up to
-    /// twice as long, in seconds.
+    /// How often it is looked, in seconds, whether the peer of a connection that is to close goes on taking what waits for it.
     public var stallSeconds: UInt32 = 20
     /// Bytes of the network that brought what a connection is being given.
     var receivedBytes = 0

@@ -62,8 +62,8 @@ enum Socket {
         return code
     }
 
-    /// Bytes that the kernel holds of what was sent, because the peer has not acknowledged them (tcp(7), SIOCOUTQ).
-    static func unacknowledged(_ number: Int32) -> Int { clinux_unacknowledged(number) }
+    /// Bytes that the peer has acknowledged (tcp(7), TCP_INFO).
+    static func acknowledged(_ number: Int32) -> UInt64 { clinux_acknowledged(number) }
 
     static func setOption(_ number: Int32, _ level: Int32, _ name: Int32, _ value: Int32 = 1) {
         var value = value

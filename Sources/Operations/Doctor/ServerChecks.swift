@@ -94,7 +94,7 @@ enum ServerChecks {
             evidence: ["\(Words.rounded(then)) events behind, and \(Words.rounded(now)) after \(Words.time(window.seconds))"],
             cause: "Reading the log is slow, or this machine has too much to do.",
             remedy: "Look at the database and the processors; one instance more takes visitors off this one.",
-            check: "`lag` is empty in /ready.")
+            check: "`laggingQueues` is 0 in /ready.")
     }
 
     // MARK: What people notice

@@ -148,7 +148,7 @@ public final class LoadTest: @unchecked Sendable {
     }
 
     private func measureServer(after seconds: Double) {
-        rest.send(.get, "/metrics") { [weak self] result in
+        rest.send(.get, "/metrics", key: adminKey) { [weak self] result in
             guard let self, case .success(let (_, text)) = result, let now = ServerUse(metrics: text, at: EventLoop.monotonicNow()) else {
                 return
             }

@@ -155,7 +155,7 @@ private final class RefusedConnection: ConnectionHandler {
         parser.receive(bytes.bytes)
         do throws(HTTPRefusal) { if case .needsMore = try parser.next() { return } } catch {}
         connection.send(problem.response.encoded(closes: true))
-        connection.closeWhenSent(within: 2)
+        connection.closeWhenSent()
     }
 
     func connectionTimedOut(_ connection: Connection) { connection.close() }

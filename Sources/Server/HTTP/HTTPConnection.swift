@@ -148,10 +148,10 @@ final class HTTPConnection: ConnectionHandler {
     /// Bytes of a body that are sent behind its head in one piece.
     private static let mostCopied = 4_096
 
-    /// The next request is looked at when this one's answer has been taken, and a client that takes none of it is sent away.
+    /// The next request is looked at when this one's answer has been taken, and a client that takes too little of it is sent away.
     private func awaitReading(_ connection: Connection) {
-        _ = connection.hasProgressed()
-        connection.deadline = live.loop.second + live.server.settings.stallSeconds
+        connection.noteProgress()
+        connection.deadline = live.loop.second + live.server.settings.stallSeconds + 1
     }
 
     /// Hands the connection over to a reader of events: a WebSocket where one was asked for, otherwise a stream, which
@@ -184,7 +184,7 @@ final class HTTPConnection: ConnectionHandler {
 
     func connectionTimedOut(_ connection: Connection) {
         if connection.unsentBytes > 0 {
-            guard connection.hasProgressed() else {
+            guard connection.hasProgressed(in: live.server.settings.stallSeconds) else {
                 live.server.measurements.slow(.reading)
                 return connection.close()
             }

@@ -56,7 +56,7 @@ struct Router: Sendable {
         /// Names are taken as they are written in the route and in no other spelling: a proxy in front that keeps a path from
         /// strangers does not know the others.
         func matches(_ request: Request) -> Bool {
-            request.segments.count == count
+            request.segments.count == count && named.allSatisfy { !request.segments[$0.index].isEmpty }
                 && fixed.allSatisfy { request.segments[$0.index] == $0.text && !request.encoded.contains($0.index) }
         }
     }
@@ -127,7 +127,7 @@ struct Router: Sendable {
         let method: HTTPRequest.Method = request.method == .head ? .get : request.method
         if let index = routes.firstIndex(where: { $0.method == method && $0.matches(request) }) {
             measured = routes[index].measured
-            // Without a key a browser writes also for a page that may not, as it needs to ask nothing before (Fetch standard §3.2.2).
+            // A write without Authorization may need no preflight (Fetch standard §3.2.2): a browser sends it for any page.
             if method != .get, request.bearer == nil { try browsers.check(request) }
             return try await routes[index].handler(request, Parameters(segments: request.segments, named: routes[index].named))
         }

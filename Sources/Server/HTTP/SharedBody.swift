@@ -2,17 +2,19 @@ import EventLoop
 import Locks
 
 /// A body that is the same for all who ask for it within a second: it is made once for them, and lies in memory once,
-/// however many have not read it yet. So a stranger who asks without end costs no more than one a second.
+/// however many have not read it yet. So strangers who ask without end cost no more than one who asks each second.
 final class SharedBody: Sendable {
     private struct State {
         var body: [UInt8] = []
         /// On the monotonic clock; nil: never.
         var madeAt: UInt64?
         /// All who come meanwhile wait for it.
-        var making: Task<[UInt8], Never>?
+        var making: (task: Task<[UInt8], Never>, since: UInt64)?
     }
 
     private static let lifetime: UInt64 = 1_000_000_000
+    /// A making that takes longer is not waited for by those who come later.
+    private static let longestMaking: UInt64 = 5_000_000_000
 
     private let make: @Sendable () async -> [UInt8]
     private let state = Lock(State())
@@ -23,9 +25,9 @@ final class SharedBody: Sendable {
         let now = EventLoop.monotonicNow()
         let making = state.withLock { state -> Task<[UInt8], Never>? in
             if let madeAt = state.madeAt, now < madeAt + SharedBody.lifetime { return nil }
-            if let making = state.making { return making }
+            if let making = state.making, now < making.since + SharedBody.longestMaking { return making.task }
             let task = Task { [self] in await makeAnew(at: now) }
-            state.making = task
+            state.making = (task, now)
             return task
         }
         return await making?.value ?? state.withLock { $0.body }
@@ -34,9 +36,11 @@ final class SharedBody: Sendable {
     private func makeAnew(at now: UInt64) async -> [UInt8] {
         let body = await make()
         state.withLock { state in
+            // One that was begun later may have been faster.
+            guard state.madeAt.map({ $0 < now }) ?? true else { return }
             state.body = body
             state.madeAt = now
-            state.making = nil
+            if state.making?.since == now { state.making = nil }
         }
         return body
     }

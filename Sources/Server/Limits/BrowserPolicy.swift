@@ -4,36 +4,31 @@ import HTTPTypes
 
 /// Which pages may act here in the name of whoever looks at them.
 ///
-/// Every browser names the page's origin with each handshake and each write (Fetch standard §3.2). Only what is no browser
-/// names none, and acts for nobody but itself.
+/// A browser names the page's origin with each handshake and each write (Fetch standard §3.2). A request without `Origin` comes
+/// from no browser, and so from no page.
 struct BrowserPolicy: Sendable {
     private let allowedOrigins: Set<String>
-    /// Names of this server, without ports; empty: whatever it is called.
+    /// Names of this server; empty: whatever it is called.
     private let hosts: Set<String>
 
     init(_ settings: ServerSettings) {
         allowedOrigins = settings.allowedOrigins
-        hosts = Set(settings.hosts.map { $0.lowercased() })
+        hosts = Set(settings.hosts.map { Authority($0).name })
     }
 
-    /// A page must come from here or from a listed origin.
+    /// A page must come from here or from a listed origin. The owner of any page can have its name lead here (DNS rebinding), and
+    /// for the browser the page then comes from here: only names that are known keep it out.
     func check(_ request: Request) throws(Problem) {
         guard let origin = request.field(.origin), !allowedOrigins.contains(origin) else { return }
         guard let host = request.host.map(Authority.init), BrowserPolicy.isSame(origin, host) else {
-            throw Problem(.forbidden, "origin_not_allowed", "pages of this origin may not act here")
-        }
-        guard isKnown(host, to: request.peer) else {
             throw Problem(
-                .misdirectedRequest, "unknown_host",
-                "this server is not known as \(host.name): name it in the setting hosts, or the proxy before it in trusted-proxies")
+                .forbidden, "origin_not_allowed",
+                "the page is of \(origin) and Host says \(request.host ?? "nothing"): a proxy must pass Host on, other pages are named in allow-origin"
+            )
         }
-    }
-
-    /// The owner of a page can have its name lead here (DNS rebinding), and for the browser the page then comes from here. A client
-    /// on this machine needs no name but the machine's own, unless `hosts` says so.
-    private func isKnown(_ host: Authority, to client: SocketAddress) -> Bool {
-        if !hosts.isEmpty { return hosts.contains(host.name) }
-        return !client.isLoopback || host.isThisMachine
+        guard hosts.isEmpty || hosts.contains(host.name) else {
+            throw Problem(.misdirectedRequest, "unknown_host", "\(host.name) is none of this server's names: they are set in hosts")
+        }
     }
 
     private static func isSame(_ origin: String, _ host: Authority) -> Bool {
@@ -46,22 +41,24 @@ struct BrowserPolicy: Sendable {
 
 /// `host:port` (RFC 3986 §3.2).
 private struct Authority {
+    /// Addresses as browsers write them, names without the dot that may end them.
     let name: String
     let port: String?
 
     init(_ text: String) {
-        let text = text.lowercased()
+        var text = text.lowercased()
+        var port: String?
         // The colons of an IPv6 address stand within brackets.
-        guard let colon = text.lastIndex(of: ":"), !text[colon...].contains("]") else {
-            (name, port) = (text, nil)
-            return
+        if let colon = text.lastIndex(of: ":"), !text[colon...].contains("]") {
+            let digits = text[text.index(after: colon)...]
+            port = digits.isEmpty ? nil : String(digits)
+            text = String(text[..<colon])
         }
-        (name, port) = (String(text[..<colon]), text[colon...].count > 1 ? String(text[text.index(after: colon)...]) : nil)
-    }
-
-    /// An address is no name that somebody could have lead here.
-    var isThisMachine: Bool {
-        if name == "localhost" || name.hasSuffix(".localhost") { return true }
-        return name.first?.isNumber == true || name.hasPrefix("[") ? SocketAddress(name + ":0") != nil : false
+        self.port = port
+        if text.hasPrefix("["), let address = SocketAddress(text + ":0") {
+            name = "[\(address.hostText)]"
+        } else {
+            name = text.hasSuffix(".") ? String(text.dropLast()) : text
+        }
     }
 }

@@ -47,6 +47,8 @@ def http(server):
     for path in ["/metrics/", "//metrics", "/%6detrics", "/metrics%2F", "/./metrics", "/v1//queues", "/v1/queues/", "/v1/%71ueues", "/v1/live/"]:
         status, _, _ = server.call("GET", path)
         assert status in (400, 404), (path, status)
+    for path in ["/q/", "/q//", "/v1/queues/", "/v1/keys/"]:
+        problem(server, "GET", path, key=None, status=404, code="not_found")
     for path in ["/q/demo", "/q/demo/", "/q/%64emo", "/console", "/console/"]:
         assert server.call("GET", path)[0] == 200, path
     for query in ["user=a%00b", "user=%zz", "user=%ff"]:
