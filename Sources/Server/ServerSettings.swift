@@ -67,6 +67,8 @@ public struct ServerSettings: Sendable {
     /// How long an idle HTTP connection is kept, in seconds.
     public var keepAliveSeconds: UInt32 = 75
 
+    /// Bytes that the kernel keeps of what an HTTP client or a reader of events has not taken.
+    public var answerBufferBytes = 131_072
     /// How often it is looked whether a client goes on taking the answer that waits for it, in seconds.
     public var stallSeconds: UInt32 = 20
 

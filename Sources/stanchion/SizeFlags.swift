@@ -23,6 +23,12 @@ struct SizeFlags: ParsableArguments {
     var sendBufferBytes: String?
 
     @Option(
+        help:
+            "Bytes that the kernel keeps of what an HTTP client or a reader of events has not taken. Default 131072. [STANCHION_ANSWER_BUFFER_BYTES]"
+    )
+    var answerBufferBytes: String?
+
+    @Option(
         help: "Entries of logs that are kept in memory for those who read them. Default 100000. [STANCHION_CACHE_ENTRIES]")
     var cacheEntries: String?
 
@@ -63,6 +69,7 @@ struct SizeFlags: ParsableArguments {
         try sources.integer("network-megabits", flag: networkMegabits, in: 0...10_000_000, &settings.networkMegabits)
         try sources.integer("database-gigabytes", flag: databaseGigabytes, in: 0...10_000_000, &settings.databaseGigabytes)
         try bytes(sources, "send-buffer-bytes", sendBufferBytes, &settings.visitorSendBufferBytes, least: 4_096)
+        try bytes(sources, "answer-buffer-bytes", answerBufferBytes, &settings.answerBufferBytes, least: 16_384)
     }
 
     private func bytes(_ sources: SettingSources, _ name: String, _ flag: String?, _ value: inout Int, least: Int) throws {

@@ -30,6 +30,7 @@ final class HTTPConnection: ConnectionHandler {
         connection.handler = self
         connection.tag = group.rawValue
         connection.outboxLimit = 16 << 20  // One answer at a time: bounded by what an answer can be.
+        connection.limitSendBuffer(Int32(live.server.settings.answerBufferBytes))
         connection.deadline = live.loop.second + live.server.settings.requestSeconds
         try connection.start()
     }
