@@ -95,7 +95,8 @@ public struct RequestParser: Sendable {
         let expectations = head.fields.tokens(.expect)
         guard expectations.allSatisfy({ $0 == "100-continue" }) else { throw .unknownExpectation }
         let options = head.fields.tokens(.connection)
-        let keepsAlive = line.minorVersion == 1 ? !options.contains("close") : options.contains("keep-alive")
+        // A client of HTTP/1.0 would have to be told that its connection is kept (RFC 9112 §9.3), and few are left.
+        let keepsAlive = line.minorVersion == 1 && !options.contains("close")
         let request = HTTPRequest(
             method: line.method, scheme: nil, authority: authority, path: line.path, headerFields: head.fields)
         let hasBody = framing != .none && framing != .length(0)

@@ -69,8 +69,8 @@ public struct ServerSettings: Sendable {
 
     /// Bytes that the kernel keeps of what an HTTP client or a reader of events has not taken.
     public var answerBufferBytes = 131_072
-    /// How often it is looked whether a client goes on taking the answer that waits for it, in seconds.
-    public var stallSeconds: UInt32 = 20
+    /// A client that takes less than 256 bytes a second, over so many seconds, of what waits for it is sent away.
+    public var stallSeconds: UInt32 = 55
 
     /// The first frame of a visitor must come within this, in seconds.
     public var firstFrameSeconds: UInt32 = 5

@@ -114,7 +114,9 @@ struct SettingFlags: ParsableArguments {
             if let wrong = origins.first(where: { $0.wholeMatch(of: /https?:\/\/[A-Za-z0-9.\[\]:-]+|null/) == nil }) {
                 throw Failure.setting("allow-origin names \(wrong), and must name origins like https://shop.example, without a path")
             }
-            settings.server.allowedOrigins = Set(origins)
+            // As browsers write them (RFC 6454 §6.1).
+            settings.server.allowedOrigins = Set(
+                origins.map { $0.lowercased().replacing(/^(https:.*):443$|^(http:.*):80$/) { $0.1 ?? $0.2 ?? "" } })
         }
         if let text = sources.text("hosts", flag: hosts) {
             let names = text.split(separator: ",").map(String.init)

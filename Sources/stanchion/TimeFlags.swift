@@ -11,8 +11,8 @@ struct TimeFlags: ParsableArguments {
 
     @Option(
         help: """
-            A client must take 256 bytes a second of an answer, or of what is left when its connection closes; it is looked this often, in \
-            seconds. Default 20. [STANCHION_STALL_SECONDS]
+            A client or a reader of events that takes less than 256 bytes a second, over so many seconds, of what waits for it is sent \
+            away. Default 55. [STANCHION_STALL_SECONDS]
             """)
     var stallSeconds: String?
 

@@ -11,6 +11,9 @@ extension Connection {
         if hasUnread { loop.defer { [self] in receive() } }
     }
 
+    /// Bytes that the handler is given at once: it may have to keep what it cannot use yet.
+    private var mostAtOnce: Int { readsLittle ? 8_192 : EventLoop.receiveBufferSize }
+
     private enum Received { case bytes(Int), nothing, end, failure }
 
     /// Reads what there is, one buffer of the loop at most: who has more to say gives the others a turn.
@@ -25,7 +28,7 @@ extension Connection {
                 hasUnread = true
                 return
             }
-            let buffer = UnsafeMutableRawBufferPointer(rebasing: loop.receiveBuffer[..<room])
+            let buffer = UnsafeMutableRawBufferPointer(rebasing: loop.receiveBuffer[..<min(room, mostAtOnce)])
             switch read(into: buffer, toTheEnd: toTheEnd) {
             case .nothing:
                 hasUnread = false
@@ -36,7 +39,7 @@ extension Connection {
                 loop.receivedBytes = tls?.takeReceived() ?? count
                 loop.figures.bytesReceived.add(count)
                 deliver(UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]))
-                if count < room, !toTheEnd, tls == nil {
+                if count < buffer.count, !toTheEnd, tls == nil {
                     hasUnread = false
                     return
                 }
@@ -64,6 +67,7 @@ extension Connection {
             var span = MutableRawSpan(_unsafeBytes: bytes)
             handler.connection(self, received: &span)
         }
+        if outbox != nil, phase == .open { self.handler?.connectionBlocked(self) }
     }
 
     private func read(into buffer: UnsafeMutableRawBufferPointer, toTheEnd: Bool) -> Received {

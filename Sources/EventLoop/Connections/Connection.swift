@@ -9,6 +9,10 @@ public protocol ConnectionHandler: AnyObject {
     func connectionPeerClosed(_ connection: Connection)
     /// `deadline` has come.
     func connectionTimedOut(_ connection: Connection)
+    /// Of what was sent while bytes were received, something waits: the kernel has no room for it.
+    func connectionBlocked(_ connection: Connection)
+    /// A peer of which nothing more is wanted took too little of what waited for it; the connection is closed next.
+    func connectionGivenUp(_ connection: Connection)
     /// All that could not be sent at first has been sent.
     func connectionDrained(_ connection: Connection)
     /// The connection is gone; nothing more is called.
@@ -17,6 +21,8 @@ public protocol ConnectionHandler: AnyObject {
 
 extension ConnectionHandler {
     public func connectionPeerClosed(_ connection: Connection) { connection.closeWhenSent() }
+    public func connectionBlocked(_ connection: Connection) {}
+    public func connectionGivenUp(_ connection: Connection) {}
     public func connectionDrained(_ connection: Connection) {}
     public func connectionClosed(_ connection: Connection) {}
 }
@@ -40,6 +46,8 @@ public final class Connection: Source {
     var phase = Phase.open
     var isReading = true
     var hasUnread = false
+    /// The handler is given 8 kB at once instead of a buffer of the loop's.
+    public var readsLittle = false
     /// Whether the loop tells when the kernel has room again: only from the first time on that it had none.
     var awaitsRoom = false
     /// Most bytes that may wait in order; one more and `send` refuses.
@@ -81,16 +89,22 @@ public final class Connection: Source {
     /// Bytes that wait in order because the kernel had no room for them.
     public var unsentBytes: Int { outbox?.orderedCount ?? 0 }
 
-    /// Whether the peer has taken what it must of what waits for it, in a time of so many seconds that began with the last
-    /// `noteProgress`; true where nothing waits, and where it was never noted. What the kernel takes is no progress: it takes more at
-    /// once than a peer that reads slowly takes in minutes.
-    public func hasProgressed(in seconds: UInt32) -> Bool {
-        guard let before = outbox?.acknowledged else { return true }
-        return Socket.acknowledged(number) >= before + UInt64(seconds) * Connection.leastBytesPerSecond
+    /// Whether the peer has taken too little of what waits for it since its progress was noted, which must be `seconds` ago at least.
+    /// What the kernel takes is no progress: it takes more at once than a peer that reads slowly takes in minutes. Nor does a peer that
+    /// reads steadily take steadily: its kernel makes room by the piece.
+    public func isTooSlow(over seconds: UInt32) -> Bool {
+        guard let outbox, let last = outbox.progress else {
+            noteProgress()
+            return false
+        }
+        let passed = loop.second &- last.second
+        guard passed >= seconds else { return false }
+        noteProgress()
+        return outbox.progress!.acknowledged < last.acknowledged + UInt64(passed) * Connection.leastBytesPerSecond
     }
 
-    /// Begins the time for `hasProgressed` anew.
-    public func noteProgress() { outbox?.acknowledged = Socket.acknowledged(number) }
+    /// Counts the peer's progress from here on.
+    public func noteProgress() { outbox?.progress = (Socket.acknowledged(number), loop.second) }
 
     /// A peer that takes less holds what waits for it, and is no better than one that takes nothing.
     public static let leastBytesPerSecond: UInt64 = 256
@@ -109,12 +123,16 @@ public final class Connection: Source {
     override func timedOut() {
         if phase == .open { return handler?.connectionTimedOut(self) ?? () }
         // A peer that goes on reading gets all that waits for it, however long that takes.
-        if outbox != nil, hasProgressed(in: loop.stallSeconds) { setLastDeadline() } else { close() }
+        if outbox != nil {
+            if !isTooSlow(over: loop.stallSeconds) { return setLastDeadline() }
+            handler?.connectionGivenUp(self)
+        }
+        close()
     }
 
     /// The peer must take what waits; then its FIN is awaited.
     private func setLastDeadline() {
-        noteProgress()
+        if outbox?.progress == nil { noteProgress() }
         deadline = loop.second + (outbox == nil ? Connection.lingerSeconds : loop.stallSeconds) + 1
     }
 
@@ -156,10 +174,12 @@ public final class Connection: Source {
         loop.defer { [self] in if phase == .lingering { receive() } }
     }
 
-    /// Closes at once. What was not sent is lost.
+    /// Closes at once. What was not sent is lost: where that is something, the connection is reset, so that the peer does not take
+    /// what it has for all, and the kernel keeps nothing for it.
     public func close() {
         guard phase != .closed else { return }
         uncork()
+        if let outbox, !outbox.isEmpty { Socket.resetWhenClosed(number) }
         phase = .closed
         if generation != 0 { loop.remove(self, isClosing: true) } else { abandon() }
         descriptor = nil

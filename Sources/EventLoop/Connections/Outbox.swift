@@ -10,6 +10,9 @@ final class Outbox {
         let isShared: Bool
     }
 
+    /// Bytes of a part that have gone and may still lie there.
+    private static let mostKept = 4_096
+
     /// In order; of the first `sent` bytes have gone.
     private var parts: [Part] = []
     private var sent = 0
@@ -17,14 +20,19 @@ final class Outbox {
     private var newest: [UInt8] = []
     /// Replaceable bytes that were replaced before they were sent.
     private(set) var conflated = 0
-    /// Bytes that the peer had acknowledged when its progress was noted last.
-    var acknowledged: UInt64?
+    /// What the peer had acknowledged when its progress was looked at last, and the loop's second then.
+    var progress: (acknowledged: UInt64, second: UInt32)?
 
     var isEmpty: Bool { orderedCount == 0 && newest.isEmpty }
 
     func append(_ bytes: UnsafeRawBufferPointer) {
         orderedCount += bytes.count
         if let last = parts.indices.last, !parts[last].isShared {
+            // One that never empties must not keep all that it ever held.
+            if last == 0, sent >= Outbox.mostKept, sent > parts[0].bytes.count / 2 {
+                parts[0].bytes.removeFirst(sent)
+                sent = 0
+            }
             parts[last].bytes.append(contentsOf: bytes)
         } else {
             parts.append(Part(bytes: Array(bytes), isShared: false))

@@ -44,8 +44,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     static let receiveBufferSize = 128 * 1024
     /// Where the connection that is being read collects what it says.
     var cork = Cork()
-    /// How often it is looked, in seconds, whether the peer of a connection that is to close goes on taking what waits for it.
-    public var stallSeconds: UInt32 = 20
+    /// Over how many seconds the peer of a connection that is to close must go on taking what waits for it.
+    public var stallSeconds: UInt32 = 55
     /// Bytes of the network that brought what a connection is being given.
     var receivedBytes = 0
     /// Through which all TLS connections of this loop read and write.

@@ -65,6 +65,12 @@ enum Socket {
     /// Bytes that the peer has acknowledged (tcp(7), TCP_INFO).
     static func acknowledged(_ number: Int32) -> UInt64 { clinux_acknowledged(number) }
 
+    /// The socket says RST when it is closed, and drops what it holds (socket(7), SO_LINGER).
+    static func resetWhenClosed(_ number: Int32) {
+        var linger = Glibc.linger(l_onoff: 1, l_linger: 0)
+        setsockopt(number, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<Glibc.linger>.size))
+    }
+
     static func setOption(_ number: Int32, _ level: Int32, _ name: Int32, _ value: Int32 = 1) {
         var value = value
         setsockopt(number, level, name, &value, socklen_t(MemoryLayout<Int32>.size))

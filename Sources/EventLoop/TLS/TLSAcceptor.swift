@@ -41,12 +41,18 @@ public final class TLSAcceptor: Source {
     override func ready(_ readiness: Readiness) {
         guard descriptor != nil else { return }
         if stream == nil {
-            var first: UInt8 = 0
-            let count = recv(number, &first, 1, Int32(MSG_PEEK))
+            var head = InlineArray<9, UInt8>(repeating: 0)
+            let count = peek(&head)
             if count < 0, errno == EAGAIN || errno == EINTR { return }
-            guard count == 1 else { return end(.failed) }
+            guard count > 0 else { return end(.failed) }
             // RFC 8446 §5.1: every first record is of type handshake (22).
-            guard first == 22 else { return handOver { .plain($0) } }
+            guard head[0] == 22 else { return handOver { .plain($0) } }
+            guard count == 9 else {
+                // The rest is reported when it comes.
+                if !readiness.isDisjoint(with: [.peerClosed, .hangup, .failed]) { end(.failed) }
+                return
+            }
+            guard TLSAcceptor.isModest(head) else { return end(.failed) }
             guard began(self) else { return end(.refused) }
             stream = TLSStream(context, transport: loop.tlsTransport)
         }
@@ -55,6 +61,19 @@ public final class TLSAcceptor: Source {
         case .failed: end(.failed)
         case .done: handOver { .secured($0) }
         }
+    }
+
+    private func peek(_ head: inout InlineArray<9, UInt8>) -> Int {
+        var span = head.mutableSpan
+        return span.withUnsafeMutableBytes { recv(number, $0.baseAddress!, $0.count, Int32(MSG_PEEK)) }
+    }
+
+    /// Whether the first message, by its header within the first record, is no longer than a client needs (RFC 8446 §4, §5.1): OpenSSL
+    /// makes room for 128 kB as soon as they are announced.
+    private static func isModest(_ head: InlineArray<9, UInt8>) -> Bool {
+        let record = Int(head[3]) << 8 | Int(head[4])
+        let message = Int(head[6]) << 16 | Int(head[7]) << 8 | Int(head[8])
+        return record >= 4 && message <= 16_384
     }
 
     override func timedOut() { end(.timedOut) }

@@ -97,7 +97,7 @@ final class EventSocket: ConnectionHandler, EventSink {
         // A ping would wait behind what is not read; what is read says as much as a pong.
         guard connection.unsentBytes == 0 else {
             connection.deadline = live.loop.second + live.server.settings.pingSeconds
-            guard !connection.hasProgressed(in: live.server.settings.pingSeconds) else { return connection.noteProgress() }
+            guard connection.isTooSlow(over: live.server.settings.stallSeconds) else { return }
             live.noteSlowReader()
             return end(.readsTooSlowly)
         }

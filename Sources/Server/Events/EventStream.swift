@@ -61,11 +61,10 @@ final class EventStream: ConnectionHandler, EventSink {
     func connectionTimedOut(_ connection: Connection) {
         guard feed != nil else { return connection.close() }
         connection.deadline = live.loop.second + tick
-        guard connection.hasProgressed(in: tick) else {
+        guard !connection.isTooSlow(over: live.server.settings.stallSeconds) else {
             live.noteSlowReader()
             return end(.readsTooSlowly)
         }
-        connection.noteProgress()
         // Whoever has something to read yet needs no comment.
         if connection.unsentBytes == 0 { connection.send(ServerSentEvent.keepAlive) }
     }

@@ -11,6 +11,10 @@ final class HTTPConnection: ConnectionHandler {
     private let group: AddressGroup
     private var parser: RequestParser
     private var isAnswering = false
+    /// Requests are being looked at, one after the other: an answer that is there at once only makes room for the next.
+    private var isAdvancing = false
+    /// An answer has gone, and the time for which an idle connection is kept runs from it.
+    private var hasAnswered = false
     /// No request has come yet.
     private var isFirst = true
     /// Bytes of a request that is not complete have come.
@@ -30,6 +34,7 @@ final class HTTPConnection: ConnectionHandler {
         connection.handler = self
         connection.tag = group.rawValue
         connection.outboxLimit = 16 << 20  // One answer at a time: bounded by what an answer can be.
+        connection.readsLittle = true
         connection.limitSendBuffer(Int32(live.server.settings.answerBufferBytes))
         connection.deadline = live.loop.second + live.server.settings.requestSeconds
         try connection.start()
@@ -40,29 +45,48 @@ final class HTTPConnection: ConnectionHandler {
         advance(connection)
     }
 
+    /// Requests that are looked at before the loop's other connections have their turn.
+    private static let requestsInTurn = 32
+
+    /// Looks at what has come, as far as it can be answered now.
     private func advance(_ connection: Connection) {
-        guard !isAnswering, connection.isOpen else { return }
-        guard connection.unsentBytes == 0 else { return connection.pauseReading() }
+        guard !isAdvancing else { return }
+        isAdvancing = true
+        defer { isAdvancing = false }
+        for _ in 0..<HTTPConnection.requestsInTurn {
+            guard !isAnswering, connection.isOpen, connection.handler === self else { return }
+            guard connection.unsentBytes == 0 else { return connection.pauseReading() }
+            guard step(connection) else { return }
+        }
+        // No more is read meanwhile.
+        connection.pauseReading()
+        live.loop.defer { [self] in advance(connection) }
+    }
+
+    /// Takes the next request, or a part of it. False: more must come first.
+    private func step(_ connection: Connection) -> Bool {
         do throws(HTTPRefusal) {
             switch try parser.next() {
             case .needsMore:
                 setDeadline(connection)
                 connection.resumeReading()
-            case .expectsContinue:
-                connection.send(Array("HTTP/1.1 100 Continue\r\n\r\n".utf8))
-                advance(connection)
+                return false
+            case .expectsContinue: connection.send(Array("HTTP/1.1 100 Continue\r\n\r\n".utf8))
             case .request(let parsed): take(parsed, connection)
             }
         } catch {
             refuse(Problem(error.status, HTTPConnection.code(error), "the request was refused: \(HTTPConnection.words(error))"), connection)
         }
+        return true
     }
 
-    /// The time for a request runs from its first byte: bytes that trickle in do not buy more of it.
+    /// The time for a request runs from its first byte, and that for which nothing need come from the last answer: bytes that
+    /// trickle in do not buy more of it.
     private func setDeadline(_ connection: Connection) {
         let settings = live.server.settings
         if !parser.isMidRequest {
-            connection.deadline = live.loop.second + settings.keepAliveSeconds
+            if hasAnswered { connection.deadline = live.loop.second + settings.keepAliveSeconds }
+            hasAnswered = false
         } else if !hasBegun {
             connection.deadline = live.loop.second + settings.requestSeconds
         }
@@ -81,7 +105,8 @@ final class HTTPConnection: ConnectionHandler {
             try charge(request, isPaid: isPaid)
             if request.segments == ["v1", "live"], request.encoded.isEmpty { return try upgrade(request, connection) }
             // Events need a look at the keys first; whether this can become a WebSocket at all is known now.
-            handshake = request.wantsUpgrade ? try live.handshake(request, subprotocols: [], on: connection) : nil
+            let isReader = request.wantsUpgrade && request.segments == ["v1", "events"]
+            handshake = isReader ? try live.handshake(request, subprotocols: [], on: connection) : nil
             isAnswering = true
             connection.pauseReading()
             connection.deadline = 0
@@ -122,6 +147,7 @@ final class HTTPConnection: ConnectionHandler {
 
     private func send(_ response: Response, to connection: Connection, head: Bool) {
         isAnswering = false
+        hasAnswered = true
         // Gone while the answer was made: a handler set now would never be let go of.
         guard connection.isOpen else { return }
         if let follower = response.follower {
@@ -130,7 +156,7 @@ final class HTTPConnection: ConnectionHandler {
         live.uncount(connection, to: group)
         write(response, to: connection, head: head)
         if closesAfterAnswer { return connection.closeWhenSent() }
-        if connection.unsentBytes > 0 { awaitReading(connection) }
+        if connection.unsentBytes > 0 { connectionBlocked(connection) }
         advance(connection)
     }
 
@@ -150,7 +176,9 @@ final class HTTPConnection: ConnectionHandler {
     private static let mostCopied = 4_096
 
     /// The next request is looked at when this one's answer has been taken, and a client that takes too little of it is sent away.
-    private func awaitReading(_ connection: Connection) {
+    func connectionBlocked(_ connection: Connection) {
+        guard !isAnswering else { return }
+        connection.pauseReading()
         connection.noteProgress()
         connection.deadline = live.loop.second + live.server.settings.stallSeconds + 1
     }
@@ -160,7 +188,8 @@ final class HTTPConnection: ConnectionHandler {
     private func stream(_ reader: EventReader, _ fields: HTTPFields, to connection: Connection, head: Bool) {
         if let handshake {
             connection.send(handshake.response)
-            return EventSocket(live: live, connection: connection, reader: reader, deflate: handshake.deflate).start()
+            EventSocket(live: live, connection: connection, reader: reader, deflate: handshake.deflate).start()
+            return connection.receive(rest: parser.takeRest())
         }
         var text = "HTTP/1.1 200 OK\r\n"
         for field in fields { text += "\(field.name): \(field.value)\r\n" }
@@ -185,11 +214,11 @@ final class HTTPConnection: ConnectionHandler {
 
     func connectionTimedOut(_ connection: Connection) {
         if connection.unsentBytes > 0 {
-            guard connection.hasProgressed(in: live.server.settings.stallSeconds) else {
-                live.server.measurements.slow(.reading)
+            guard !connection.isTooSlow(over: live.server.settings.stallSeconds) else {
+                connectionGivenUp(connection)
                 return connection.close()
             }
-            return awaitReading(connection)
+            return connectionBlocked(connection)
         }
         guard parser.isMidRequest else {
             if isFirst { live.server.measurements.slow(.silent) }
@@ -198,6 +227,8 @@ final class HTTPConnection: ConnectionHandler {
         live.server.measurements.slow(parser.isMidBody ? .requestBody : .requestHead)
         refuse(Problem(.requestTimeout, "request_timeout", "the request did not come in time"), connection)
     }
+
+    func connectionGivenUp(_ connection: Connection) { live.server.measurements.slow(.reading) }
 
     func connectionClosed(_ connection: Connection) { live.connectionClosed(connection) }
 

@@ -14,7 +14,7 @@ from harness import Server, exchange, wait_for
 
 CASES = json.load(open(os.path.join(os.path.dirname(__file__), "hostile.json"), encoding="utf-8"))
 TIMES = ["--request-seconds", "2", "--keep-alive-seconds", "2", "--first-frame-seconds", "2", "--ping-seconds", "1", "--pong-seconds", "1",
-         "--close-seconds", "1"]
+         "--close-seconds", "1", "--stall-seconds", "1"]
 
 
 def sent(case):

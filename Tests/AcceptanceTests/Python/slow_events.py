@@ -125,7 +125,7 @@ def read_on(server, queue, seqs, upto):
     return seqs
 
 
-with Server("--ping-seconds", "5") as server:
+with Server("--ping-seconds", "5", "--stall-seconds", "5") as server:
     server.queue(slug="long")
     assert server.stop() == 0
     head = fill(server, "long")

@@ -63,7 +63,7 @@ def asks(server, count, fields="", window=4_096):
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
     connection.settimeout(20)
     connection.connect(("127.0.0.1", server.port))
-    connection.sendall(f"GET /metrics HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode() * count)
+    connection.send(f"GET /metrics HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode() * count, socket.MSG_DONTWAIT)
     return connection
 
 
@@ -75,7 +75,7 @@ def opened(server):
 def http(server):
     before = resident(server)
     # More than the kernel takes of what is asked for; a half says that it will say nothing more.
-    silent = [asks(server, 20) for _ in range(CROWD)]
+    silent = [asks(server, 2_000) for _ in range(CROWD - 20)] + [asks(server, 1, "Connection: close\r\n", 2_048) for _ in range(20)]
     for connection in silent[::2]:
         connection.shutdown(socket.SHUT_WR)
     wait_for(lambda: opened(server) == CROWD, what="all to be there")
@@ -124,7 +124,7 @@ def resets_while_answered(server):
     wait_for(lambda: opened(server) == 0, 30, what="it to be gone")
 
 
-with Server("--stall-seconds", "5") as server:
+with Server("--stall-seconds", "5", "--answer-buffer-bytes", "16384") as server:
     http(server)
     steady(server)
     resets_while_answered(server)
