@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Swift's own libraries are linked in: a tenth less of processor time, and nothing of Swift is needed where it runs.
 RELEASE = swift build -c release --static-swift-stdlib --product stanchion
-.PHONY: help run release test lint format bench scenarios conformance faults simulate day mutations drill fuzz sanitize
+.PHONY: help run release test lint format bench scenarios conformance faults simulate day mutations drill lives fuzz sanitize
 
 help: ## Show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,11 @@ drill: ## Lose an index under load, and find it out: what docs/runbook.md shows
 	@Scripts/prepare test
 	$(RELEASE)
 	STANCHION=$(CURDIR)/.build/release/stanchion PROJECT=$(CURDIR) .venv/bin/python Tests/Drill/missing_index.py
+
+lives: ## 100,000 random lives of connections, and all that they were counted for comes back (LIVES)
+	@Scripts/prepare test
+	$(RELEASE)
+	LIVES=$${LIVES:-100000} STANCHION=$(CURDIR)/.build/release/stanchion PROJECT=$(CURDIR) .venv/bin/python Tests/AcceptanceTests/Python/lives.py
 
 fuzz: ## Fuzz each parser for ten minutes (FUZZ_SECONDS)
 	@Scripts/prepare run

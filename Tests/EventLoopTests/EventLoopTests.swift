@@ -162,14 +162,15 @@ import Testing
         let size = 600_000
         let closed = Atomic<Int>(0)
         let (group, address) = try EventLoopTests.serve { connection in
-            connection.loop.stallSeconds = 1
+            // A test that waits for its turn beside others reads nothing meanwhile.
+            connection.loop.stallSeconds = reads ? 60 : 1
             connection.limitSendBuffer(4_096)
             return Ending(size) { closed.wrappingAdd(1, ordering: .relaxed) }
         }
         let client = RawClient(address, window: 4_096)
         client.send("go")
         if reads {
-            // Longer than a peer's FIN is waited for, and than a peer may take nothing.
+            // Longer than a peer's FIN is waited for.
             let began = ContinuousClock.now
             var count = 0
             while count < size, case let more = client.read(size / 100), more > 0 {

@@ -2,9 +2,15 @@
 
 const FINAL = 4500;
 
+/** Where storage is forbidden, merely naming it throws. */
+function pageStorage() {
+  try { return localStorage; } catch { return null; }
+}
+
 /**
  * Events (each a CustomEvent whose detail is the frame): joined, position, admitted, announcement, queue, state, ended,
- * error; and `connection` with detail "connecting", "open", "waiting" (to come back), "offline" or "closed".
+ * error; `connection` with detail "connecting", "open", "waiting" (to come back), "offline" or "closed"; and `leaving`
+ * when the place will be given back as soon as there is a connection.
  */
 export class QueueClient extends EventTarget {
   #options;
@@ -15,6 +21,11 @@ export class QueueClient extends EventTarget {
   #isOver = false;
   #alive = 0;
   #isProbing = false;
+  #isLeaving = false;
+  /** The server has given or found the place, on this connection. */
+  #isIn = false;
+  /** Of this page: another one of the same browser may have a place of its own. */
+  #token = null;
 
   /**
    * @param {object} options queue (id or slug); url (of the server, the page's own by default); displayName, user,
@@ -22,7 +33,7 @@ export class QueueClient extends EventTarget {
    */
   constructor(options) {
     super();
-    this.#options = { url: location.origin, storage: localStorage, socket: WebSocket, ...options };
+    this.#options = { url: location.origin, storage: pageStorage(), socket: WebSocket, ...options };
   }
 
   /** Takes or finds the place, and keeps it until `leave` or the end. */
@@ -34,9 +45,10 @@ export class QueueClient extends EventTarget {
     this.#connect();
   }
 
-  /** Gives the place back. */
+  /** Gives the place back; where there is no connection just now, as soon as there is one. */
   leave() {
-    this.#send({ type: "leave" });
+    this.#isLeaving = true;
+    if (!this.#isIn || !this.#send({ type: "leave" })) this.#tell("leaving");
   }
 
   /** Ends without giving the place back. */
@@ -53,18 +65,31 @@ export class QueueClient extends EventTarget {
   }
 
   get #key() { return `stanchion:${this.#options.url}:${this.#options.queue}`; }
-  get token() { return this.#options.storage?.getItem(this.#key) ?? null; }
+  get token() {
+    if (this.#token) return this.#token;
+    try { return this.#options.storage?.getItem(this.#key) ?? null; } catch { return null; }
+  }
+
   #keep(token) {
+    this.#token = token;
+    try { this.#options.storage?.setItem(this.#key, token); } catch { /* Full or forbidden: the place lasts as long as the page. */ }
+  }
+
+  /** Forgets the place; that of another page stays. */
+  #forget() {
+    const { storage } = this.#options;
     try {
-      if (token) this.#options.storage?.setItem(this.#key, token);
-      else this.#options.storage?.removeItem(this.#key);
-    } catch { /* Storage may be full or forbidden: the place then lasts as long as the page. */ }
+      if (this.#token && storage?.getItem(this.#key) === this.#token) storage.removeItem(this.#key);
+    } catch { /* Nothing was kept. */ }
+    this.#token = null;
   }
 
   #tell(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }
 
   #send(message) {
-    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
+    if (this.#socket?.readyState !== 1) return false;
+    this.#socket.send(JSON.stringify(message));
+    return true;
   }
 
   #connect() {
@@ -85,7 +110,8 @@ export class QueueClient extends EventTarget {
   #enter() {
     this.#tell("connection", "open");
     const { queue, displayName, user, metadata, updates } = this.#options;
-    const token = this.token;
+    const { token } = this;
+    this.#token = token;
     this.#send(token ? { type: "resume", token, updates } : { type: "join", queue, displayName, user, metadata, updates });
   }
 
@@ -94,11 +120,13 @@ export class QueueClient extends EventTarget {
     if (!this.#isProbing || frame.type === "state") this.#stopExpecting();
     if (frame.type === "joined") {
       this.#attempt = 0;
+      this.#isIn = true;
       this.#keep(frame.token);
+      if (this.#isLeaving) this.#send({ type: "leave" });
       if (document.hidden) this.#send({ type: "visibility", hidden: true });
     }
     if (frame.type === "reconnect") this.#comeBackAt = Date.now() + frame.afterSeconds * 1000;
-    if (frame.type === "ended") this.#keep(null);
+    if (frame.type === "ended") this.#forget();
     if (frame.type === "error" && frame.retryAfterSeconds) {
       this.#comeBackAt = Date.now() + frame.retryAfterSeconds * 1000 * (1 + Math.random());
     }
@@ -110,7 +138,7 @@ export class QueueClient extends EventTarget {
     this.#drop();
     if (this.#isOver) return;
     if (code >= FINAL) {
-      this.#keep(null);
+      this.#forget();
       if (code === 4501) this.#tell("ended", { reason: "unauthorized" });
       if (code === 4502) this.#tell("ended", { reason: "no_such_queue" });
       return this.stop();
@@ -136,6 +164,7 @@ export class QueueClient extends EventTarget {
   #drop() {
     const socket = this.#socket;
     this.#socket = null;
+    this.#isIn = false;
     if (socket && socket.readyState < 2) socket.close();
   }
 

@@ -62,6 +62,7 @@ function start() {
     show("position");
     show("leave");
   });
+  on("leaving", () => notice({ error: "You leave the line as soon as you are online again." }));
   on("queue", (frame) => notice({ queue: frame.status === "open" ? "" : frame.message }));
   on("state", (frame) => notice({ state: frame.state === "stale" ? frame.message : "" }));
   on("announcement", announce);

@@ -111,6 +111,54 @@ def visitor(server, browser):
     page.context.close()
 
 
+def two_pages(server, browser):
+    """Two pages of one browser, opened at once, have a place each, and what one does with its own is no matter of the other's."""
+    queue = server.queue(slug="twice", name="Twice", graceSeconds=600)["id"]
+    made = context(browser)
+    first, second = open_page(made, f"{server.url}/q/twice"), made.new_page()
+    wait_for(lambda: number(first) == 1, what="the first page's place")
+    # It came before the first one's answer did.
+    first.evaluate("localStorage.clear()")
+    second.goto(f"{server.url}/q/twice")
+    wait_for(lambda: number(second) == 2, what="the second page's place")
+    first.locator("#leave").click()
+    expect(first.locator("#why")).to_contain_text("left")
+    wait_for(lambda: number(second) == 1, what="the second one moves up")
+    second.reload()
+    wait_for(lambda: number(second) == 1, what="the same place after a reload")
+    waiting = server.good("GET", f"/v1/queues/{queue}")["waiting"]
+    assert waiting == 1, waiting
+
+    # Whoever leaves while offline is told so, and has left when there is a connection again.
+    made.set_offline(True)
+    expect(second.locator("#connection")).to_contain_text("offline")
+    second.locator("#leave").click()
+    expect(second.locator("#notice")).to_contain_text("as soon as you are online")
+    assert server.good("GET", f"/v1/queues/{queue}")["waiting"] == 1
+    made.set_offline(False)
+    expect(second.locator("#why")).to_contain_text("left")
+    assert server.good("GET", f"/v1/queues/{queue}")["waiting"] == 0
+    made.close()
+
+
+def without_storage(server, browser):
+    """Where the browser forbids pages to keep anything, the place lasts as long as the page, over lost connections too."""
+    server.queue(slug="forgets", name="Forgets", graceSeconds=600)
+    made = context(browser)
+    made.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('forbidden', 'SecurityError'); } })")
+    page = open_page(made, f"{server.url}/q/forgets")
+    wait_for(lambda: number(page) == 1, what="a place")
+    made.set_offline(True)
+    expect(page.locator("#connection")).to_contain_text("offline")
+    made.set_offline(False)
+    wait_for(lambda: page.locator("#connection").text_content() == "" and number(page) == 1, what="the same place")
+    assert server.good("GET", "/v1/queues/forgets")["waiting"] == 1
+    page.locator("#leave").click()
+    expect(page.locator("#why")).to_contain_text("left")
+    assert not page.errors, page.errors
+    made.close()
+
+
 def redirects(server, browser):
     server.queue(slug="gate", redirectURL=f"{server.url}/health", releaseRatePerMinute=6000)
     page = open_page(context(browser), f"{server.url}/q/gate")
@@ -329,7 +377,7 @@ with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
     with Server("--loops", "2") as server:
         weight(server)
-        for story in (vectors, sleeps, visitor, redirects, looks, console, load):
+        for story in (vectors, sleeps, visitor, two_pages, without_storage, redirects, looks, console, load):
             print(story.__name__, flush=True)
             story(server, browser)
     browser.close()

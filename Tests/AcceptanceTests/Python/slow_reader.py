@@ -109,7 +109,7 @@ def steady(server, tls=None):
         read += len(part)
         tail = tail[-20:] + part
         answers += tail.count(b"HTTP/1.1 200 OK") - tail[:20].count(b"HTTP/1.1 200 OK")
-        if time.monotonic() - began < 10:
+        if time.monotonic() - began < 12:
             time.sleep(0.1)
     connection.close()
 
@@ -124,7 +124,7 @@ def resets_while_answered(server):
     wait_for(lambda: opened(server) == 0, 30, what="it to be gone")
 
 
-with Server("--stall-seconds", "5", "--answer-buffer-bytes", "16384") as server:
+with Server("--stall-seconds", "6", "--answer-buffer-bytes", "16384") as server:
     http(server)
     steady(server)
     resets_while_answered(server)
@@ -134,7 +134,7 @@ context = ssl.create_default_context()
 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 with tempfile.TemporaryDirectory() as folder:
     pem, key = certificate(f"{folder}/a", "a.test")
-    with Server("--stall-seconds", "2", "--tls-cert", pem, "--tls-key", key) as server:
+    with Server("--stall-seconds", "6", "--tls-cert", pem, "--tls-key", key) as server:
         steady(server, context)
         assert server.stop() == 0
 

@@ -30,6 +30,11 @@ def refused(server):
         assert 400 <= server.call("POST", "/v1/system/marks", body)[0] < 500, body
 
 
+# What is left behind here is this script's servers'.
+FOLDER = tempfile.TemporaryDirectory(prefix="stanchion-")
+os.environ["TMPDIR"] = FOLDER.name
+
+
 def is_profiled(server):
     """By the real `perf`, where this machine lets it look; without it, what is missing is said."""
     operator = server.good("POST", "/v1/keys", {"role": "operator"})["key"]
@@ -50,7 +55,7 @@ def is_profiled(server):
     # It was busy with those who join.
     assert any(stack.startswith("loop-") and ";EventLoop.EventLoop.run() -> ();" in stack for stack, _ in stacks), lines[:20]
     assert not any("$s" in stack for stack, _ in stacks), lines[:20]
-    assert not [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("stanchion-profile-")]
+    assert not [name for name in os.listdir(FOLDER.name) if name.startswith("stanchion-profile-")]
 
 
 def knows_nothing_yet(server):
