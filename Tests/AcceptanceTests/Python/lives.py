@@ -37,24 +37,30 @@ def frames(rng, queue):
 
 
 def says(rng, queue, forwarded):
-    """What a connection sends in its life: requests, and perhaps an upgrade with frames behind it."""
-    host = "Host: a\r\n" + (f"X-Forwarded-For: {rng.choice(CLIENTS)}\r\n" if forwarded else "")
+    """What a connection sends in its life: requests, behind a proxy of several clients, and perhaps an upgrade with frames behind it."""
+    def head(start, *fields):
+        fields = [*fields, f"X-Forwarded-For: {rng.choice(CLIENTS)}\r\n"] if forwarded else fields
+        return f"{start}\r\nHost: a\r\n{''.join(fields)}\r\n"
+
     key = f"Authorization: Bearer {KEY}\r\n"
+    plain = UPGRADE.replace("Sec-WebSocket-Protocol: stanchion.v1\r\n", "")
     requests = [
-        f"GET /health HTTP/1.1\r\n{host}\r\n", f"GET /nowhere HTTP/1.1\r\n{host}\r\n", f"GET /%zz HTTP/1.1\r\n{host}\r\n",
-        f"GET /metrics HTTP/1.1\r\n{host}\r\n", f"HEAD / HTTP/1.1\r\n{host}\r\n", f"GET /v1/live HTTP/1.1\r\n{host}\r\n",
-        f"POST /v1/queues/{queue}/join HTTP/1.1\r\n{host}Content-Length: 0\r\n\r\n",
-        f"POST /v1/queues/{queue}/join HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n",
-        f"GET /v1/live HTTP/1.1\r\n{host}{UPGRADE}Origin: http://evil.example\r\n\r\n", f"GET /v1/queues HTTP/1.1\r\n{host}{key}\r\n",
-        f"GET /v1/events?queue={queue} HTTP/1.1\r\n{host}\r\n", "nonsense\r\n\r\n", "\r\n", f"GET /health HTTP/1.0\r\n{host}\r\n",
+        lambda: head("GET /health HTTP/1.1"), lambda: head("GET /nowhere HTTP/1.1"), lambda: head("GET /%zz HTTP/1.1"),
+        lambda: head("GET /metrics HTTP/1.1"), lambda: head("HEAD / HTTP/1.1"), lambda: head("GET /v1/live HTTP/1.1"),
+        lambda: head(f"POST /v1/queues/{queue}/join HTTP/1.1", "Content-Length: 0\r\n"),
+        lambda: head(f"POST /v1/queues/{queue}/join HTTP/1.1", "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n",
+                     "Content-Type: application/json\r\n") + "2\r\n{}\r\n0\r\n\r\n",
+        lambda: head("GET /v1/live HTTP/1.1", UPGRADE, "Origin: http://evil.example\r\n"), lambda: head("GET /v1/queues HTTP/1.1", key),
+        # Upgrades that are refused only when they have been counted.
+        lambda: head(f"GET /v1/events?queue={queue} HTTP/1.1", plain), lambda: head("GET /v1/events?queue=none HTTP/1.1", key, plain),
+        lambda: head(f"GET /v1/events?queue={queue}&after=99999 HTTP/1.1", key), lambda: "nonsense\r\n\r\n", lambda: "\r\n",
+        lambda: head("GET /health HTTP/1.0"),
     ]
-    text = "".join(rng.choices(requests, k=rng.randint(0, 3))).encode()
+    text = "".join(request() for request in rng.choices(requests, k=rng.randint(0, 4))).encode()
     match rng.randint(0, 4):
-        case 0 | 1: return text + f"GET /v1/live HTTP/1.1\r\n{host}{UPGRADE}\r\n".encode() + frames(rng, queue)
-        case 2:
-            upgrade = UPGRADE.replace("Sec-WebSocket-Protocol: stanchion.v1\r\n", "")
-            return text + f"GET /v1/events?queue={queue}&after=0 HTTP/1.1\r\n{host}{key}{upgrade}\r\n".encode() + frames(rng, queue)
-        case 3: return text + f"GET /v1/events?queue={queue}&after=0 HTTP/1.1\r\n{host}{key}\r\n".encode()
+        case 0 | 1: return text + head("GET /v1/live HTTP/1.1", UPGRADE).encode() + frames(rng, queue)
+        case 2: return text + head(f"GET /v1/events?queue={queue}&after=0 HTTP/1.1", key, plain).encode() + frames(rng, queue)
+        case 3: return text + head(f"GET /v1/events?queue={queue}&after=0 HTTP/1.1", key).encode()
     return text
 
 
