@@ -69,7 +69,17 @@ struct MessageBuffer {
         return bytes
     }
 
+    /// Bytes of room that a buffer may keep though little is in it.
+    private static let mostUnused = 4_096
+
     private mutating func drop(_ count: Int) {
-        if count == bytes.count { bytes = [] } else { bytes.removeFirst(count) }
+        if count == bytes.count {
+            bytes = []
+        } else if bytes.capacity > 4 * (bytes.count - count) + MessageBuffer.mostUnused {
+            // What is left is waited for by a connection that may do nothing for a while.
+            bytes = Array(bytes[count...])
+        } else {
+            bytes.removeFirst(count)
+        }
     }
 }

@@ -141,7 +141,7 @@ extension Connection {
     }
 
     func drain() {
-        guard let outbox else {
+        guard let outbox, phase != .lingering else {
             if phase == .closing { shutDown() }
             return
         }

@@ -122,10 +122,14 @@ public final class Connection: Source {
 
     override func timedOut() {
         if phase == .open { return handler?.connectionTimedOut(self) ?? () }
+        // What the kernel still holds of a connection that is over it would hold for minutes, and for nobody.
+        if outbox == nil, Socket.holdsUnacknowledged(number) { outbox = Outbox() }
+        guard outbox != nil else { return close() }
         // A peer that goes on reading gets all that waits for it, however long that takes.
-        if outbox != nil {
-            if !isTooSlow(over: loop.stallSeconds) { return setLastDeadline() }
+        if !isTooSlow(over: loop.stallSeconds) { return setLastDeadline() }
+        if Socket.holdsUnacknowledged(number) {
             handler?.connectionGivenUp(self)
+            Socket.resetWhenClosed(number)
         }
         close()
     }

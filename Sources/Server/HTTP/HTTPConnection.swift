@@ -35,7 +35,6 @@ final class HTTPConnection: ConnectionHandler {
         connection.tag = group.rawValue
         connection.outboxLimit = 16 << 20  // One answer at a time: bounded by what an answer can be.
         connection.readsLittle = true
-        connection.limitSendBuffer(Int32(live.server.settings.answerBufferBytes))
         connection.deadline = live.loop.second + live.server.settings.requestSeconds
         try connection.start()
     }
@@ -55,9 +54,11 @@ final class HTTPConnection: ConnectionHandler {
         defer { isAdvancing = false }
         for _ in 0..<HTTPConnection.requestsInTurn {
             guard !isAnswering, connection.isOpen, connection.handler === self else { return }
-            guard connection.unsentBytes == 0 else { return connection.pauseReading() }
+            guard connection.unsentBytes == 0 else { return connectionBlocked(connection) }
             guard step(connection) else { return }
         }
+        // The last one may have made somebody else the handler.
+        guard !isAnswering, connection.isOpen, connection.handler === self else { return }
         // No more is read meanwhile.
         connection.pauseReading()
         live.loop.defer { [self] in advance(connection) }

@@ -59,6 +59,17 @@ with Server() as server:
                 tail = tail[-20:] + part
                 got += tail.count(b"HTTP/1.1" + code.encode()) - tail[:20].count(b"HTTP/1.1" + code.encode())
             sender.join()
+    # So is the first frame of a WebSocket that begins behind as many as a turn of the loop takes.
+    for count in range(28, 36):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(b"GET /?% HTTP/1.1\r\nHost: a\r\n\r\n" * count + b"GET /v1/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
+                               b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+                               b"Sec-WebSocket-Protocol: stanchion.v1\r\n\r\n")
+            answer = b""
+            while b" 101 " not in answer or not answer.endswith(b"\r\n\r\n"):
+                answer += connection.recv(65_536)
+            connection.sendall(b"\x89\x81\0\0\0\0x")
+            assert connection.recv(100) == b"\x8a\x01x", count
     # An offer of another protocol is passed over where there is none.
     assert " 200 " in exchange(server, b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n", close=False)
     assert "Connection: close" in exchange(server, b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", close=False)

@@ -72,6 +72,12 @@ def opened(server):
     return server.metric("stanchion_connections_open") - 1
 
 
+def waiting(server, state):
+    """The server's sockets in a state for which the kernel has something to send (proc(5), net/tcp: 04 is FIN-WAIT-1)."""
+    rows = [line.split() for line in open("/proc/net/tcp").readlines()[1:]]
+    return [row for row in rows if int(row[1].split(":")[1], 16) == server.port and row[3] == state and int(row[4].split(":")[0], 16) > 0]
+
+
 def http(server):
     before = resident(server)
     # More than the kernel takes of what is asked for; a half says that it will say nothing more.
@@ -83,10 +89,22 @@ def http(server):
     grown, length = resident(server) - before, len(server.call("GET", "/metrics", key=None)[2])
     assert length > 50_000 and grown < CROWD * 24_000, f"answers of {length} bytes that are not read cost {grown / CROWD} bytes each"
     wait_for(lambda: opened(server) == 0, what="all to be gone")
-    assert server.metric('stanchion_slow_clients_total{kind="reading"}') == CROWD
+    slow = server.metric('stanchion_slow_clients_total{kind="reading"}')
+    assert slow == CROWD, slow
     for connection in silent:
         connection.close()
     assert server.metric("stanchion_slow_consumers_closed_total") == 0
+
+
+def in_the_kernel(server):
+    """An answer that the kernel takes whole is given up in the same way: nothing is left of it when its connection is over."""
+    silent = [asks(server, 1, "Connection: close\r\n", 2_048) for _ in range(20)]
+    wait_for(lambda: len(waiting(server, "04")) == 20, what="the kernel to have their answers")
+    wait_for(lambda: opened(server) == 0, what="all to be gone")
+    assert not waiting(server, "04"), "the kernel holds what was sent to connections that are over"
+    assert server.metric('stanchion_slow_clients_total{kind="reading"}') == 20
+    for connection in silent:
+        connection.close()
 
 
 def steady(server, tls=None):
@@ -128,6 +146,10 @@ with Server("--stall-seconds", "6", "--answer-buffer-bytes", "16384") as server:
     http(server)
     steady(server)
     resets_while_answered(server)
+    assert server.stop() == 0
+
+with Server("--stall-seconds", "2") as server:
+    in_the_kernel(server)
     assert server.stop() == 0
 
 context = ssl.create_default_context()

@@ -209,8 +209,9 @@ with Server(*flags, "--loops", "1", "--tls-handshakes", "3") as server:
         connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc")
         time.sleep(0.05)  # They begin in this order.
     assert knock(), "somebody is served beside them"
-    # A first message that announces more than a client can mean gets no memory, and one cut into tiny records none either.
-    for hello in (b"\x16\x03\x01\x00\x64\x01\x01\xff\xb8" + b"x" * 96, b"\x16\x03\x01\x00\x01\x01\x16\x03\x01\x00\x01\x01"):
+    # A first message that announces more than a client can mean gets no memory, however it is cut into records.
+    for hello in (b"\x16\x03\x01\x00\x64\x01\x01\xff\xb8" + b"x" * 96,
+                  b"".join(b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in b"\x01\x01\xff\xb8")):
         assert exchange(server, hello, wait=30) == (b"", True), hello
     stalled[0].settimeout(1)
     assert stalled[0].recv(1) == b"", "the oldest gave way"
