@@ -16,6 +16,7 @@ final class ServerCore: Sendable {
     let random = SystemRandom()
     let keys: KeyRing
     let limits: AddressLimits
+    let browsers: BrowserPolicy
     let memory = MemoryGuard()
     let measurements: Measurements
     /// nil: nothing is traced.
@@ -51,6 +52,7 @@ final class ServerCore: Sendable {
         self.log = log
         keys = KeyRing(store: store)
         limits = AddressLimits(settings.limits)
+        browsers = BrowserPolicy(settings)
         let tickets = TLSTicketKeys(rotationSeconds: settings.ticketSeconds)
         self.tickets = tickets
         certificates = Lock(try settings.tls.map { files throws(TLSError) in try TLSContext(files, tickets: tickets) })
@@ -87,7 +89,7 @@ final class ServerCore: Sendable {
     }
 
     func makeRouter() -> Router {
-        var router = Router(settings, measurements: measurements.http, slow: slow, log: log)
+        var router = Router(browsers: browsers, measurements: measurements.http, slow: slow, log: log)
         addVisitorRoutes(&router)
         addQueueRoutes(&router)
         addSessionRoutes(&router)

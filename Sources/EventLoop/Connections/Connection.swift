@@ -11,7 +11,7 @@ public protocol ConnectionHandler: AnyObject {
     func connectionTimedOut(_ connection: Connection)
     /// Of what was sent while bytes were received, something waits: the kernel has no room for it.
     func connectionBlocked(_ connection: Connection)
-    /// A peer of which nothing more is wanted took too little of what waited for it; the connection is closed next.
+    /// The peer acknowledged too little of what waited for it while the connection was to close; it is closed next.
     func connectionGivenUp(_ connection: Connection)
     /// All that could not be sent at first has been sent.
     func connectionDrained(_ connection: Connection)
@@ -89,9 +89,11 @@ public final class Connection: Source {
     /// Bytes that wait in order because the kernel had no room for them.
     public var unsentBytes: Int { outbox?.orderedCount ?? 0 }
 
-    /// Whether the peer has taken too little of what waits for it since its progress was noted, which must be `seconds` ago at least.
-    /// What the kernel takes is no progress: it takes more at once than a peer that reads slowly takes in minutes. Nor does a peer that
-    /// reads steadily take steadily: its kernel makes room by the piece.
+    /// Whether the peer has acknowledged fewer than `leastBytesPerSecond` since its progress was noted last; false while that is less
+    /// than `seconds` ago. Notes its progress anew with each verdict.
+    ///
+    /// Acknowledged bytes count, and not what the kernel accepts: its buffer may hold minutes of a slow reader's answer. `seconds`
+    /// should be most of a minute: a steady reader's kernel acknowledges in steps as large as its receive buffer.
     public func isTooSlow(over seconds: UInt32) -> Bool {
         guard let outbox, let last = outbox.progress else {
             noteProgress()
@@ -106,7 +108,7 @@ public final class Connection: Source {
     /// Counts the peer's progress from here on.
     public func noteProgress() { outbox?.progress = (Socket.acknowledged(number), loop.second) }
 
-    /// A peer that takes less holds what waits for it, and is no better than one that takes nothing.
+    /// The least that a peer must acknowledge while something waits for it.
     public static let leastBytesPerSecond: UInt64 = 256
 
     override func ready(_ readiness: Readiness) {
@@ -122,7 +124,7 @@ public final class Connection: Source {
 
     override func timedOut() {
         if phase == .open { return handler?.connectionTimedOut(self) ?? () }
-        // What the kernel still holds of a connection that is over it would hold for minutes, and for nobody.
+        // Closed now, the kernel would hold what the peer has not acknowledged for minutes.
         if outbox == nil, Socket.holdsUnacknowledged(number) { outbox = Outbox() }
         guard outbox != nil else { return close() }
         // A peer that goes on reading gets all that waits for it, however long that takes.

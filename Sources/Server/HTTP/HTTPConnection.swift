@@ -104,9 +104,9 @@ final class HTTPConnection: ConnectionHandler {
             let client = ClientAddress.find(parsed.fields, peer: peer, trusted: limits.trustedProxies, in: limits.clientAddressField)
             let request = try Request(parsed, peer: client)
             try charge(request, isPaid: isPaid)
-            if request.segments == ["v1", "live"], request.encoded.isEmpty { return try upgrade(request, connection) }
+            if request.isFor("v1", "live") { return try upgrade(request, connection) }
             // Events need a look at the keys first; whether this can become a WebSocket at all is known now.
-            let isReader = request.wantsUpgrade && request.segments == ["v1", "events"]
+            let isReader = request.wantsUpgrade && request.isFor("v1", "events")
             handshake = isReader ? try live.handshake(request, subprotocols: [], on: connection) : nil
             isAnswering = true
             connection.pauseReading()

@@ -112,6 +112,9 @@ struct Request: Sendable {
     /// A list that is given whole has no cursors.
     func takesNoCursor() throws(Problem) { _ = try cursor { _ in nil as Never? } }
 
+    /// Whether this is the path, as it is written in the routes.
+    func isFor(_ path: String...) -> Bool { encoded.isEmpty && segments == path }
+
     var wantsUpgrade: Bool { mayUpgrade && fields.tokens(.upgrade).contains("websocket") }
 }
 

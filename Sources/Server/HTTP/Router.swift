@@ -62,7 +62,6 @@ struct Router: Sendable {
     }
 
     private var routes: [Route] = []
-    private let allowedOrigins: Set<String>
     private let browsers: BrowserPolicy
     private let measurements: HTTPMeasurements
     /// Those that no route is for.
@@ -70,9 +69,8 @@ struct Router: Sendable {
     private let slow: SlowOperations?
     private let log: Logger
 
-    init(_ settings: ServerSettings, measurements: HTTPMeasurements, slow: SlowOperations?, log: Logger) {
-        allowedOrigins = settings.allowedOrigins
-        browsers = BrowserPolicy(settings)
+    init(browsers: BrowserPolicy, measurements: HTTPMeasurements, slow: SlowOperations?, log: Logger) {
+        self.browsers = browsers
         self.measurements = measurements
         unmatched = measurements.route("none", method: "any")
         self.slow = slow
@@ -147,9 +145,9 @@ struct Router: Sendable {
 
     /// CORS (Fetch standard §3.2) for listed origins; for all others nothing is said, and browsers refuse.
     private func addCrossOrigin(_ request: Request, _ response: inout Response) {
-        guard request.segments.first == "v1", !allowedOrigins.isEmpty else { return }
+        guard request.segments.first == "v1", !browsers.allowedOrigins.isEmpty else { return }
         response.fields[.vary] = "Origin"
-        guard let origin = request.fields[.origin], allowedOrigins.contains(origin) else { return }
+        guard let origin = request.fields[.origin], browsers.allowedOrigins.contains(origin) else { return }
         response.fields[.accessControlAllowOrigin] = origin
         response.fields[.accessControlExposeHeaders] = "ETag, Location, Retry-After"
         guard request.method == .options else { return }

@@ -7,7 +7,7 @@ import HTTPTypes
 /// A browser names the page's origin with each handshake and each write (Fetch standard §3.2). A request without `Origin` comes
 /// from no browser, and so from no page.
 struct BrowserPolicy: Sendable {
-    private let allowedOrigins: Set<String>
+    let allowedOrigins: Set<String>
     /// Names of this server; empty: whatever it is called.
     private let hosts: Set<String>
 
@@ -16,18 +16,18 @@ struct BrowserPolicy: Sendable {
         hosts = Set(settings.hosts.map { Authority($0).name })
     }
 
-    /// A page must come from here or from a listed origin. The owner of any page can have its name lead here (DNS rebinding), and
-    /// for the browser the page then comes from here: only names that are known keep it out.
+    /// A page must come from this server or from a listed origin. An attacker can point a domain name at this server (DNS rebinding),
+    /// and the browser then takes the attacker's page for this server's: only a list of the server's names keeps it out.
     func check(_ request: Request) throws(Problem) {
         guard let origin = request.field(.origin), !allowedOrigins.contains(origin) else { return }
         guard let host = request.host.map(Authority.init), BrowserPolicy.isSame(origin, host) else {
             throw Problem(
                 .forbidden, "origin_not_allowed",
-                "the page is of \(origin) and Host says \(request.host ?? "nothing"): a proxy must pass Host on, other pages are named in allow-origin"
+                "the page's origin is \(origin) but Host is \(request.host ?? "missing"): pass Host on in the proxy, or list the origin in allow-origin"
             )
         }
         guard hosts.isEmpty || hosts.contains(host.name) else {
-            throw Problem(.misdirectedRequest, "unknown_host", "\(host.name) is none of this server's names: they are set in hosts")
+            throw Problem(.misdirectedRequest, "unknown_host", "this server does not answer to \(host.name): add the name to hosts")
         }
     }
 

@@ -22,7 +22,6 @@ final class LiveLoop {
     var encoder = FrameEncoder()
     /// Those of a sweep, a few at a time.
     var positionFrames = PositionFrames()
-    private let browsers: BrowserPolicy
     private var pool: DeflatePool
     private var closedTickets: [Place: [Ticket]] = [:]
 
@@ -38,7 +37,6 @@ final class LiveLoop {
         self.loop = loop
         self.server = server
         self.router = router
-        browsers = BrowserPolicy(server.settings)
         pool = DeflatePool(minimumBytes: server.settings.deflate?.minimumBytes ?? .max)
         loop.stallSeconds = server.settings.stallSeconds
     }
@@ -86,7 +84,7 @@ final class LiveLoop {
             server.measurements.refused(.handshakes)
             throw Problem(.tooManyRequests, "rate_limited", "too many connection attempts", retryAfterSeconds: seconds)
         }
-        try browsers.check(request)
+        try server.browsers.check(request)
         guard !isDraining else { throw Problem(.serviceUnavailable, "restarting", "the server restarts", retryAfterSeconds: 1) }
         let upgrade = try upgrade(request, subprotocols)
         guard count(connection, for: group) else {

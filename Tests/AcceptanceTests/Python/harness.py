@@ -43,6 +43,26 @@ def exchange(server, *pieces, wait=5, pause=0.0, source="127.0.0.1"):
     return answer, True
 
 
+def masked(opcode, payload, first=0x80):
+    """A client's frame."""
+    length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + struct.pack(">H", len(payload))
+    return bytes([first | opcode]) + length + b"\0\0\0\0" + payload
+
+
+def read_answers(connection, count, status, pause=lambda: None):
+    """Reads until so many answers with the status have begun; calls `pause` before each further read."""
+    line = b"HTTP/1.1 %d " % status
+    got, tail = 0, b""
+    while got < count:
+        part = connection.recv(65_536)
+        assert part, f"cut after {got} of {count} answers"
+        tail += part
+        got += tail.count(line)
+        # A line may be cut, and is counted once.
+        tail = tail[tail.rfind(line) + len(line) if line in tail else 0:][-len(line) + 1:]
+        pause()
+
+
 def clean_environment():
     return {name: value for name, value in os.environ.items() if not name.startswith("STANCHION")}
 

@@ -4,15 +4,10 @@ import re
 import socket
 import struct
 
-from harness import KEY, Server, exchange, wait_for
+from harness import KEY, Server, exchange, masked, wait_for
 
 UPGRADE = (b"GET /v1/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
            b"Sec-WebSocket-Protocol: stanchion.v1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
-
-
-def masked(opcode, payload, first=0x80):
-    length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + struct.pack(">H", len(payload))
-    return bytes([first | opcode]) + length + b"\0\0\0\0" + payload
 
 
 def status(answer):
@@ -147,9 +142,12 @@ def by_requests():
         answers, _ = exchange(server, good * 100 + request + b"Connection: close\r\n\r\n", source="127.0.0.3")
         assert answers.count(b"HTTP/1.1 200 ") == 101, "a key is not charged, and its address has what it had"
         # Opening connections costs as much as asking.
-        for _ in range(60):
-            socket.create_connection(("127.0.0.1", server.port), source_address=("127.0.0.4", 0)).close()
-        wait_for(lambda: status(exchange(server, good, source="127.0.0.4")[0]) == 429, what="a refusal for opening too many")
+        def is_refused():
+            for _ in range(60):
+                socket.create_connection(("127.0.0.1", server.port), source_address=("127.0.0.4", 0)).close()
+            return status(exchange(server, good, source="127.0.0.4", wait=1)[0]) == 429
+
+        wait_for(is_refused, what="a refusal for opening too many")
         assert server.metric('stanchion_refused_total{reason="requests"}') >= 1
         wait_for(lambda: status(exchange(server, request + b"Connection: close\r\n\r\n", source="127.0.0.2")[0]) == 200, what="it is let in again")
 

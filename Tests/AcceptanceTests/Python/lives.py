@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 
-from harness import KEY, SEED, Server, certificate, wait_for
+from harness import KEY, SEED, Server, certificate, masked, wait_for
 
 LIVES = int(os.environ.get("LIVES", "1500"))
 MOST = 40  # connections of an address
@@ -22,11 +22,6 @@ TLS = ssl.create_default_context()
 TLS.check_hostname, TLS.verify_mode = False, ssl.CERT_NONE
 UPGRADE = ("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
            "Sec-WebSocket-Protocol: stanchion.v1\r\n")
-
-
-def masked(opcode, payload, first=0x80):
-    length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + struct.pack(">H", len(payload))
-    return bytes([first | opcode]) + length + b"\0\0\0\0" + payload
 
 
 def frames(rng, queue):

@@ -12,7 +12,7 @@ import time
 
 import websockets
 
-from harness import KEY, Server, certificate, deaf, wait_for
+from harness import KEY, Server, certificate, deaf, read_answers, wait_for
 
 
 def metric(server, name):
@@ -110,25 +110,12 @@ def in_the_kernel(server):
 def steady(server, tls=None):
     """A client that is slow and goes on reading gets all that it asked for, though more waits than the kernel takes, and for longer
     than any time limit of the server's."""
-    wanted, read, began = 60, 0, time.monotonic()
-    connection = asks(server, wanted)
+    wanted, began = 60, time.monotonic()
+    connection = asks(server, 0 if tls else wanted, window=65_536 if tls else 4_096)
     if tls:
-        connection.close()
-        raw = socket.socket()
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-        raw.settimeout(60)
-        raw.connect(("127.0.0.1", server.port))
-        connection = tls.wrap_socket(raw, server_hostname="a.test")
+        connection = tls.wrap_socket(connection, server_hostname="a.test")
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * wanted)
-    answers, tail = 0, b" " * 20
-    while answers < wanted:
-        part = connection.recv(65_536)
-        assert part, f"cut after {answers} of {wanted} answers and {read} bytes"
-        read += len(part)
-        tail = tail[-20:] + part
-        answers += tail.count(b"HTTP/1.1 200 OK") - tail[:20].count(b"HTTP/1.1 200 OK")
-        if time.monotonic() - began < 12:
-            time.sleep(0.1)
+    read_answers(connection, wanted, 200, lambda: time.sleep(0.1 if time.monotonic() - began < 12 else 0))
     connection.close()
 
 
