@@ -71,6 +71,12 @@ int clinux_unacknowledged(int fd) {
     return ioctl(fd, SIOCOUTQ, &count) < 0 ? 0 : count;
 }
 
+static __thread void *thread_owner;
+
+void *clinux_thread_owner(void) { return thread_owner; }
+
+void clinux_set_thread_owner(void *owner) { thread_owner = owner; }
+
 uint64_t clinux_acknowledged(int fd) {
     struct tcp_info info = {0};
     socklen_t length = sizeof info;

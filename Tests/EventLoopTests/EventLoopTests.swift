@@ -65,6 +65,41 @@ import Testing
         loop.stop()
     }
 
+    /// Loops wake each other at the end of what they are doing: a wake-up that is owed must be paid before they wait.
+    @Test(.timeLimit(.minutes(1))) func workThatLoopsBringEachOtherIsDone() async throws {
+        let group = try EventLoopGroup(count: 3)
+        @Sendable func pass(_ left: Int, _ done: CheckedContinuation<Void, Never>) {
+            guard left > 0 else { return done.resume() }
+            // From a job and from a timer, which comes later in a turn.
+            group.loops[left % 3].execute {
+                guard left.isMultiple(of: 5) else { return pass(left - 1, done) }
+                group.loops[left % 3].schedule(after: 0) { pass(left - 1, done) }
+            }
+        }
+        await withTaskGroup(of: Void.self) { tasks in
+            for _ in 0..<20 { tasks.addTask { await withCheckedContinuation { pass(5_000, $0) } } }
+        }
+        group.stop()
+    }
+
+    /// A job that brings the next one for ever keeps no socket and no timer waiting.
+    @Test(.timeLimit(.minutes(1))) func anEndlessChainOfJobsLeavesTurnsToOthers() async throws {
+        let (group, address) = try EventLoopTests.serve { _ in Greeting() }
+        let loop = group.loops[0]
+        let isOver = Atomic(false)
+        @Sendable func again() { if !isOver.load(ordering: .relaxed) { loop.execute(again) } }
+        again()
+        let client = RawClient(address)
+        client.send("go")
+        #expect(client.readAll() == "hello")
+        client.close()
+        await withCheckedContinuation { done in
+            loop.execute { loop.schedule(after: 1_000_000) { done.resume() } }
+        }
+        isOver.store(true, ordering: .relaxed)
+        group.stop()
+    }
+
     private final class Counter: Sendable {
         private let atomic = Atomic<Int>(0)
         func add() { atomic.wrappingAdd(1, ordering: .relaxed) }
@@ -207,6 +242,14 @@ import Testing
             #expect(SocketAddress(wrong) == nil, "\(wrong)")
         }
     }
+}
+
+private final class Greeting: ConnectionHandler {
+    func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
+        connection.send(Array("hello".utf8))
+        connection.closeWhenSent()
+    }
+    func connectionTimedOut(_ connection: Connection) {}
 }
 
 private final class Counting: ConnectionHandler {

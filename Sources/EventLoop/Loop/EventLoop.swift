@@ -20,6 +20,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     private struct Inbox {
         var work: [Work] = []
+        /// The loop looks into the inbox before it waits: nobody need wake it.
         var isAwake = false
         var isStopping = false
     }
@@ -31,6 +32,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// What of the inbox is being done.
     private var taken: [Work] = []
     private let thread = Atomic<UInt>(0)
+    /// Loops that wait, and that this one has brought work in this turn.
+    private var owedWakes: [EventLoop] = []
     /// What this loop has done so far. May be read on any thread.
     public let figures = LoopFigures()
 
@@ -109,7 +112,19 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
             defer { inbox.isAwake = true }
             return !inbox.isAwake
         }
-        if mustWake { wake() }
+        guard mustWake else { return }
+        // One that is woken at once takes this thread's processor for the first piece of work, and again for each of the others.
+        if let loop = EventLoop.current, loop !== self { loop.owedWakes.append(self) } else { wake() }
+    }
+
+    /// The loop of the calling thread.
+    private static var current: EventLoop? {
+        clinux_thread_owner().map { Unmanaged<EventLoop>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    private func wakeOwed() {
+        for loop in owedWakes { loop.wake() }
+        owedWakes.removeAll(keepingCapacity: true)
     }
 
     private func wake() {
@@ -180,7 +195,10 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         let reports = UnsafeMutablePointer<clinux_event>.allocate(capacity: 256)
         defer { reports.deallocate() }
         now = EventLoop.monotonicNow()
+        clinux_set_thread_owner(Unmanaged.passUnretained(self).toOpaque())
         while iterate(reports) {}
+        clinux_set_thread_owner(nil)
+        wakeOwed()
         for number in 0..<sources.end { (sources[number] as? Connection)?.close() }
         sources.removeAll()
     }
@@ -190,8 +208,9 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// Jobs come before sockets: what another thread told this loop before a peer could have heard of it is known when
     /// that peer's bytes are read.
     private func iterate(_ reports: UnsafeMutablePointer<clinux_event>) -> Bool {
+        wakeOwed()
         figures.note(turn: EventLoop.monotonicNow() - now)
-        let count = clinux_epoll_wait(epoll.number, reports, 256, timeout())
+        let count = clinux_epoll_wait(epoll.number, reports, 256, mayWait() ? timeout() : 0)
         precondition(count >= 0, "epoll_wait failed: \(-count)")
         now = EventLoop.monotonicNow()
         let goOn = runInbox()
@@ -208,6 +227,15 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         return goOn
     }
 
+    /// False: there is work. Otherwise whoever brings some from here on wakes the loop.
+    private func mayWait() -> Bool {
+        inbox.withLock { inbox in
+            inbox.isAwake = !inbox.work.isEmpty
+            return !inbox.isAwake
+        }
+    }
+
+    /// Milliseconds until something is due without anybody's doing.
     private func timeout() -> Int32 {
         if !deferred.isEmpty { return 0 }
         guard let due = timers.nextDue else { return 1_000 }
@@ -215,14 +243,26 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         return Int32(min(1_000, (due - now + 999_999) / 1_000_000))
     }
 
+    /// Looks into the inbox in one turn: what a request does is a chain of jobs, each of which brings the next.
+    private static let looksInTurn = 8
+
+    /// Does what is in the inbox, and what that brings in turn, as far as sockets may be kept waiting for it. Returns whether to go on.
     private func runInbox() -> Bool {
-        let stopping = inbox.withLock { inbox in
-            swap(&inbox.work, &taken)
-            inbox.isAwake = false
-            return inbox.isStopping
+        for _ in 0..<EventLoop.looksInTurn {
+            let isStopping = inbox.withLock { inbox in
+                swap(&inbox.work, &taken)
+                inbox.isAwake = true
+                return inbox.isStopping
+            }
+            guard !taken.isEmpty else { return !isStopping }
+            runTaken()
+            wakeOwed()
+            if isStopping { return false }
         }
-        // Two arrays change places: neither is made anew each turn.
-        defer { taken.removeAll(keepingCapacity: taken.capacity <= 4_096) }
+        return true
+    }
+
+    private func runTaken() {
         for item in taken {
             switch item {
             case .job(let job): job.runSynchronously(on: asUnownedTaskExecutor())
@@ -230,7 +270,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
             case .call(let body): body()
             }
         }
-        return !stopping
+        // Two arrays change places: neither is made anew each turn.
+        taken.removeAll(keepingCapacity: taken.capacity <= 4_096)
     }
 
     /// Time limits are kept by one look a second at a row of numbers, not by a timer each.
