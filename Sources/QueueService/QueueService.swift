@@ -165,6 +165,11 @@ public actor QueueService {
     /// Nobody is connected anywhere: a whole grace period for everyone, from now on.
     func markEveryoneAbsent(in queue: QueueID) { changePresence(of: queue) { $0.isEveryoneAbsent = true } }
 
+    /// Asks for several things with one way to the service and back: each costs two switches between threads.
+    public func together<R: Sendable, E: Error>(
+        _ ask: @Sendable (isolated QueueService) async throws(E) -> R
+    ) async throws(E) -> R { try await ask(self) }
+
     /// From now on visitors are sent away, each with a moment of its own to come back within `span`: the line waits for
     /// them.
     public func beginDrain(over span: Timestamp.Span) { drainedUntil = clock.now() + span }

@@ -8,9 +8,11 @@ extension QueueService {
 
     /// From memory, else from what the instances share, else from `load`. Of any number who ask for it at once one looks.
     private func cached(_ key: CacheKey, _ load: () async throws(StoreError) -> CacheValue) async throws(StoreError) -> CacheValue {
+        if let value = inMemory(key) { return value }
         await acquire(key)
         defer { loading.release(key) }
-        if let value = remembered(key)?.value, value.isWhole { return found(value, at: .memory) }
+        // Whoever had the key may have kept it.
+        if let value = inMemory(key) { return value }
         let now = clock.now()
         if let value = await shared?.value(for: key), isWithinRetention(value) {
             memory.keep(value, for: key, readAt: now)
@@ -22,6 +24,12 @@ extension QueueService {
         memory.keep(value, for: key, readAt: now)
         if isWithinRetention(value) { shared?.keep(value, for: key) }
         return found(value, at: .store)
+    }
+
+    /// What needs no look elsewhere. Without a wait, so that those who ask for the same one do not queue up.
+    private func inMemory(_ key: CacheKey) -> CacheValue? {
+        guard let value = remembered(key)?.value, value.isWhole else { return nil }
+        return found(value, at: .memory)
     }
 
     /// What is in memory; nil where it was read longer ago than one pause of retention, which may have deleted part of it since, or
@@ -99,6 +107,7 @@ extension QueueService {
             throw .noSuchQueue
         }
         let key = CacheKey(queue: id, epoch: epoch, subject: .averageWait(admission))
+        if case .averageWait(let seconds) = inMemory(key) { return seconds }
         let value = try await asking { () throws(StoreError) in
             try await cached(key) { () throws(StoreError) in
                 .averageWait(try await store.averageWait(of: id, last: QueueService.meanOver))

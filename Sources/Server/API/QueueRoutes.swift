@@ -10,7 +10,12 @@ extension ServerCore {
         router.on(.get, "v1/queues") { [self] request, _ in try await listQueues(request) }
         router.on(.get, "v1/queues/{id}") { [self] request, path in
             let key = try await keys.authenticate(request, atLeast: .integrator)
-            return try await answer(try await service.queue(named: path.text("id"), tenant: key.tenant))
+            let name = path.text("id")
+            let (snapshot, average) = try await service.together { service throws(ServiceError) in
+                let snapshot = try await service.queue(named: name, tenant: key.tenant)
+                return (snapshot, try? await service.averageWait(of: snapshot.record.id))
+            }
+            return answer(snapshot, average)
         }
         router.on(.patch, "v1/queues/{id}") { [self] request, path in
             let key = try await keys.authenticate(request, atLeast: .operator)
@@ -50,7 +55,10 @@ extension ServerCore {
 
     private func answer(_ snapshot: QueueSnapshot, _ status: HTTPResponse.Status = .ok) async throws -> Response {
         // What was asked for has been done: an answer that lacks the mean is better than one that says it was not.
-        let average = try? await service.averageWait(of: snapshot.record.id)
+        return answer(snapshot, try? await service.averageWait(of: snapshot.record.id), status)
+    }
+
+    private func answer(_ snapshot: QueueSnapshot, _ average: Double?, _ status: HTTPResponse.Status = .ok) -> Response {
         var response = Response.json(status) { snapshot.writeMembers(averageWait: average, to: &$0) }
         response.fields[.eTag] = "\"\(snapshot.version)\""
         if status == .created { response.fields[.location] = "/v1/queues/\(snapshot.record.id)" }
@@ -96,8 +104,11 @@ extension ServerCore {
 
     private func statistics(_ request: Request, _ path: Router.Parameters) async throws -> Response {
         let key = try await keys.authenticate(request, atLeast: .integrator)
-        let snapshot = try await service.queue(named: path.text("id"), tenant: key.tenant)
-        let average = try await service.averageWait(of: snapshot.record.id)
+        let name = path.text("id")
+        let (snapshot, average) = try await service.together { service throws(ServiceError) in
+            let snapshot = try await service.queue(named: name, tenant: key.tenant)
+            return (snapshot, try await service.averageWait(of: snapshot.record.id))
+        }
         let (state, now) = (snapshot.state, clock.now())
         return .json { bytes in
             snapshot.writeLoad(averageWait: average, to: &bytes)

@@ -10,8 +10,10 @@ extension ServerCore {
         router.on(.post, "v1/queues/{id}/join") { [self] request, path in try await join(request, path.text("id")) }
         router.on(.get, "v1/queues/{id}/position") { [self] request, path in
             let who = try await whose(request, path.text("id"), in: request.query)
-            let snapshot = try await service.poll(who.queue, who.ticket, of: who.session)
-            let staleSince = snapshot.staleSince(outage: await service.outage?.since)
+            let (snapshot, staleSince) = try await service.together { service throws(ServiceError) in
+                let snapshot = try await service.poll(who.queue, who.ticket, of: who.session)
+                return (snapshot, snapshot.staleSince(outage: service.outage?.since))
+            }
             return try await place(of: who, status: .ok, snapshot: snapshot, staleSince: staleSince)
         }
         router.on(.post, "v1/queues/{id}/leave") { [self] request, path in
@@ -21,8 +23,10 @@ extension ServerCore {
             names["user"] = try body.string("user", max: 128)
             try body.finish(known: "session, user")
             let who = try await whose(request, path.text("id"), in: names)
-            let epoch = try await service.queue(who.queue, knowing: who.ticket, of: who.session).record.epoch
-            try await service.leave(who.queue, who.ticket, of: who.session, in: epoch)
+            try await service.together { service throws(ServiceError) in
+                let epoch = try await service.queue(who.queue, knowing: who.ticket, of: who.session).record.epoch
+                try await service.leave(who.queue, who.ticket, of: who.session, in: epoch)
+            }
             return Response(.noContent)
         }
     }
