@@ -8,6 +8,9 @@ enum BodyFraming: Equatable {
     /// Until the connection closes: responses only.
     case untilClose
 
+    /// Whether any content follows.
+    var hasContent: Bool { self != .none && self != .length(0) }
+
     /// A request's framing. Anything that could be read in two ways is refused.
     init(request fields: HTTPFields, minorVersion: Int) throws(HTTPRefusal) {
         self = try BodyFraming.declared(fields, minorVersion: minorVersion) ?? .none

@@ -10,7 +10,7 @@ public enum HTTPRefusal: Error, Sendable, Equatable {
     case lineTooLong
     /// The header section is longer, or has more fields, than allowed.
     case fieldsTooLarge
-    /// The content is longer than `HTTPLimits.body`.
+    /// The content is longer than `HTTPLimits.body`, or than `limitBody` says.
     case bodyTooLarge
     /// A transfer coding other than chunked (RFC 9112 §6.1).
     case unknownTransferCoding
@@ -44,7 +44,7 @@ public struct HTTPLimits: Sendable {
     /// The content.
     public var body: Int
 
-    public init(line: Int = 8_192, head: Int = 32_768, fields: Int = 100, body: Int = 65_536) {
+    public init(line: Int = 8_192, head: Int = 12_288, fields: Int = 100, body: Int = 65_536) {
         self.line = line
         self.head = head
         self.fields = fields

@@ -3,18 +3,23 @@ import HTTPTypes
 /// The part that both roles share: bytes that have come and are not used, the head in them, and the body behind it.
 struct MessageBuffer {
     private(set) var bytes: [UInt8] = []
+    /// Bytes at the beginning that are a head whose body has not come.
+    private var headCount = 0
     private var scanner = HeadScanner()
     private var hasSkipped = false
     private var chunks = ChunkedDecoder()
     private(set) var body: [UInt8] = []
 
-    var isEmpty: Bool { bytes.isEmpty }
+    /// Whether nothing has come that is not used.
+    var isEmpty: Bool { bytes.count == headCount }
 
     mutating func append(_ span: borrowing RawSpan) {
         span.withUnsafeBytes { bytes.append(contentsOf: $0) }
     }
 
     /// The header section, once it has come whole.
+    ///
+    /// It stays here as it came until the body has: what is read out of it takes several times the room.
     ///
     /// - Parameter skipping: one empty line in front of it, as some clients send after a body (RFC 9112 §2.2).
     mutating func takeHead(_ limits: HTTPLimits, skippingEmptyLine skipping: Bool = false) throws(HTTPRefusal) -> MessageHead? {
@@ -25,10 +30,15 @@ struct MessageBuffer {
         }
         guard let end = try scanner.end(in: bytes, limits: limits) else { return nil }
         let head = try MessageHead(bytes.span.extracting(..<end), limits: limits)
-        drop(end)
+        headCount = end
         scanner = HeadScanner()
         hasSkipped = false
         return head
+    }
+
+    /// The head whose body is awaited, once more.
+    func head(_ limits: HTTPLimits) throws(HTTPRefusal) -> MessageHead {
+        try MessageHead(bytes.span.extracting(..<headCount), limits: limits)
     }
 
     /// Moves body bytes out of the buffer; true when the body is complete.
@@ -37,19 +47,19 @@ struct MessageBuffer {
         case .none: return true
         case .length(let length):
             guard length <= limit else { throw .bodyTooLarge }
-            let count = min(length - body.count, bytes.count)
-            body.append(contentsOf: bytes[..<count])
+            let count = min(length - body.count, bytes.count - headCount)
+            body.append(contentsOf: bytes[headCount..<headCount + count])
             drop(count)
             return body.count == length
         case .chunked:
-            var position = 0
+            var position = headCount
             let isComplete = try chunks.decode(bytes, &position, into: &body, limit: limit)
-            drop(position)
+            drop(position - headCount)
             return isComplete
         case .untilClose:
-            guard body.count + bytes.count <= limit else { throw .bodyTooLarge }
-            body.append(contentsOf: bytes)
-            bytes = []
+            guard body.count + bytes.count - headCount <= limit else { throw .bodyTooLarge }
+            body.append(contentsOf: bytes[headCount...])
+            drop(bytes.count - headCount)
             return false
         }
     }
@@ -60,6 +70,9 @@ struct MessageBuffer {
             body = []
             chunks = ChunkedDecoder()
         }
+        let head = headCount
+        headCount = 0
+        drop(head)
         return body
     }
 
@@ -72,14 +85,16 @@ struct MessageBuffer {
     /// Bytes of room that a buffer may keep though little is in it.
     private static let mostUnused = 4_096
 
+    /// Drops bytes behind the head.
     private mutating func drop(_ count: Int) {
-        if count == bytes.count {
+        let left = bytes.count - count
+        if left == 0 {
             bytes = []
-        } else if bytes.capacity > 4 * (bytes.count - count) + MessageBuffer.mostUnused {
+        } else if bytes.capacity > left + max(MessageBuffer.mostUnused, 3 * (left - headCount)) {
             // What is left is waited for by a connection that may do nothing for a while.
-            bytes = Array(bytes[count...])
+            bytes = Array([bytes[..<headCount], bytes[(headCount + count)...]].joined())
         } else {
-            bytes.removeFirst(count)
+            bytes.removeSubrange(headCount..<headCount + count)
         }
     }
 }

@@ -19,6 +19,8 @@ public struct ParsedRequest: Sendable, Equatable {
 public struct RequestParser: Sendable {
     public enum Event: Sendable, Equatable {
         case needsMore
+        /// The head of a request that has content, before any of that is taken: who knows more about the sender may call `limitBody`.
+        case head(HTTPRequest)
         /// The client waits for leave to send its content (RFC 9110 §10.1.1). Comes at most once a request.
         case expectsContinue
         case request(ParsedRequest)
@@ -26,7 +28,8 @@ public struct RequestParser: Sendable {
 
     private enum Phase {
         case head
-        case body(HTTPRequest, BodyFraming, Persistence, owesContinue: Bool)
+        /// Without the request, that is read once more when its content has come.
+        case body(HTTPRequest?, BodyFraming, Persistence, owesContinue: Bool)
         case refused(HTTPRefusal)
     }
 
@@ -39,8 +42,13 @@ public struct RequestParser: Sendable {
     private let limits: HTTPLimits
     private var buffer = MessageBuffer()
     private var phase = Phase.head
+    /// Bytes of content that the request may have.
+    private var mostBody: Int
 
-    public init(limits: HTTPLimits = HTTPLimits()) { self.limits = limits }
+    public init(limits: HTTPLimits = HTTPLimits()) {
+        self.limits = limits
+        mostBody = limits.body
+    }
 
     /// Takes bytes from the peer. The span may be any part of the stream.
     public mutating func receive(_ bytes: borrowing RawSpan) { buffer.append(bytes) }
@@ -67,31 +75,43 @@ public struct RequestParser: Sendable {
         }
     }
 
+    /// Refuses content that is longer than this, from now until the next request.
+    public mutating func limitBody(to bytes: Int) { mostBody = min(bytes, limits.body) }
+
     private mutating func advance() throws(HTTPRefusal) -> Event {
         switch phase {
         case .refused(let refusal): throw refusal
         case .head:
             guard let head = try buffer.takeHead(limits, skippingEmptyLine: true) else { return .needsMore }
-            phase = try RequestParser.begin(head, limits)
-            return try advance()
+            mostBody = limits.body
+            let (request, framing, persistence, owesContinue) = try RequestParser.begin(head)
+            phase = .body(request, framing, persistence, owesContinue: owesContinue)
+            return framing.hasContent ? .head(request) : try advance()
         case .body(let request, let framing, let persistence, let owesContinue):
+            if case .length(let length) = framing, length > mostBody { throw .bodyTooLarge }
             if owesContinue, buffer.isEmpty {
-                phase = .body(request, framing, persistence, owesContinue: false)
+                phase = .body(nil, framing, persistence, owesContinue: false)
                 return .expectsContinue
             }
-            guard try buffer.takeBody(framing, limit: limits.body) else { return .needsMore }
+            guard try buffer.takeBody(framing, limit: mostBody) else {
+                phase = .body(nil, framing, persistence, owesContinue: owesContinue)
+                return .needsMore
+            }
+            let complete = if let request { request } else { try RequestParser.begin(try buffer.head(limits)).request }
             phase = .head
             return .request(
                 ParsedRequest(
-                    request: request, body: buffer.finishMessage(), keepsAlive: persistence.keepsAlive, mayUpgrade: persistence.mayUpgrade))
+                    request: complete, body: buffer.finishMessage(), keepsAlive: persistence.keepsAlive,
+                    mayUpgrade: persistence.mayUpgrade))
         }
     }
 
-    private static func begin(_ head: MessageHead, _ limits: HTTPLimits) throws(HTTPRefusal) -> Phase {
+    private static func begin(
+        _ head: MessageHead
+    ) throws(HTTPRefusal) -> (request: HTTPRequest, BodyFraming, Persistence, owesContinue: Bool) {
         let line = try RequestLine(head.startLine)
         let authority = try RequestParser.authority(line, head.fields)
         let framing = try BodyFraming(request: head.fields, minorVersion: line.minorVersion)
-        if case .length(let length) = framing, length > limits.body { throw .bodyTooLarge }
         let expectations = head.fields.tokens(.expect)
         guard expectations.allSatisfy({ $0 == "100-continue" }) else { throw .unknownExpectation }
         let options = head.fields.tokens(.connection)
@@ -99,10 +119,10 @@ public struct RequestParser: Sendable {
         let keepsAlive = line.minorVersion == 1 && !options.contains("close")
         let request = HTTPRequest(
             method: line.method, scheme: nil, authority: authority, path: line.path, headerFields: head.fields)
-        let hasBody = framing != .none && framing != .length(0)
-        return .body(
+        return (
             request, framing, Persistence(keepsAlive: keepsAlive, mayUpgrade: line.minorVersion == 1),
-            owesContinue: hasBody && !expectations.isEmpty && line.minorVersion == 1)
+            owesContinue: framing.hasContent && !expectations.isEmpty && line.minorVersion == 1
+        )
     }
 
     /// RFC 9112 §3.2: exactly one Host in HTTP/1.1, and the same as the target's where that names one.

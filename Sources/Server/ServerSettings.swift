@@ -60,7 +60,7 @@ public struct ServerSettings: Sendable {
     public var tls: [TLSContext.Files]?
 
     public var limits = LimitSettings()
-    /// Limits on a request.
+    /// Limits on a request; without a key its content may have `messageBytes`.
     public var http = HTTPLimits()
     /// A whole request must come within this, from its first byte, in seconds.
     public var requestSeconds: UInt32 = 15
@@ -86,7 +86,7 @@ public struct ServerSettings: Sendable {
     public var keepAliveCommentSeconds: UInt32 = 15
     /// How WebSocket messages are compressed; nil: not at all.
     public var deflate: DeflatePolicy? = DeflatePolicy()
-    /// Bytes of a visitor's message.
+    /// Bytes of a visitor's message, and of the content of a request without a key.
     public var messageBytes = 4_096
     /// Bytes that may wait for a visitor who does not read, positions not counted.
     public var visitorOutboxBytes = 16_384

@@ -4,13 +4,16 @@ import Server
 
 /// The flags of `serve` that say how large what a client sends may be, and how much is kept for one who does not read.
 struct SizeFlags: ParsableArguments {
-    @Option(help: "Bytes of a request's line and header fields. Default 32768. [STANCHION_HEAD_BYTES]")
+    @Option(help: "Bytes of a request's line and header fields. Default 12288. [STANCHION_HEAD_BYTES]")
     var headBytes: String?
 
-    @Option(help: "Bytes of a request's content. Default 65536. [STANCHION_BODY_BYTES]")
+    @Option(help: "Bytes of the content of a request with a key. Default 65536. [STANCHION_BODY_BYTES]")
     var bodyBytes: String?
 
-    @Option(help: "Bytes of a visitor's message, inflated. Default 4096. [STANCHION_MESSAGE_BYTES]")
+    @Option(
+        help:
+            "Bytes of a visitor's message, inflated, and of the content of a request without a key. Default 4096. [STANCHION_MESSAGE_BYTES]"
+    )
     var messageBytes: String?
 
     @Option(

@@ -11,7 +11,8 @@ import TestSupport
         case refused(Int)
     }
 
-    static func parse(_ pieces: [[UInt8]], limits: HTTPLimits = HTTPLimits()) -> [Outcome] {
+    /// - Parameter mostBody: what the parser is told of each head that announces content.
+    static func parse(_ pieces: [[UInt8]], limits: HTTPLimits = HTTPLimits(), mostBody: Int = .max) -> [Outcome] {
         var parser = RequestParser(limits: limits)
         var outcomes: [Outcome] = []
         for piece in pieces {
@@ -25,6 +26,7 @@ import TestSupport
                         outcomes.append(
                             .request(parsed.request.method.rawValue, parsed.request.path ?? "", parsed.body, keepsAlive: parsed.keepsAlive))
                     case .expectsContinue: outcomes.append(.expectsContinue)
+                    case .head: parser.limitBody(to: mostBody)
                     case .needsMore: break
                     }
                 } catch {
@@ -139,6 +141,42 @@ import TestSupport
         let chunks = Array("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n123456789\r\n8\r\n".utf8)
         for (bytes, status) in [(line, 414), (head, 431), (many, 431), (body, 413), (chunks, 413)] {
             for pieces in splits(of: bytes) { #expect(RequestParserTests.parse(pieces, limits: limits).last == .refused(status)) }
+        }
+    }
+
+    @Test func aLimitThatIsSetAtTheHeadHoldsForItsContentAlone() {
+        let framings = ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"]
+        for framing in framings {
+            let bytes = Array("POST / HTTP/1.1\r\nHost: a\r\n\(framing)".utf8)
+            for pieces in splits(of: bytes + bytes) {
+                let answered = Outcome.request("POST", "/", Array("hello".utf8), keepsAlive: true)
+                #expect(RequestParserTests.parse(pieces, mostBody: 5) == [answered, answered])
+                #expect(RequestParserTests.parse(pieces, mostBody: 4) == [.refused(413)])
+            }
+        }
+        let expecting = Array("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n".utf8)
+        #expect(RequestParserTests.parse([expecting], mostBody: 4) == [.refused(413)], "nobody is told to send what is refused")
+    }
+
+    /// The head lies there as it came while its content is awaited, and is read again.
+    @Test func aHeadIsTheSameAfterItsContent() throws {
+        let text = "POST /a?b HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nContent-Length: 2\r\n\r\nhiGET / HTTP/1.1\r\nHost: b\r\n\r\n"
+        for pieces in splits(of: Array(text.utf8)) {
+            var (parser, heads, requests) = (RequestParser(), [HTTPRequest](), [ParsedRequest]())
+            for piece in pieces {
+                parser.receive(piece.span.bytes)
+                reading: while true {
+                    switch try parser.next() {
+                    case .needsMore: break reading
+                    case .head(let head): heads.append(head)
+                    case .expectsContinue: Issue.record("nobody asked for that")
+                    case .request(let request): requests.append(request)
+                    }
+                }
+            }
+            #expect(heads == [requests.first?.request])
+            #expect(requests.map(\.request.authority) == ["a", "b"])
+            #expect(requests.first?.fields[values: HTTPField.Name("X-One")!] == ["1"])
         }
     }
 

@@ -19,6 +19,8 @@ final class HTTPConnection: ConnectionHandler {
     private var isFirst = true
     /// Bytes of a request that is not complete have come.
     private var hasBegun = false
+    /// The request whose content is coming shows a key that is known.
+    private var hasKey = false
     private var closesAfterAnswer = false
     /// The answer to a WebSocket handshake, while the request that asked for it is with the routes.
     private var handshake: Upgrade?
@@ -72,6 +74,9 @@ final class HTTPConnection: ConnectionHandler {
                 setDeadline(connection)
                 connection.resumeReading()
                 return false
+            case .head(let request):
+                hasKey = hasKey(request.headerFields)
+                if !hasKey { parser.limitBody(to: live.server.settings.messageBytes) }
             case .expectsContinue: connection.send(Array("HTTP/1.1 100 Continue\r\n\r\n".utf8))
             case .request(let parsed): take(parsed, connection)
             }
@@ -96,6 +101,7 @@ final class HTTPConnection: ConnectionHandler {
 
     private func take(_ parsed: ParsedRequest, _ connection: Connection) {
         hasBegun = false
+        defer { hasKey = false }
         let isPaid = isFirst
         isFirst = false
         closesAfterAnswer = !parsed.keepsAlive || live.isDraining
@@ -124,12 +130,17 @@ final class HTTPConnection: ConnectionHandler {
     private func charge(_ request: Request, isPaid: Bool) throws(Problem) {
         let group = live.server.limits.group(request.peer)
         guard group != .none, !(isPaid && group == self.group) else { return }
-        if let key = request.bearer, !key.hasPrefix(SessionTokens.prefix), live.server.keys.knows(key) { return }
+        if hasKey || hasKey(request.fields) { return }
         guard case .refused(let seconds) = live.server.limits.request(group) else { return }
         live.server.measurements.refused(.requests)
         // The next one is not even read.
         closesAfterAnswer = true
         throw Problem(.tooManyRequests, "rate_limited", "too many requests from this address", retryAfterSeconds: seconds)
+    }
+
+    private func hasKey(_ fields: HTTPFields) -> Bool {
+        guard let text = fields.bearer, !text.hasPrefix(SessionTokens.prefix) else { return false }
+        return live.server.keys.knows(text)
     }
 
     private func answer(_ request: Request, _ bound: LoopBound<(HTTPConnection, Connection)>) {

@@ -61,19 +61,9 @@ struct Request: Sendable {
         return query
     }
 
-    /// As `fields` has it, which goes about joining a list before it knows that there is one.
-    func field(_ name: HTTPField.Name) -> String? {
-        let values = fields[values: name]
-        return values.count > 1 ? fields[name] : values.first
-    }
+    func field(_ name: HTTPField.Name) -> String? { fields.joined(name) }
 
-    /// What stands behind `Bearer` in `Authorization` (RFC 6750 §2.1).
-    var bearer: String? {
-        guard let value = field(.authorization) else { return nil }
-        let words = value.split(separator: " ", maxSplits: 1)
-        guard words.count == 2, words[0].lowercased() == "bearer" else { return nil }
-        return words[1].trimmingCharacters(in: .whitespaces)
-    }
+    var bearer: String? { fields.bearer }
 
     /// The body's members. A body must be JSON and say so.
     func json() throws(Problem) -> Fields {
@@ -116,6 +106,22 @@ struct Request: Sendable {
     func isFor(_ path: String...) -> Bool { encoded.isEmpty && segments == path }
 
     var wantsUpgrade: Bool { mayUpgrade && fields.tokens(.upgrade).contains("websocket") }
+}
+
+extension HTTPFields {
+    /// As the subscript has it, which goes about joining a list before it knows that there is one.
+    fileprivate func joined(_ name: HTTPField.Name) -> String? {
+        let values = self[values: name]
+        return values.count > 1 ? self[name] : values.first
+    }
+
+    /// What stands behind `Bearer` in `Authorization` (RFC 6750 §2.1).
+    var bearer: String? {
+        guard let value = joined(.authorization) else { return nil }
+        let words = value.split(separator: " ", maxSplits: 1)
+        guard words.count == 2, words[0].lowercased() == "bearer" else { return nil }
+        return words[1].trimmingCharacters(in: .whitespaces)
+    }
 }
 
 extension Substring {
