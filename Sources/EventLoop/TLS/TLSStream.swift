@@ -10,6 +10,7 @@ final class TLSStream {
     private unowned let transport: TLSTransport
     /// Bytes of the socket since the last ones that were read out of here.
     private var receivedSinceLast = 0
+    private var hello: HelloCheck? = HelloCheck()
 
     init(_ context: TLSContext, transport: TLSTransport) {
         self.transport = transport
@@ -24,6 +25,10 @@ final class TLSStream {
     /// Goes on with the handshake as far as the bytes that have come allow.
     func handshake(on number: Int32) -> Handshake {
         transport.use(number)
+        // TLS 1.2 knows no second hello, and what follows the first one may be encrypted at once.
+        if SSL_version(ssl) == TLS1_2_VERSION { hello = nil }
+        transport.hello = hello
+        defer { (hello, transport.hello) = (transport.hello, nil) }
         let result = SSL_do_handshake(ssl)
         if result == 1 { return .done }
         switch SSL_get_error(ssl, result) {

@@ -9,6 +9,8 @@ final class TLSTransport {
     fileprivate var descriptor: Int32 = -1
     /// The last read has emptied the socket, so the next one need not ask: what comes later is reported anew.
     fileprivate var isEmpty = false
+    /// Where the call under way goes on with a handshake.
+    var hello: HelloCheck?
     /// Bytes that the call under way has read from the socket.
     fileprivate(set) var received = 0
 
@@ -56,7 +58,8 @@ final class TLSTransport {
             if TLSTransport.isTransient(received) { BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY) }
             transport.received += max(0, received)
             transport.isEmpty = received > 0 && received < Int(count)
-            return Int32(max(-1, received))
+            let isRefused = received > 0 && transport.hello?.accepts(UnsafeRawBufferPointer(start: bytes, count: received)) == false
+            return isRefused ? -1 : Int32(max(-1, received))
         }
         BIO_meth_set_ctrl(method) { _, command, _, _ in command == BIO_CTRL_FLUSH ? 1 : 0 }
         return method

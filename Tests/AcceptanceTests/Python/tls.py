@@ -46,6 +46,46 @@ def openssl(server, *arguments, text=b""):
     return (done.stdout + done.stderr).decode(errors="replace")
 
 
+def hello(shares, length=None):
+    """A record with a ClientHello (RFC 8446 §4.1.2); `length`: what it says of its own."""
+    def vector(size, *parts):
+        return len(b"".join(parts)).to_bytes(size, "big") + b"".join(parts)
+
+    def extension(number, *parts):
+        return number.to_bytes(2, "big") + vector(2, *parts)
+
+    extensions = vector(
+        2, extension(43, vector(1, b"\x03\x04")), extension(10, vector(2, b"\x00\x1d")), extension(13, vector(2, b"\x04\x03\x08\x04")),
+        extension(51, vector(2, *shares)))
+    body = b"\x03\x03" + b"r" * 32 + vector(1, b"s" * 32) + vector(2, b"\x13\x01") + b"\x01\x00" + extensions
+    message = b"\x01" + (len(body) if length is None else length).to_bytes(3, "big") + body
+    return b"\x16\x03\x01" + vector(2, message)
+
+
+def a_second_hello_is_no_longer_than_the_first(server):
+    """Who offers no share is asked for one (HelloRetryRequest), and what is announced then would be given room at once."""
+    share = b"\x00\x1d\x00\x20" + bytes(range(32))
+    ccs = b"\x14\x03\x03\x00\x01\x01"
+    for pieces, isAnswered in [
+        ([hello([]), ccs + hello([share])], True), ([hello([]), hello([share])], True), ([hello([]), ccs + hello([share], 20_000)], False),
+        ([hello([]) + ccs + hello([share], 131_000)], False), ([hello([share], 20_000)], False),
+    ]:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            heard = b""
+            for piece in pieces:
+                connection.sendall(piece)
+                heard = connection.recv(65_536)
+            # A ServerHello is followed by what is encrypted (23).
+            while isAnswered and b"\x17\x03\x03" not in heard:
+                heard += connection.recv(65_536)
+            if not isAnswered:
+                try:
+                    while connection.recv(65_536):
+                        pass
+                except ConnectionResetError:
+                    pass
+
+
 def versions_and_names(server):
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         with connect(server, tls=context(minimum_version=version, maximum_version=version)) as connection:
@@ -138,6 +178,7 @@ one, two = made("one.test"), made("two.test")
 flags = ["--tls-cert", f"{one[0]},{two[0]}", "--tls-key", f"{one[1]},{two[1]}", "--handshake-seconds", "1"]
 with Server(*flags) as server:
     versions_and_names(server)
+    a_second_hello_is_no_longer_than_the_first(server)
     new_keys_without_end(server)
     old_sessions = list(tickets(server))
 
