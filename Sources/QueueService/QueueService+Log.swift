@@ -66,9 +66,11 @@ extension QueueService {
         return .logRestarted(epoch: try queue(id).record.epoch, first: bounds.lowerBound, head: bounds.upperBound)
     }
 
-    /// A reader by this name begins after `seq`: it has everything up to there, and from there on nothing is forgotten.
-    public func confirm(_ consumer: String, _ seq: UInt64, of id: QueueID, tenant: TenantID) async throws(ServiceError) {
-        try await asking { () throws(StoreError) in try await store.confirm(consumer, seq, of: id, tenant: tenant) }
+    /// Keeps how far a reader has come: from there on nothing is forgotten.
+    public func confirm(_ position: ConsumerPosition) async throws(ServiceError) {
+        let limit = limits.consumers
+        let isKept = try await asking { () throws(StoreError) in try await store.confirm(position, limit: limit) }
+        guard isKept else { throw .tooManyConsumers(limit: limit) }
     }
 }
 

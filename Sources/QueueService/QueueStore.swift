@@ -146,8 +146,11 @@ public protocol QueueStore: Sendable {
     func missedEntries(of queue: QueueID, after seq: UInt64, limit: Int) async throws(StoreError) -> [LogEntry]
     /// The smallest and the largest `seq` in the log; nil for an empty one.
     func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>?
-    /// A reader by this name has everything up to `seq`: it begins after that, which may also be further back than before.
-    func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError)
+    /// Keeps how far a reader has come, which may also be further back than before.
+    ///
+    /// - Parameter limit: names that a key may have for a queue. Requests at the same moment may exceed it by as many as they are.
+    /// - Returns: false where the key has as many others: nothing was kept.
+    func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) -> Bool
     /// Writes it into the rows of those whom closing the queue has sent away, at most `limit`. They count as sent away as
     /// soon as that is committed, for whoever asks here; but until this has nothing left to do a person who is among
     /// them cannot join by the same name again.
@@ -216,7 +219,8 @@ public protocol QueueStore: Sendable {
     func keys() async throws(StoreError) -> [APIKey]
     /// Which of these keys there are: costs no more than they do, however many others there are.
     func known(_ keys: [KeyID]) async throws(StoreError) -> Set<KeyID>
-    func insert(_ key: APIKey) async throws(StoreError)
+    /// - Parameter receipt: given in the same transaction; `rejected` where it was given before.
+    func insert(_ key: APIKey, _ receipt: Receipt?) async throws(StoreError)
     /// Inserts it where there is no key of its role yet.
     func insertFirst(_ key: APIKey) async throws(StoreError) -> Bool
     func deleteKey(_ id: KeyID, tenant: TenantID) async throws(StoreError) -> Bool
@@ -235,7 +239,8 @@ public protocol QueueStore: Sendable {
     func hours(since first: Int, limit: Int) async throws(StoreError) -> [StoredHour]
     /// Requests of all instances from that hour on, and those of them that failed.
     func requests(since first: Int) async throws(StoreError) -> (all: Int64, failed: Int64)
-    func insert(_ mark: Mark) async throws(StoreError)
+    /// - Parameter receipt: as for a key.
+    func insert(_ mark: Mark, _ receipt: Receipt?) async throws(StoreError)
     /// The oldest first; where they are more than `limit`, the newest.
     func marks(tenant: TenantID, since moment: Timestamp, limit: Int) async throws(StoreError) -> [Mark]
 
@@ -304,6 +309,8 @@ extension QueueStore {
         try await averageWaits(of: [queue], last: last)[queue]
     }
     public var folder: String? { nil }
+    public func insert(_ key: APIKey) async throws(StoreError) { try await insert(key, nil) }
+    public func insert(_ mark: Mark) async throws(StoreError) { try await insert(mark, nil) }
 }
 
 /// Key material, by what it is for.

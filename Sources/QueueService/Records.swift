@@ -197,13 +197,34 @@ public struct Receipt: Sendable, Hashable {
     public let tenant: TenantID
     public let key: String
     public let requestHash: [UInt8]
-    /// The id of what the write made.
+    /// What tells what the write made, most often its id.
     public let result: String
     public init(tenant: TenantID, key: String, requestHash: [UInt8], result: String) {
         self.tenant = tenant
         self.key = key
         self.requestHash = requestHash
         self.result = result
+    }
+}
+
+/// How far a reader of a queue's log that gives itself a name has come.
+public struct ConsumerPosition: Sendable, Hashable {
+    public let tenant: TenantID
+    public let queue: QueueID
+    /// Whose name it is: no other key can move it.
+    public let key: KeyID
+    public let name: String
+    /// The reader has everything up to this event.
+    public let seq: UInt64
+    /// The reader said so itself. Otherwise it begins here only where it has no position yet.
+    public let isSaid: Bool
+    public init(tenant: TenantID, queue: QueueID, key: KeyID, name: String, seq: UInt64, isSaid: Bool = true) {
+        self.tenant = tenant
+        self.queue = queue
+        self.key = key
+        self.name = name
+        self.seq = seq
+        self.isSaid = isSaid
     }
 }
 

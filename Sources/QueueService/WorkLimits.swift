@@ -4,6 +4,8 @@ public struct WorkLimits: Sendable {
     public var pending = 100_000
     /// Queues that strangers ask for and that are looked for in the store at once, by id, and as many by slug; more are refused.
     public var lookUps = 64
+    /// Names that a key's readers of events may have for a queue.
+    public var consumers = 64
     public var batch = BatchLimits()
 
     public init() {}

@@ -10,6 +10,9 @@ public struct WriteOnce: Sendable, Hashable {
         self.key = key
         self.requestHash = requestHash
     }
+
+    /// - Parameter result: what tells what the write made.
+    public func receipt(_ result: String) -> Receipt { Receipt(tenant: tenant, key: key, requestHash: requestHash, result: result) }
 }
 
 extension QueueService {
@@ -37,7 +40,9 @@ extension QueueService {
     }
 
     /// What an earlier write with this key made; nil where there was none.
-    func earlierResult(_ once: WriteOnce?) async throws(ServiceError) -> String? {
+    ///
+    /// - Throws: `keyReused`, where that was another request.
+    public func earlierResult(_ once: WriteOnce?) async throws(ServiceError) -> String? {
         guard let once else { return nil }
         let receipt = try await asking { () throws(StoreError) in try await store.receipt(tenant: once.tenant, key: once.key) }
         guard let receipt else { return nil }
@@ -55,6 +60,6 @@ extension Decision {
     /// Remembers the write in the same transaction that does it.
     mutating func receipt(_ once: WriteOnce?, result: @autoclosure () -> String) {
         guard let once else { return }
-        receipts.append(Receipt(tenant: once.tenant, key: once.key, requestHash: once.requestHash, result: result()))
+        receipts.append(once.receipt(result()))
     }
 }

@@ -88,8 +88,8 @@ public struct MeasuredStore: QueueStore {
         try await measure(.deletedLog) { () throws(StoreError) in try await store.deletedLog(of: queue, tenant: tenant) }
     }
 
-    public func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError) {
-        try await measure(.confirm) { () throws(StoreError) in try await store.confirm(consumer, seq, of: queue, tenant: tenant) }
+    public func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) -> Bool {
+        try await measure(.confirm) { () throws(StoreError) in try await store.confirm(position, limit: limit) }
     }
 
     public func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int {
@@ -181,8 +181,8 @@ public struct MeasuredStore: QueueStore {
         try await measure(.registry) { () throws(StoreError) in try await store.known(keys) }
     }
 
-    public func insert(_ key: APIKey) async throws(StoreError) {
-        try await measure(.registry) { () throws(StoreError) in try await store.insert(key) }
+    public func insert(_ key: APIKey, _ receipt: Receipt?) async throws(StoreError) {
+        try await measure(.registry) { () throws(StoreError) in try await store.insert(key, receipt) }
     }
 
     public func insertFirst(_ key: APIKey) async throws(StoreError) -> Bool {
@@ -223,8 +223,8 @@ public struct MeasuredStore: QueueStore {
         try await measure(.trends) { () throws(StoreError) in try await store.requests(since: first) }
     }
 
-    public func insert(_ mark: Mark) async throws(StoreError) {
-        try await measure(.trends) { () throws(StoreError) in try await store.insert(mark) }
+    public func insert(_ mark: Mark, _ receipt: Receipt?) async throws(StoreError) {
+        try await measure(.trends) { () throws(StoreError) in try await store.insert(mark, receipt) }
     }
 
     public func marks(tenant: TenantID, since moment: Timestamp, limit: Int) async throws(StoreError) -> [Mark] {

@@ -12,6 +12,9 @@ struct WorkFlags: ParsableArguments {
     )
     var lookUps: String?
 
+    @Option(help: "Readers of events with a name that a key may have for a queue. Default 64. [STANCHION_CONSUMERS]")
+    var consumers: String?
+
     @Option(help: "Commands that one commit may hold. Default 2000. [STANCHION_BATCH_COMMANDS]")
     var batchCommands: String?
 
@@ -27,6 +30,7 @@ struct WorkFlags: ParsableArguments {
     func read(_ sources: SettingSources, into work: inout WorkLimits) throws {
         try sources.integer("pending-commands", flag: pendingCommands, in: 1...10_000_000, &work.pending)
         try sources.integer("look-ups", flag: lookUps, in: 1...10_000, &work.lookUps)
+        try sources.integer("consumers", flag: consumers, in: 1...10_000, &work.consumers)
         try sources.integer("batch-commands", flag: batchCommands, in: 1...100_000, &work.batch.commands)
         try sources.integer("batch-tickets", flag: batchTickets, in: 1...100_000, &work.batch.tickets)
         try sources.integer("batch-events", flag: batchEvents, in: 1...100_000, &work.batch.events)

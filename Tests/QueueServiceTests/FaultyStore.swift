@@ -109,8 +109,8 @@ final class FaultyStore: QueueStore {
         try await store.queues(of: tenant, after: cursor, limit: limit)
     }
     func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>? { try await store.logBounds(of: queue) }
-    func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError) {
-        try await store.confirm(consumer, seq, of: queue, tenant: tenant)
+    func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) -> Bool {
+        try await store.confirm(position, limit: limit)
     }
     func closingQueues(limit: Int) async throws(StoreError) -> [QueueID] { try await store.closingQueues(limit: limit) }
     func beginHistory() async throws(StoreError) { try await store.beginHistory() }
@@ -146,7 +146,7 @@ final class FaultyStore: QueueStore {
     func insert(_ tenant: Tenant) async throws(StoreError) { try await store.insert(tenant) }
     func insertFirst(_ tenant: Tenant) async throws(StoreError) -> Bool { try await store.insertFirst(tenant) }
     func keys() async throws(StoreError) -> [APIKey] { try await store.keys() }
-    func insert(_ key: APIKey) async throws(StoreError) { try await store.insert(key) }
+    func insert(_ key: APIKey, _ receipt: Receipt?) async throws(StoreError) { try await store.insert(key, receipt) }
     func insertFirst(_ key: APIKey) async throws(StoreError) -> Bool { try await store.insertFirst(key) }
     func deleteKey(_ id: KeyID, tenant: TenantID) async throws(StoreError) -> Bool { try await store.deleteKey(id, tenant: tenant) }
     func receipt(tenant: TenantID, key: String) async throws(StoreError) -> Receipt? { try await store.receipt(tenant: tenant, key: key) }
@@ -158,7 +158,7 @@ final class FaultyStore: QueueStore {
     }
     func hours(since first: Int, limit: Int) async throws(StoreError) -> [StoredHour] { try await store.hours(since: first, limit: limit) }
     func requests(since first: Int) async throws(StoreError) -> (all: Int64, failed: Int64) { try await store.requests(since: first) }
-    func insert(_ mark: Mark) async throws(StoreError) { try await store.insert(mark) }
+    func insert(_ mark: Mark, _ receipt: Receipt?) async throws(StoreError) { try await store.insert(mark, receipt) }
     func marks(tenant: TenantID, since moment: Timestamp, limit: Int) async throws(StoreError) -> [Mark] {
         try await store.marks(tenant: tenant, since: moment, limit: limit)
     }

@@ -283,7 +283,7 @@ import TestSupport
         #expect(try await store.append([try queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) }]) == [.committed])
         try await store.beginHistory()
         store.close()
-        try TestStore.psql("ALTER TABLE queues DROP COLUMN history; DELETE FROM schema_migrations WHERE version = 12", in: home.uri)
+        try TestStore.psql("ALTER TABLE queues DROP COLUMN history; DELETE FROM schema_migrations WHERE version >= 12", in: home.uri)
         let migrated = try await PostgresStoreTests.limited(home) { _ in }
         defer { migrated.close() }
         #expect(try await migrated.loadQueue(queue.record.id)?.record.epoch == queue.record.epoch)

@@ -120,8 +120,13 @@ import TestSupport
         try await store.confirm("billing", 9, of: id, tenant: tenant.id)
         _ = try await prune(before: 1_001)
         #expect(try await first() == 9)
+        // Another key's reader by the same name moves nothing of this one's, and a reader that says nothing of its position keeps it.
+        try await store.confirm("billing", 20, of: id, tenant: tenant.id, key: 2)
+        try await store.confirm("billing", 20, of: id, tenant: tenant.id, isSaid: false)
+        _ = try await prune(before: 1_002)
+        #expect(try await first() == 9)
         // Nobody has seen them since: they are not waited for.
-        _ = try await prune(before: 1_002, unseenSince: future)
+        _ = try await prune(before: 1_003, unseenSince: future)
         #expect(try await store.logBounds(of: id) == head...head)
         #expect(try await QueueState(#require(store.loadQueue(id)).image).head == head)
         // The last entry is not looked at again before a whole period is over, and goes when there are others.
@@ -130,6 +135,28 @@ import TestSupport
         _ = try await store.append([queue.append { $0.announce(at: $1, &$2) }])
         #expect(try await prune(before: 1_300, unseenSince: future) == 1)
         #expect(try await first() == head + 1)
+    }
+
+    @Test(arguments: StoreKind.allCases) func aKeyHasSoManyReadersWithNames(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let store = try await open(home)
+        defer { store.close() }
+        var (queue, other) = (Written(tenant.id), Written(tenant.id, slug: "b", id: 8))
+        _ = try await store.append([
+            queue.append { try $0.configure(QueueConfiguration(), at: $1, &$2) },
+            other.append { try $0.configure(QueueConfiguration(), at: $1, &$2) },
+        ])
+        func confirm(_ name: String, _ queue: Written, key: UInt64 = 1) async throws -> Bool {
+            try await store.confirm(name, 1, of: queue.record.id, tenant: tenant.id, key: key, limit: 2)
+        }
+        #expect(try await confirm("a", queue))
+        #expect(try await confirm("b", queue))
+        #expect(try await !confirm("c", queue))
+        #expect(try await confirm("a", queue), "one that it has")
+        #expect(try await confirm("c", queue, key: 2), "another key's")
+        #expect(try await confirm("c", other), "of another queue")
+        #expect(try await store.deleteExpired(.consumers(confirmedBefore: future), limit: 9).deleted == 4)
+        #expect(try await confirm("c", queue))
     }
 
     /// Of announcements that are older than the log the newest stay: they are still shown.

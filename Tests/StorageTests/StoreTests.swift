@@ -208,6 +208,43 @@ import TestSupport
         #expect(try await store.marks(tenant: tenant.id, since: Timestamp(seconds: 0), limit: 1) == [marks[2]])
     }
 
+    /// A key and a mark are written with the receipt for it, or not at all.
+    @Test(arguments: StoreKind.allCases) func aReceiptIsGivenOnce(_ kind: StoreKind) async throws {
+        let home = try await TestStore(kind)
+        let store = try await open(home)
+        defer { store.close() }
+        func receipt(_ key: String, _ result: String, _ owner: TenantID? = nil) -> Receipt {
+            Receipt(tenant: owner ?? tenant.id, key: key, requestHash: [1], result: result)
+        }
+        func key(_ id: UInt64) -> APIKey {
+            APIKey(id: KeyID(high: id, low: id), tenant: tenant.id, role: .operator, hash: [UInt8(id)], label: "l")
+        }
+        func mark(_ id: UInt64) -> Mark {
+            Mark(id: Identifier(high: id, low: id), tenant: tenant.id, at: Timestamp(seconds: Double(id)), text: "m")
+        }
+        func isRejected(_ write: () async throws(StoreError) -> Void) async -> Bool {
+            do throws(StoreError) { try await write() } catch {
+                if case .rejected = error { return true }
+            }
+            return false
+        }
+        try await store.insert(key(1), receipt("k", "1"))
+        try await store.insert(mark(1), receipt("m", "1"))
+        #expect(await isRejected { () throws(StoreError) in try await store.insert(key(2), receipt("k", "2")) })
+        #expect(await isRejected { () throws(StoreError) in try await store.insert(mark(2), receipt("k", "2")) })
+        #expect(await isRejected { () throws(StoreError) in try await store.insert(mark(3), receipt("m", "3")) })
+        // A key that cannot be written leaves no receipt.
+        #expect(await isRejected { () throws(StoreError) in try await store.insert(key(1), receipt("other", "1")) })
+        #expect(try await store.receipt(tenant: tenant.id, key: "other") == nil)
+        #expect(try await store.keys().map(\.id) == [key(1).id])
+        #expect(try await store.marks(tenant: tenant.id, since: Timestamp(seconds: 0), limit: 9) == [mark(1)])
+        #expect(try await store.receipt(tenant: tenant.id, key: "k") == receipt("k", "1"))
+        // Another tenant's keys are its own, and without a receipt everything is written.
+        try await store.insert(mark(4), receipt("k", "4", TenantID(high: 9, low: 9)))
+        for id: UInt64 in [5, 6] { try await store.insert(mark(id), nil) }
+        #expect(try await store.marks(tenant: tenant.id, since: Timestamp(seconds: 4), limit: 9).count == 3)
+    }
+
     @Test(arguments: StoreKind.allCases) func everythingIsThereAfterItIsOpenedAgain(_ kind: StoreKind) async throws {
         let home = try await TestStore(kind)
         let secret = StoredSecret(id: "s", purpose: "p", value: [1, 2], createdAt: Timestamp(seconds: 5))

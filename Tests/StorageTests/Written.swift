@@ -42,3 +42,15 @@ extension QueueStore {
     }
     var writer: InstanceID { InstanceID(high: 1, low: 1) }
 }
+
+extension QueueStore {
+    /// A reader by this name has everything up to `seq`.
+    @discardableResult
+    func confirm(
+        _ name: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID, key: UInt64 = 1, isSaid: Bool = true, limit: Int = 1_000
+    ) async throws(StoreError) -> Bool {
+        let position = ConsumerPosition(
+            tenant: tenant, queue: queue, key: KeyID(high: key, low: key), name: name, seq: seq, isSaid: isSaid)
+        return try await confirm(position, limit: limit)
+    }
+}

@@ -59,7 +59,8 @@ extension ServerCore {
         let log = try await service.log(of: name, tenant: key.tenant)
         let id = log.queue
         var seq = log.seq
-        if let text = request.fields[.lastEventID] ?? request.query["after"] {
+        let said = request.fields[.lastEventID] ?? request.query["after"]
+        if let text = said {
             guard let after = UInt64(text), after < UInt64(Int64.max) else {
                 throw Problem(.badRequest, "invalid_parameter", "after must be a whole number", field: "after")
             }
@@ -84,7 +85,10 @@ extension ServerCore {
                 throw Problem(.badRequest, "invalid_parameter", "consumer must have 1 to 64 bytes", field: "consumer")
             }
             // Retention deletes the log of a deleted queue whoever has yet to read it.
-            if !log.isOver { try await service.confirm(consumer, seq, of: id, tenant: key.tenant) }
+            if !log.isOver {
+                try await service.confirm(
+                    ConsumerPosition(tenant: key.tenant, queue: id, key: key.id, name: consumer, seq: seq, isSaid: said != nil))
+            }
         }
         var response = Response(.ok, type: "text/event-stream")
         response.fields[.cacheControl] = "no-store"

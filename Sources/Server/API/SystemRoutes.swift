@@ -45,7 +45,10 @@ extension ServerCore {
             try fields.finish(known: "text")
             let now = clock.timeOfDay(clock.now())
             let mark = Mark(id: Identifier(at: now, random: (random.next(), random.next())), tenant: key.tenant, at: now, text: text)
-            try await asking { () throws(StoreError) in try await store.insert(mark) }
+            let result = try await writingOnce(try request.once(key), result: mark.result) { receipt throws(StoreError) in
+                try await store.insert(mark, receipt)
+            }
+            guard let mark = Mark(result, tenant: key.tenant, text: text) else { throw ServiceError.keyReused }
             return .json(.created) { mark.writeMembers(to: &$0) }
         }
     }
@@ -157,6 +160,16 @@ extension Period {
 }
 
 extension Mark {
+    /// What a receipt keeps of it; its text is the request's.
+    fileprivate var result: String { "\(id) \(at.microseconds)" }
+
+    /// nil where the receipt is none of a mark's.
+    fileprivate init?(_ result: String, tenant: TenantID, text: String) {
+        let words = result.split(separator: " ").map(String.init)
+        guard words.count == 2, let id = Identifier<Mark>(words[0]), let at = Int64(words[1]) else { return nil }
+        self.init(id: id, tenant: tenant, at: Timestamp(microseconds: at), text: text)
+    }
+
     fileprivate func writeMembers(to bytes: inout [UInt8]) {
         bytes.member("id", id)
         bytes.member("at", at)

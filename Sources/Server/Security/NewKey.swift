@@ -3,12 +3,16 @@ public import QueueService
 
 /// Makes keys: shown once, kept only as a digest.
 public enum NewKey {
-    /// 192 random bits behind `sk_`.
+    private static let letters = Array("abcdefghijklmnopqrstuvwxyz0123456789")
+    /// Random words of which a text is made, a letter of each: 206 bits in all.
+    static let words = 40
+
+    static func text(_ random: [UInt64]) -> String { "sk_" + String(random.map { letters[Int($0 % UInt64(letters.count))] }) }
+
     public static func make(
         tenant: TenantID, role: KeyRole, label: String, at now: Timestamp, random: any RandomSource
     ) -> (key: APIKey, text: String) {
-        let letters = Array("abcdefghijklmnopqrstuvwxyz0123456789")
-        let text = "sk_" + String((0..<40).map { _ in letters[Int(random.next() % 36)] })
+        let text = text((0..<words).map { _ in random.next() })
         return (known(text, tenant: tenant, role: role, label: label, at: now, random: random), text)
     }
 

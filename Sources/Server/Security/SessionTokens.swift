@@ -22,8 +22,8 @@ struct SessionTokens: Sendable {
     private static let fixedSize = 4 + 16 + 16 + 8 + 8
     private static let macSize = 32
 
-    private let newest: UInt32
-    private let keys: [UInt32: SymmetricKey]
+    let newest: UInt32
+    let keys: [UInt32: SymmetricKey]
     /// Has taken the newest key in: half of what a code costs, done once.
     private let keyed: HMAC<SHA256>
 

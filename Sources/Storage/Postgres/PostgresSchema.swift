@@ -13,6 +13,7 @@ enum PostgresSchema {
         (10, "queues at rest", tenth),
         (11, "lists by status, and retention", eleventh),
         (12, "the store's history", twelfth),
+        (13, "readers' names belong to keys", thirteenth),
     ]
     static var newest: Int64 { migrations.last!.version }
 
@@ -232,5 +233,12 @@ enum PostgresSchema {
         "CREATE TABLE store_history (is_only boolean PRIMARY KEY CHECK (is_only), id bigint NOT NULL, begun_at timestamptz NOT NULL)",
         "INSERT INTO store_history VALUES (true, 0, 'epoch')",
         "ALTER TABLE queues ADD COLUMN history bigint NOT NULL DEFAULT 0",
+    ]
+
+    /// Positions that are older than this belong to no key, and age.
+    private static let thirteenth: [StaticString] = [
+        "ALTER TABLE consumers ADD COLUMN IF NOT EXISTS key_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'",
+        "ALTER TABLE consumers DROP CONSTRAINT consumers_pkey",
+        "ALTER TABLE consumers ADD PRIMARY KEY (queue_id, name, key_id)",
     ]
 }

@@ -209,14 +209,19 @@ extension PostgresStore {
         return UInt64(clamping: first)...UInt64(clamping: last)
     }
 
-    public func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError) {
+    public func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) -> Bool {
         try await writing(
             PostgresCall(
                 """
-                INSERT INTO consumers (queue_id, name, tenant_id, seq, confirmed_at) VALUES ($1, $2, $3, $4, clock_timestamp())
-                ON CONFLICT (queue_id, name) DO UPDATE SET seq = excluded.seq, confirmed_at = excluded.confirmed_at
+                INSERT INTO consumers AS c (queue_id, key_id, name, tenant_id, seq, confirmed_at)
+                SELECT $1::uuid, $2::uuid, $3::text, $4::uuid, $5::bigint, clock_timestamp()
+                WHERE (SELECT count(*) FROM consumers WHERE queue_id = $1 AND key_id = $2 AND name <> $3) < $7
+                ON CONFLICT (queue_id, name, key_id) DO UPDATE
+                    SET seq = CASE WHEN $6::boolean THEN excluded.seq ELSE c.seq END, confirmed_at = excluded.confirmed_at
                 """
-            ).with(queue).with(consumer).with(tenant).with(Int64(clamping: seq)))
+            ).with(position.queue).with(position.key).with(position.name).with(position.tenant).with(Int64(clamping: position.seq))
+                .with(position.isSaid).with(Int64(limit))
+        ).changedCount > 0
     }
 
     /// Found by the index that the line is read by, out of which falls what is written here, and written by the ticket: a

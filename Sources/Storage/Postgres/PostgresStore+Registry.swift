@@ -28,10 +28,16 @@ extension PostgresStore {
         return Set(try rows.map { row throws(StoreError) in try row.get(0) })
     }
 
-    public func insert(_ key: APIKey) async throws(StoreError) {
+    public func insert(_ key: APIKey, _ receipt: Receipt?) async throws(StoreError) {
         try await writing(
-            PostgresCall("INSERT INTO keys (id, tenant_id, role, hash, label) VALUES ($1, $2, $3, $4, $5)")
-                .with(key.id).with(key.tenant).with(key.role.rawValue).with(Bytes(key.hash)).with(key.label))
+            PostgresCall(
+                """
+                WITH given AS (
+                    INSERT INTO receipts (tenant_id, key, request_hash, result)
+                    SELECT $1::uuid, $2::text, $3::bytea, $4::text WHERE $2::text IS NOT NULL)
+                INSERT INTO keys (id, tenant_id, role, hash, label) VALUES ($5, $6, $7, $8, $9)
+                """
+            ).with(receipt).with(key.id).with(key.tenant).with(key.role.rawValue).with(Bytes(key.hash)).with(key.label))
     }
 
     public func deleteKey(_ id: KeyID, tenant: TenantID) async throws(StoreError) -> Bool {
@@ -101,5 +107,12 @@ extension PostgresStore {
                 WHERE NOT EXISTS (SELECT FROM secrets WHERE purpose = $2::text)
                 """
             ).with(secret.id).with(secret.purpose).with(Bytes(secret.value)).with(secret.createdAt))
+    }
+}
+
+extension PostgresCall {
+    /// The four columns of a receipt, or four times NULL.
+    func with(_ receipt: Receipt?) -> PostgresCall {
+        with(receipt?.tenant).with(receipt?.key).with(receipt.map { Bytes($0.requestHash) }).with(receipt?.result)
     }
 }

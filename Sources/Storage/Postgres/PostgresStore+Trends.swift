@@ -47,10 +47,16 @@ extension PostgresStore {
         return (try row.get(0), try row.get(1))
     }
 
-    public func insert(_ mark: Mark) async throws(StoreError) {
+    public func insert(_ mark: Mark, _ receipt: Receipt?) async throws(StoreError) {
         try await writing(
-            PostgresCall("INSERT INTO marks (id, tenant_id, at, text) VALUES ($1, $2, $3, $4)")
-                .with(mark.id).with(mark.tenant).with(mark.at).with(mark.text))
+            PostgresCall(
+                """
+                WITH given AS (
+                    INSERT INTO receipts (tenant_id, key, request_hash, result)
+                    SELECT $1::uuid, $2::text, $3::bytea, $4::text WHERE $2::text IS NOT NULL)
+                INSERT INTO marks (id, tenant_id, at, text) VALUES ($5, $6, $7, $8)
+                """
+            ).with(receipt).with(mark.id).with(mark.tenant).with(mark.at).with(mark.text))
     }
 
     public func marks(tenant: TenantID, since moment: Timestamp, limit: Int) async throws(StoreError) -> [Mark] {

@@ -15,6 +15,7 @@ enum SQLiteSchema {
             try db.execute(sql: "UPDATE receipts SET created_at = ?", arguments: [SQLiteStore.now])
         }
         migrator.registerMigration("8 the store's history") { try $0.execute(sql: eighth) }
+        migrator.registerMigration("9 readers' names belong to keys") { try $0.execute(sql: ninth) }
         return migrator
     }
 
@@ -168,5 +169,18 @@ enum SQLiteSchema {
         CREATE TABLE store_history (is_only INTEGER PRIMARY KEY CHECK (is_only), id INTEGER NOT NULL, begun_at INTEGER NOT NULL);
         INSERT INTO store_history VALUES (1, 0, 0);
         ALTER TABLE queues ADD COLUMN history INTEGER NOT NULL DEFAULT 0;
+        """
+
+    /// Positions that are older than this belong to no key, and age.
+    private static let ninth = """
+        CREATE TABLE consumers_of_keys (
+            queue_id BLOB NOT NULL, name TEXT NOT NULL, key_id BLOB NOT NULL, tenant_id BLOB NOT NULL, seq INTEGER NOT NULL,
+            confirmed_at INTEGER NOT NULL,
+            PRIMARY KEY (queue_id, name, key_id)
+        ) WITHOUT ROWID;
+        INSERT INTO consumers_of_keys SELECT queue_id, name, zeroblob(16), tenant_id, seq, confirmed_at FROM consumers;
+        DROP TABLE consumers;
+        ALTER TABLE consumers_of_keys RENAME TO consumers;
+        CREATE INDEX idx_consumers_confirmed ON consumers (confirmed_at);
         """
 }

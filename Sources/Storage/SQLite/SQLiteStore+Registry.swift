@@ -37,8 +37,9 @@ extension SQLiteStore {
         }
     }
 
-    public func insert(_ key: APIKey) async throws(StoreError) {
+    public func insert(_ key: APIKey, _ receipt: Receipt?) async throws(StoreError) {
         try await writing { db in
+            try SQLiteStore.insert(receipt, db)
             try db.execute(
                 sql: "INSERT INTO keys (id, tenant_id, role, hash, label) VALUES (?, ?, ?, ?, ?)",
                 arguments: [key.id.data, key.tenant.data, key.role.rawValue, Data(key.hash), key.label])
@@ -59,6 +60,13 @@ extension SQLiteStore {
                 arguments: [tenant.data, key]
             ).map { Receipt(tenant: tenant, key: key, requestHash: Array($0[0] as Data), result: $0[1]) }
         }
+    }
+
+    static func insert(_ receipt: Receipt?, _ db: Database) throws {
+        guard let receipt else { return }
+        try db.execute(
+            sql: "INSERT INTO receipts (tenant_id, key, request_hash, result, created_at) VALUES (?, ?, ?, ?, ?)",
+            arguments: [receipt.tenant.data, receipt.key, Data(receipt.requestHash), receipt.result, SQLiteStore.now])
     }
 
     public func secrets(_ purpose: String) async throws(StoreError) -> [StoredSecret] {

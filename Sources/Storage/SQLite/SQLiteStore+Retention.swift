@@ -14,7 +14,7 @@ extension SQLiteStore {
         case .announcements(let moment):
             try await delete("announcements", "queue_id, seq", by: "expires_at", "idx_announcements_expires", before: moment, limit)
         case .consumers(let moment):
-            try await delete("consumers", "queue_id, name", by: "confirmed_at", "idx_consumers_confirmed", before: moment, limit)
+            try await delete("consumers", "queue_id, name, key_id", by: "confirmed_at", "idx_consumers_confirmed", before: moment, limit)
         case .marks(let moment): try await delete("marks", "tenant_id, at, id", by: "at", "idx_marks_at", before: moment, limit)
         case .log(let age): try await pruneLogs(age, limit)
         case .deletedQueues(let moment, let now): try await deleteQueues(before: moment, now: now, limit)

@@ -41,8 +41,9 @@ extension SQLiteStore {
         }
     }
 
-    public func insert(_ mark: Mark) async throws(StoreError) {
+    public func insert(_ mark: Mark, _ receipt: Receipt?) async throws(StoreError) {
         try await writingTogether { db in
+            try SQLiteStore.insert(receipt, db)
             try db.execute(
                 sql: "INSERT INTO marks (id, tenant_id, at, text) VALUES (?, ?, ?, ?)",
                 arguments: [mark.id.data, mark.tenant.data, mark.at.microseconds, mark.text])

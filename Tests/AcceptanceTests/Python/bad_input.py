@@ -155,6 +155,18 @@ def cursors(server, queue):
         assert len(seen) == len(set(seen)) == whole, (path, seen)
 
 
+def readers(server):
+    """A key has so many readers with names for a queue, and no other key's count."""
+    queue = server.queue()["id"]
+    read = lambda name, **more: server.call("HEAD", f"/v1/events?queue={queue}&consumer={name}", **more)[0]
+    assert [read(f"reader{number}") for number in range(65)] == [200] * 64 + [409]
+    problem(server, "GET", f"/v1/events?queue={queue}&consumer=reader64", status=409, code="too_many_consumers", field="consumer")
+    assert read("reader7") == 200
+    key = server.good("POST", "/v1/keys", {"role": "integrator"})
+    assert read("reader64", key=key["key"]) == 200
+    server.good("DELETE", f"/v1/keys/{key['id']}")
+
+
 def keys(server):
     for key in (None, "sk_wrong"):
         headers, data = problem(server, "GET", "/v1/queues", key=key, status=401, code="unauthorized")
@@ -202,6 +214,17 @@ def joins(server):
     assert made[0] == made[1]
     said = [server.good("POST", f"/v1/queues/{queue}/announcements", {"text": "hi"}, headers={"Idempotency-Key": "k3"})["id"] for _ in range(2)]
     assert said[0] == said[1]
+    marks = [server.good("POST", "/v1/system/marks", {"text": "once"}, headers={"Idempotency-Key": "k4"}) for _ in range(2)]
+    assert marks[0] == marks[1]
+    asked = {"role": "integrator", "label": "once"}
+    made = [server.good("POST", "/v1/keys", asked, headers={"Idempotency-Key": "k5"}) for _ in range(2)]
+    assert made[0] == made[1] and made[0]["key"] != server.good("POST", "/v1/keys", asked, headers={"Idempotency-Key": "k6"})["key"]
+    server.good("GET", "/v1/queues", key=made[0]["key"])
+    for path, body in (("/v1/system/marks", {"text": "once"}), ("/v1/keys", {"role": "admin"})):
+        problem(server, "POST", path, body, headers={"Idempotency-Key": "k5"}, status=409, code="idempotency_key_reused")
+    # What it made is gone, and is not made anew for a request that may be years old.
+    server.good("DELETE", f"/v1/keys/{made[0]['id']}")
+    problem(server, "POST", "/v1/keys", asked, headers={"Idempotency-Key": "k5"}, status=409, code="idempotency_key_used")
 
     # An admission is not completed before it was given.
     problem(server, "POST", f"/v1/sessions/{a['session']}/complete", status=409, code="not_admitted")

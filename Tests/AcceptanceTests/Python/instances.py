@@ -108,6 +108,15 @@ async def story(servers):
     a.good("DELETE", f"/v1/keys/{key['id']}")
     await until(lambda: c.call("GET", f"/v1/queues/{queue}", key=key["key"])[0] == 401, 5, "the key is revoked everywhere")
 
+    # A client that has not heard the answer repeats the request at whichever instance: all race for the key, and one makes it.
+    def make(server):
+        return server.good("POST", "/v1/keys", {"role": "integrator"}, headers={"Idempotency-Key": "one key"})
+
+    made = await asyncio.gather(*[asyncio.to_thread(make, server) for server in servers for _ in range(3)])
+    assert all(one == made[0] for one in made), made
+    assert [one["id"] for one in a.good("GET", "/v1/keys")["items"]].count(made[0]["id"]) == 1
+    await until(lambda: c.call("GET", f"/v1/queues/{queue}", key=made[0]["key"])[0] == 200, 5, "the key is known everywhere")
+
     visitors = [await joined(Visitor(queue, servers), servers[number % 3]) for number in range(30)]
     assert [visitor.position for visitor in visitors] == list(range(1, 31)), "one line, whoever asks where"
 

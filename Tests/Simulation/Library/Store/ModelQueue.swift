@@ -29,7 +29,14 @@ final class ModelQueue: @unchecked Sendable {
     /// Sent away by closing and not yet written.
     var closing: [SessionRecord] = []
     var announcements: [Announcement] = []
-    var consumers: [String: (seq: UInt64, at: Timestamp)] = [:]
+    /// A reader's name, and the key that it belongs to.
+    struct Consumer: Hashable, Comparable {
+        let name: String
+        let key: KeyID
+        static func < (a: Consumer, b: Consumer) -> Bool { (a.name, a.key) < (b.name, b.key) }
+    }
+
+    var consumers: [Consumer: (seq: UInt64, at: Timestamp)] = [:]
     /// When the log is to be looked at again by retention.
     var logSince = Timestamp.distantPast
     var deletedAt: Timestamp?

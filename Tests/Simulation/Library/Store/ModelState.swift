@@ -84,15 +84,19 @@ struct ModelState {
             }
         }
         for session in queues[id]!.closing where places[session.id] != nil { forget(session) }
-        for receipt in append.receipts {
-            let key = ReceiptKey(tenant: receipt.tenant, key: receipt.key)
-            receipts[key] = (receipt, now)
-            receiptsByAge.append((key, now))
-        }
+        for receipt in append.receipts { give(receipt, at: now) }
         if slugs[old] == id { slugs[old] = nil }
         slugs[queues[id]!.record.slug] = id
         return .committed
     }
+
+    mutating func give(_ receipt: Receipt, at now: Timestamp) {
+        let key = ReceiptKey(tenant: receipt.tenant, key: receipt.key)
+        receipts[key] = (receipt, now)
+        receiptsByAge.append((key, now))
+    }
+
+    func isGiven(_ receipt: Receipt) -> Bool { receipts[ReceiptKey(tenant: receipt.tenant, key: receipt.key)] != nil }
 
     /// The queue wakes at another moment than before; nil: not by itself.
     mutating func moveWake(of id: QueueID, from old: Timestamp?, to new: Timestamp?) {
@@ -122,9 +126,7 @@ struct ModelState {
         let isConfigured = append.events.contains { if case .configured = $0.event.change { true } else { false } }
         if isConfigured, let other = slugs[append.record.slug], other != append.record.id { return .slugTaken }
         if let index = secondPlace(in: append) { return .userConflict(eventIndex: index) }
-        return append.receipts.firstIndex { receipts[ReceiptKey(tenant: $0.tenant, key: $0.key)] != nil }.map {
-            .receiptConflict(index: $0)
-        }
+        return append.receipts.firstIndex(where: isGiven).map { .receiptConflict(index: $0) }
     }
 
     /// The event that would give a person a second place.

@@ -48,7 +48,24 @@ extension ModelStore {
     public func tenants() async throws(StoreError) -> [Tenant] { try await call(.other) { state, _ in state.tenants } }
     public func insert(_ tenant: Tenant) async throws(StoreError) { try await call(.other) { state, _ in state.tenants.append(tenant) } }
     public func keys() async throws(StoreError) -> [APIKey] { try await call(.other) { state, _ in state.keys } }
-    public func insert(_ key: APIKey) async throws(StoreError) { try await call(.other) { state, _ in state.keys.append(key) } }
+    public func insert(_ key: APIKey, _ receipt: Receipt?) async throws(StoreError) {
+        try await insert(receipt) { state in
+            guard !state.keys.contains(where: { $0.id == key.id || $0.hash == key.hash }) else { return false }
+            state.keys.append(key)
+            return true
+        }
+    }
+
+    /// Writes what `write` takes, and gives the receipt for it.
+    private func insert(_ receipt: Receipt?, _ write: @escaping @Sendable (inout ModelState) -> Bool) async throws(StoreError) {
+        let isWritten = try await call(.other) { state, now in
+            if let receipt, state.isGiven(receipt) { return false }
+            guard write(&state) else { return false }
+            if let receipt { state.give(receipt, at: now) }
+            return true
+        }
+        if !isWritten { throw .rejected("the row or its receipt is there already") }
+    }
 
     public func deleteKey(_ id: KeyID, tenant: TenantID) async throws(StoreError) -> Bool {
         try await call(.other) { state, _ in
@@ -117,7 +134,12 @@ extension ModelStore {
         return (counts.reduce(0) { $0 + $1.requests.total }, counts.reduce(0) { $0 + $1.failedRequests })
     }
 
-    public func insert(_ mark: Mark) async throws(StoreError) { try await call(.other) { state, _ in state.marks.append(mark) } }
+    public func insert(_ mark: Mark, _ receipt: Receipt?) async throws(StoreError) {
+        try await insert(receipt) { state in
+            state.marks.append(mark)
+            return true
+        }
+    }
 
     public func marks(tenant: TenantID, since moment: Timestamp, limit: Int) async throws(StoreError) -> [Mark] {
         try await call(.other) { state, _ in

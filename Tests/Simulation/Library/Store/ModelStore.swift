@@ -135,8 +135,16 @@ public final class ModelStore: QueueStore {
         try await call(.entries) { state, _ in state.queues[queue]?.bounds }
     }
 
-    public func confirm(_ consumer: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID) async throws(StoreError) {
-        try await call(.write) { state, now in state.queues[queue]?.consumers[consumer] = (seq, now) }
+    public func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) -> Bool {
+        try await call(.write) { state, now in
+            let consumer = ModelQueue.Consumer(name: position.name, key: position.key)
+            guard let queue = state.queues[position.queue],
+                queue.consumers.count(where: { $0.key.key == consumer.key && $0.key.name != consumer.name }) < limit
+            else { return false }
+            let kept = position.isSaid ? nil : queue.consumers[consumer]?.seq
+            queue.consumers[consumer] = (kept ?? position.seq, now)
+            return true
+        }
     }
 
     public func deleteExpired(_ rows: ExpiredRows, limit: Int) async throws(StoreError) -> ExpiredCount {
