@@ -20,7 +20,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     private struct Inbox {
         var work: [Work] = []
-        /// The loop looks into the inbox before it waits: nobody need wake it.
+        /// The loop looks into the inbox before it waits, or has been woken to do so.
         var isAwake = false
         var isStopping = false
     }
@@ -32,7 +32,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// What of the inbox is being done.
     private var taken: [Work] = []
     private let thread = Atomic<UInt>(0)
-    /// Loops that wait, and that this one has brought work in this turn.
+    /// Loops to wake: they sleep, and this one has brought them work. Anybody else who brings some wakes them at once.
     private var owedWakes: [EventLoop] = []
     /// What this loop has done so far. May be read on any thread.
     public let figures = LoopFigures()
@@ -107,14 +107,25 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     public func execute(_ body: @escaping @Sendable () -> Void) { submit(.call(body)) }
 
     private func submit(_ work: Work) {
-        let mustWake = inbox.withLock { inbox in
+        let sleeps = inbox.withLock { inbox in
             inbox.work.append(work)
+            return !inbox.isAwake
+        }
+        guard sleeps else { return }
+        // One that is woken at once takes this thread's processor for the first piece of work, and again for each of the others.
+        if let loop = EventLoop.current, loop !== self { loop.owe(self) } else { wakeIfAsleep() }
+    }
+
+    private func owe(_ loop: EventLoop) {
+        if !owedWakes.contains(where: { $0 === loop }) { owedWakes.append(loop) }
+    }
+
+    private func wakeIfAsleep() {
+        let mustWake = inbox.withLock { inbox in
             defer { inbox.isAwake = true }
             return !inbox.isAwake
         }
-        guard mustWake else { return }
-        // One that is woken at once takes this thread's processor for the first piece of work, and again for each of the others.
-        if let loop = EventLoop.current, loop !== self { loop.owedWakes.append(self) } else { wake() }
+        if mustWake { wake() }
     }
 
     /// The loop of the calling thread.
@@ -123,7 +134,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     }
 
     private func wakeOwed() {
-        for loop in owedWakes { loop.wake() }
+        guard !owedWakes.isEmpty else { return }
+        for loop in owedWakes { loop.wakeIfAsleep() }
         owedWakes.removeAll(keepingCapacity: true)
     }
 
@@ -218,6 +230,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         // between looking into the inbox and reading it.
         for report in UnsafeBufferPointer(start: reports, count: Int(count)) where report.data != EventLoop.wakeupTag {
             sources.find(report.data)?.ready(Readiness(rawValue: report.events))
+            wakeOwed()
         }
         while let action = timers.popDue(at: now) { action() }
         let again = deferred
@@ -243,12 +256,12 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         return Int32(min(1_000, (due - now + 999_999) / 1_000_000))
     }
 
-    /// Looks into the inbox in one turn: what a request does is a chain of jobs, each of which brings the next.
-    private static let looksInTurn = 8
+    /// A request is a chain of jobs, each of which brings the next; sockets wait for so many of its links.
+    private static let inboxPassesPerTurn = 8
 
-    /// Does what is in the inbox, and what that brings in turn, as far as sockets may be kept waiting for it. Returns whether to go on.
+    /// Does what is in the inbox, and what that brings. Returns whether to go on.
     private func runInbox() -> Bool {
-        for _ in 0..<EventLoop.looksInTurn {
+        for _ in 0..<EventLoop.inboxPassesPerTurn {
             let isStopping = inbox.withLock { inbox in
                 swap(&inbox.work, &taken)
                 inbox.isAwake = true
