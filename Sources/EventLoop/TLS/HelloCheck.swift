@@ -1,16 +1,15 @@
 /// Looks at what a client says of the length of its hello, as the bytes come: OpenSSL makes room for a message as soon as it is
 /// announced, 128 kB for a hello (RFC 8446 §4). There is a second one where the first was answered with a HelloRetryRequest (§4.1.4).
 ///
-/// Records cut messages anywhere (§5.1), and reads cut records. What breaks the protocol is for OpenSSL to refuse.
+/// Records cut messages anywhere (§5.1), and reads cut records. Records of other kinds may stand between: for middleboxes, or in vain.
+/// What breaks the protocol is for OpenSSL to refuse.
 struct HelloCheck {
-    /// Bytes of a hello; clients' are some hundred, or two thousand with keys for a time after quantum computers.
+    /// Bytes of a hello; clients' are some hundred, or two thousand with post-quantum key shares.
     static let longest = 16_384
 
-    /// ContentType (§5.1) and HandshakeType (§4). An unencrypted change_cipher_spec is there only for what is on the way.
-    private static let changeCipherSpec: UInt64 = 20
+    /// ContentType (§5.1) and HandshakeType (§4).
     private static let handshake: UInt64 = 22
     private static let clientHello: UInt64 = 1
-    private static let mostHellos = 2
 
     /// The head of a record, or of a message: its bytes that have come, as a number.
     private struct Head {
@@ -28,13 +27,10 @@ struct HelloCheck {
     private var message = Head()
     private var messageRest = 0
     private var isHandshake = false
-    private var hellos = 0
-    /// What comes from here on is no hello, and probably encrypted.
-    private(set) var isOver = false
 
     /// False: a hello that is too long has been announced.
     mutating func accepts(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        for byte in bytes where !isOver {
+        for byte in bytes {
             guard recordRest > 0 else {
                 readRecord(byte)
                 continue
@@ -48,9 +44,7 @@ struct HelloCheck {
     private mutating func readRecord(_ byte: UInt8) {
         record.append(byte)
         guard record.count == 5 else { return }
-        let type = record.value >> 32
-        isHandshake = type == HelloCheck.handshake
-        isOver = !isHandshake && type != HelloCheck.changeCipherSpec
+        isHandshake = record.value >> 32 == HelloCheck.handshake
         recordRest = Int(record.value & 0xFFFF)
         record = Head()
     }
@@ -58,7 +52,6 @@ struct HelloCheck {
     private mutating func readMessage(_ byte: UInt8) -> Bool {
         guard messageRest == 0 else {
             messageRest -= 1
-            isOver = messageRest == 0 && hellos == HelloCheck.mostHellos
             return true
         }
         message.append(byte)
@@ -66,11 +59,6 @@ struct HelloCheck {
         let (type, length) = (message.value >> 24, Int(message.value & 0xFF_FFFF))
         message = Head()
         messageRest = length
-        guard type == HelloCheck.clientHello else {
-            isOver = true
-            return true
-        }
-        hellos += 1
-        return length <= HelloCheck.longest
+        return type != HelloCheck.clientHello || length <= HelloCheck.longest
     }
 }
