@@ -3,8 +3,10 @@ import HTTPTypes
 /// The part that both roles share: bytes that have come and are not used, the head in them, and the body behind it.
 struct MessageBuffer {
     private(set) var bytes: [UInt8] = []
-    /// Bytes at the beginning that are a head whose body has not come.
+    /// Bytes at the beginning that are the head of the message whose body is being taken.
     private var headCount = 0
+    /// The head of a message whose body did not come with it.
+    private var keptHead: [UInt8] = []
     private var scanner = HeadScanner()
     private var hasSkipped = false
     private var chunks = ChunkedDecoder()
@@ -18,8 +20,6 @@ struct MessageBuffer {
     }
 
     /// The header section, once it has come whole.
-    ///
-    /// It stays here as it came until the body has: what is read out of it takes several times the room.
     ///
     /// - Parameter skipping: one empty line in front of it, as some clients send after a body (RFC 9112 §2.2).
     mutating func takeHead(_ limits: HTTPLimits, skippingEmptyLine skipping: Bool = false) throws(HTTPRefusal) -> MessageHead? {
@@ -36,10 +36,17 @@ struct MessageBuffer {
         return head
     }
 
-    /// The head whose body is awaited, once more.
-    func head(_ limits: HTTPLimits) throws(HTTPRefusal) -> MessageHead {
-        try MessageHead(bytes.span.extracting(..<headCount), limits: limits)
+    /// Keeps the head as it came until the body has: what is read out of it takes several times the room.
+    mutating func keepHead() {
+        guard headCount > 0 else { return }
+        keptHead = Array(bytes[..<headCount])
+        let head = headCount
+        headCount = 0
+        drop(head)
     }
+
+    /// The head that was kept, read once more.
+    func readKeptHead(_ limits: HTTPLimits) throws(HTTPRefusal) -> MessageHead { try MessageHead(keptHead.span, limits: limits) }
 
     /// Moves body bytes out of the buffer; true when the body is complete.
     mutating func takeBody(_ framing: BodyFraming, limit: Int) throws(HTTPRefusal) -> Bool {
@@ -68,6 +75,7 @@ struct MessageBuffer {
     mutating func finishMessage() -> [UInt8] {
         defer {
             body = []
+            keptHead = []
             chunks = ChunkedDecoder()
         }
         let head = headCount
@@ -90,9 +98,9 @@ struct MessageBuffer {
         let left = bytes.count - count
         if left == 0 {
             bytes = []
-        } else if bytes.capacity > left + max(MessageBuffer.mostUnused, 3 * (left - headCount)) {
+        } else if headCount == 0, bytes.capacity > 4 * left + MessageBuffer.mostUnused {
             // What is left is waited for by a connection that may do nothing for a while.
-            bytes = Array([bytes[..<headCount], bytes[(headCount + count)...]].joined())
+            bytes = Array(bytes[count...])
         } else {
             bytes.removeSubrange(headCount..<headCount + count)
         }

@@ -90,14 +90,16 @@ public struct RequestParser: Sendable {
         case .body(let request, let framing, let persistence, let owesContinue):
             if case .length(let length) = framing, length > mostBody { throw .bodyTooLarge }
             if owesContinue, buffer.isEmpty {
+                buffer.keepHead()
                 phase = .body(nil, framing, persistence, owesContinue: false)
                 return .expectsContinue
             }
             guard try buffer.takeBody(framing, limit: mostBody) else {
+                buffer.keepHead()
                 phase = .body(nil, framing, persistence, owesContinue: owesContinue)
                 return .needsMore
             }
-            let complete = if let request { request } else { try RequestParser.begin(try buffer.head(limits)).request }
+            let complete = if let request { request } else { try RequestParser.begin(try buffer.readKeptHead(limits)).request }
             phase = .head
             return .request(
                 ParsedRequest(

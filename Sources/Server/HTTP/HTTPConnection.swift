@@ -46,24 +46,27 @@ final class HTTPConnection: ConnectionHandler {
         advance(connection)
     }
 
-    /// Requests that are looked at before the loop's other connections have their turn.
-    private static let requestsInTurn = 32
+    /// Steps of one connection before the loop's others have their turn.
+    private static let stepsInTurn = 4
 
     /// Looks at what has come, as far as it can be answered now.
-    private func advance(_ connection: Connection) {
+    ///
+    /// - Parameter isLate: it had to wait for a turn.
+    private func advance(_ connection: Connection, isLate: Bool = false) {
         guard !isAdvancing else { return }
         isAdvancing = true
         defer { isAdvancing = false }
-        for _ in 0..<HTTPConnection.requestsInTurn {
+        for _ in 0..<HTTPConnection.stepsInTurn {
             guard !isAnswering, connection.isOpen, connection.handler === self else { return }
             guard connection.unsentBytes == 0 else { return connectionBlocked(connection) }
+            guard live.hasTurn(isLate: isLate) else { break }
             guard step(connection) else { return }
         }
         // The last one may have made somebody else the handler.
         guard !isAnswering, connection.isOpen, connection.handler === self else { return }
         // No more is read meanwhile.
         connection.pauseReading()
-        live.loop.defer { [self] in advance(connection) }
+        live.loop.defer { [self] in advance(connection, isLate: true) }
     }
 
     /// Takes the next request, or a part of it. False: more must come first.
@@ -74,9 +77,7 @@ final class HTTPConnection: ConnectionHandler {
                 setDeadline(connection)
                 connection.resumeReading()
                 return false
-            case .head(let request):
-                hasKey = hasKey(request.headerFields)
-                if !hasKey { parser.limitBody(to: live.server.settings.messageBytes) }
+            case .head(let request): return judge(request, connection)
             case .expectsContinue: connection.send(Array("HTTP/1.1 100 Continue\r\n\r\n".utf8))
             case .request(let parsed): take(parsed, connection)
             }
@@ -84,6 +85,33 @@ final class HTTPConnection: ConnectionHandler {
             refuse(Problem(error.status, HTTPConnection.code(error), "the request was refused: \(HTTPConnection.words(error))"), connection)
         }
         return true
+    }
+
+    /// Without a key the content may be as long as a visitor's message. False: whether a key is known is being found out.
+    private func judge(_ request: HTTPRequest, _ connection: Connection) -> Bool {
+        hasKey = hasKey(request.headerFields)
+        let most = live.server.settings.messageBytes
+        guard !hasKey else { return true }
+        guard let key = request.headerFields.apiKey, request.mayHaveContent(over: most) else {
+            parser.limitBody(to: most)
+            return true
+        }
+        isAnswering = true
+        connection.pauseReading()
+        let bound = LoopBound((self, connection), to: live.loop)
+        Task(executorPreference: live.loop) { [keys = live.server.keys] in
+            let isKnown = await keys.find(key) != nil
+            let (http, connection) = bound.onLoop
+            http.judged(isKnown, connection)
+        }
+        return false
+    }
+
+    private func judged(_ isKnown: Bool, _ connection: Connection) {
+        isAnswering = false
+        guard connection.isOpen else { return }
+        hasKey = isKnown
+        if isKnown { advance(connection) } else { refuse(.unauthorized, connection) }
     }
 
     /// The time for a request runs from its first byte, and that for which nothing need come from the last answer: bytes that
@@ -108,8 +136,9 @@ final class HTTPConnection: ConnectionHandler {
         do throws(Problem) {
             let limits = live.server.settings.limits
             let client = ClientAddress.find(parsed.fields, peer: peer, trusted: limits.trustedProxies, in: limits.clientAddressField)
+            // Also for one that makes no sense.
+            try charge(parsed.fields, of: client, isPaid: isPaid)
             let request = try Request(parsed, peer: client)
-            try charge(request, isPaid: isPaid)
             if request.isFor("v1", "live") { return try upgrade(request, connection) }
             // Events need a look at the keys first; whether this can become a WebSocket at all is known now.
             let isReader = request.wantsUpgrade && request.isFor("v1", "events")
@@ -127,10 +156,10 @@ final class HTTPConnection: ConnectionHandler {
     /// Charges the request to its address. Who shows a key is charged nothing: an integrator's server acts for many people.
     ///
     /// - Parameter isPaid: whoever opened the connection was charged for it then.
-    private func charge(_ request: Request, isPaid: Bool) throws(Problem) {
-        let group = live.server.limits.group(request.peer)
+    private func charge(_ fields: HTTPFields, of client: SocketAddress, isPaid: Bool) throws(Problem) {
+        let group = live.server.limits.group(client)
         guard group != .none, !(isPaid && group == self.group) else { return }
-        if hasKey || hasKey(request.fields) { return }
+        if hasKey || hasKey(fields) { return }
         guard case .refused(let seconds) = live.server.limits.request(group) else { return }
         live.server.measurements.refused(.requests)
         // The next one is not even read.
@@ -138,10 +167,7 @@ final class HTTPConnection: ConnectionHandler {
         throw Problem(.tooManyRequests, "rate_limited", "too many requests from this address", retryAfterSeconds: seconds)
     }
 
-    private func hasKey(_ fields: HTTPFields) -> Bool {
-        guard let text = fields.bearer, !text.hasPrefix(SessionTokens.prefix) else { return false }
-        return live.server.keys.knows(text)
-    }
+    private func hasKey(_ fields: HTTPFields) -> Bool { fields.apiKey.map { live.server.keys.knows($0) } ?? false }
 
     private func answer(_ request: Request, _ bound: LoopBound<(HTTPConnection, Connection)>) {
         let router = live.router

@@ -64,10 +64,6 @@ struct Problem: Error, Equatable {
         case .logRestarted(let epoch, let first, let head):
             self.init(.conflict, "log_restarted", "the log is not the one that you followed: begin again after seq \(first - 1)")
             log = (epoch, first, head)
-        case .tooManyConsumers(let limit):
-            self.init(
-                .conflict, "too_many_consumers", "this key has \(limit) other readers with names in this queue: use one of those names",
-                field: "consumer")
         case .tooManyLookUps(let seconds):
             self.init(.tooManyRequests, "rate_limited", "you are asking for too many unknown queues at once", retryAfterSeconds: seconds)
         case .unavailable(let seconds):

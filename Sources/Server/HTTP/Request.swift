@@ -124,6 +124,16 @@ extension HTTPFields {
     }
 }
 
+extension HTTPFields {
+    /// What may be a key to the API: any bearer's token but a session's.
+    var apiKey: String? { bearer.flatMap { $0.hasPrefix(SessionTokens.prefix) ? nil : $0 } }
+}
+
+extension HTTPRequest {
+    /// False where its head says that its content is no longer.
+    func mayHaveContent(over bytes: Int) -> Bool { headerFields[.contentLength].flatMap { Int($0) }.map { $0 > bytes } ?? true }
+}
+
 extension Substring {
     /// nil where it is no percent-encoded UTF-8. Most of what comes is not encoded, and Foundation goes through UTF-16.
     fileprivate var percentDecoded: String? { utf8.has(UInt8(ascii: "%")) ? removingPercentEncoding : String(self) }
