@@ -68,9 +68,7 @@ extension QueueService {
 
     /// Keeps how far a reader has come: from there on nothing is forgotten.
     public func confirm(_ position: ConsumerPosition) async throws(ServiceError) {
-        let limit = limits.consumers
-        let isKept = try await asking { () throws(StoreError) in try await store.confirm(position, limit: limit) }
-        guard isKept else { throw .tooManyConsumers(limit: limit) }
+        try await asking { () throws(StoreError) in try await store.confirm(position, limit: limits.consumers) }
     }
 }
 

@@ -148,9 +148,8 @@ public protocol QueueStore: Sendable {
     func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>?
     /// Keeps how far a reader has come, which may also be further back than before.
     ///
-    /// - Parameter limit: names that a key may have for a queue. Requests at the same moment may exceed it by as many as they are.
-    /// - Returns: false where the key has as many others: nothing was kept.
-    func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) -> Bool
+    /// - Parameter limit: names that a key may have for a queue. One more takes the place of the one that was silent longest.
+    func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError)
     /// Writes it into the rows of those whom closing the queue has sent away, at most `limit`. They count as sent away as
     /// soon as that is committed, for whoever asks here; but until this has nothing left to do a person who is among
     /// them cannot join by the same name again.

@@ -197,7 +197,7 @@ public struct Receipt: Sendable, Hashable {
     public let tenant: TenantID
     public let key: String
     public let requestHash: [UInt8]
-    /// What tells what the write made, most often its id.
+    /// What identifies what the write made, most often its id.
     public let result: String
     public init(tenant: TenantID, key: String, requestHash: [UInt8], result: String) {
         self.tenant = tenant
@@ -216,15 +216,15 @@ public struct ConsumerPosition: Sendable, Hashable {
     public let name: String
     /// The reader has everything up to this event.
     public let seq: UInt64
-    /// The reader said so itself. Otherwise it begins here only where it has no position yet.
-    public let isSaid: Bool
-    public init(tenant: TenantID, queue: QueueID, key: KeyID, name: String, seq: UInt64, isSaid: Bool = true) {
+    /// The reader named it. Otherwise it begins here only where it has none yet, and what it once named ages.
+    public let isExplicit: Bool
+    public init(tenant: TenantID, queue: QueueID, key: KeyID, name: String, seq: UInt64, isExplicit: Bool = true) {
         self.tenant = tenant
         self.queue = queue
         self.key = key
         self.name = name
         self.seq = seq
-        self.isSaid = isSaid
+        self.isExplicit = isExplicit
     }
 }
 

@@ -19,8 +19,6 @@ public enum ServiceError: Error, Sendable, Hashable {
     case alreadyDone
     /// The reader's position is not one of this log: where it begins, and where it is.
     case logRestarted(epoch: UInt64, first: UInt64, head: UInt64)
-    /// The key has as many readers with names in this queue as it may have.
-    case tooManyConsumers(limit: Int)
     /// Too many queues are being looked for on behalf of one caller; come back after that many seconds.
     case tooManyLookUps(retryAfterSeconds: Int)
     /// The store is out of reach; come back after that many seconds.

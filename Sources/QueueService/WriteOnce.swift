@@ -11,7 +11,7 @@ public struct WriteOnce: Sendable, Hashable {
         self.requestHash = requestHash
     }
 
-    /// - Parameter result: what tells what the write made.
+    /// - Parameter result: identifies what the write made.
     public func receipt(_ result: String) -> Receipt { Receipt(tenant: tenant, key: key, requestHash: requestHash, result: result) }
 }
 

@@ -88,7 +88,7 @@ public struct MeasuredStore: QueueStore {
         try await measure(.deletedLog) { () throws(StoreError) in try await store.deletedLog(of: queue, tenant: tenant) }
     }
 
-    public func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) -> Bool {
+    public func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) {
         try await measure(.confirm) { () throws(StoreError) in try await store.confirm(position, limit: limit) }
     }
 

@@ -12,7 +12,10 @@ struct WorkFlags: ParsableArguments {
     )
     var lookUps: String?
 
-    @Option(help: "Readers of events with a name that a key may have for a queue. Default 64. [STANCHION_CONSUMERS]")
+    @Option(
+        help:
+            "Readers of events with a name that a key may have for a queue; the one that was silent longest gives way. Default 64. [STANCHION_CONSUMERS]"
+    )
     var consumers: String?
 
     @Option(help: "Commands that one commit may hold. Default 2000. [STANCHION_BATCH_COMMANDS]")

@@ -109,7 +109,7 @@ final class FaultyStore: QueueStore {
         try await store.queues(of: tenant, after: cursor, limit: limit)
     }
     func logBounds(of queue: QueueID) async throws(StoreError) -> ClosedRange<UInt64>? { try await store.logBounds(of: queue) }
-    func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) -> Bool {
+    func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) {
         try await store.confirm(position, limit: limit)
     }
     func closingQueues(limit: Int) async throws(StoreError) -> [QueueID] { try await store.closingQueues(limit: limit) }

@@ -45,12 +45,11 @@ extension QueueStore {
 
 extension QueueStore {
     /// A reader by this name has everything up to `seq`.
-    @discardableResult
     func confirm(
-        _ name: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID, key: UInt64 = 1, isSaid: Bool = true, limit: Int = 1_000
-    ) async throws(StoreError) -> Bool {
+        _ name: String, _ seq: UInt64, of queue: QueueID, tenant: TenantID, key: UInt64 = 1, isExplicit: Bool = true, limit: Int = 1_000
+    ) async throws(StoreError) {
         let position = ConsumerPosition(
-            tenant: tenant, queue: queue, key: KeyID(high: key, low: key), name: name, seq: seq, isSaid: isSaid)
-        return try await confirm(position, limit: limit)
+            tenant: tenant, queue: queue, key: KeyID(high: key, low: key), name: name, seq: seq, isExplicit: isExplicit)
+        try await confirm(position, limit: limit)
     }
 }

@@ -11,7 +11,7 @@ extension ServerCore {
             let label = try fields.string("label") ?? ""
             guard label != Bootstrap.settingsLabel else { throw fields.wrong("label", "is the one of the key in the settings") }
             try fields.finish(known: "role, label")
-            let (key, text) = try await make(role, label, admin.tenant, once: try request.once(admin))
+            let (key, text) = try await make(role, label, admin.tenant, once: try request.onceByItsKey(admin), by: request.bearer ?? "")
             return .json(.created) { bytes in
                 key.writeMembers(to: &bytes)
                 bytes.member("key", text)
@@ -37,10 +37,13 @@ extension ServerCore {
         }
     }
 
-    private func make(_ role: KeyRole, _ label: String, _ tenant: TenantID, once: WriteOnce?) async throws -> (APIKey, text: String) {
+    /// - Parameter admin: the text of the key that asks.
+    private func make(
+        _ role: KeyRole, _ label: String, _ tenant: TenantID, once: WriteOnce?, by admin: String
+    ) async throws -> (APIKey, text: String) {
         var (key, text) = NewKey.make(tenant: tenant, role: role, label: label, at: clock.now(), random: random)
         if let once {
-            text = secrets.tokens.newestText(of: key.id, once)
+            text = secrets.tokens.newestText(of: key.id, once, admin: admin)
             key = APIKey(id: key.id, tenant: tenant, role: role, hash: KeyRing.digest(text), label: label)
         }
         let id = try await writingOnce(once, result: "\(key.id)") { receipt throws(StoreError) in try await store.insert(key, receipt) }
@@ -48,7 +51,7 @@ extension ServerCore {
         guard let once, id != "\(key.id)" else { return (key, text) }
         let all = try await asking { () throws(StoreError) in try await store.keys() }
         guard let earlier = all.first(where: { "\($0.id)" == id && $0.tenant == tenant }),
-            let text = secrets.tokens.text(of: earlier.id, once, digest: earlier.hash)
+            let text = secrets.tokens.text(of: earlier.id, once, admin: admin, digest: earlier.hash)
         else { throw ServiceError.alreadyDone }
         return (earlier, text)
     }

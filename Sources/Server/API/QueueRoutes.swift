@@ -137,13 +137,17 @@ extension Request {
     }
 
     /// The write's `Idempotency-Key`, with a digest of what was asked.
-    func once(_ key: APIKey) throws -> WriteOnce? {
+    func once(_ key: APIKey) throws -> WriteOnce? { try once(key, digesting: "") }
+
+    /// The same where only the key that asked is answered again: for another one it is another request.
+    func onceByItsKey(_ key: APIKey) throws -> WriteOnce? { try once(key, digesting: "\(key.id)\n") }
+
+    private func once(_ key: APIKey, digesting more: String) throws -> WriteOnce? {
         guard let text = fields[.idempotencyKey] else { return nil }
         guard (1...128).contains(text.utf8.count) else {
             throw Problem(.badRequest, "invalid_idempotency_key", "Idempotency-Key must be 1 to 128 bytes")
         }
-        return WriteOnce(
-            tenant: key.tenant, key: text,
-            requestHash: KeyRing.digest("\(method.rawValue) \(segments.joined(separator: "/"))\n" + String(decoding: body, as: UTF8.self)))
+        let asked = "\(method.rawValue) \(segments.joined(separator: "/"))\n\(more)" + String(decoding: body, as: UTF8.self)
+        return WriteOnce(tenant: key.tenant, key: text, requestHash: KeyRing.digest(asked))
     }
 }

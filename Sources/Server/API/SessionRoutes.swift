@@ -87,7 +87,7 @@ extension ServerCore {
             // Retention deletes the log of a deleted queue whoever has yet to read it.
             if !log.isOver {
                 try await service.confirm(
-                    ConsumerPosition(tenant: key.tenant, queue: id, key: key.id, name: consumer, seq: seq, isSaid: said != nil))
+                    ConsumerPosition(tenant: key.tenant, queue: id, key: key.id, name: consumer, seq: seq, isExplicit: said != nil))
             }
         }
         var response = Response(.ok, type: "text/event-stream")

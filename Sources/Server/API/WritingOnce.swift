@@ -4,8 +4,8 @@ import QueueService
 extension ServerCore {
     /// Writes, with the receipt for it in the same transaction, unless that has been done.
     ///
-    /// - Parameter result: what tells what is written.
-    /// - Returns: what tells what was written, now or by an earlier request with this key.
+    /// - Parameter result: identifies what is written.
+    /// - Returns: what identifies what was written, now or by an earlier request with this key.
     func writingOnce(
         _ once: WriteOnce?, result: String, _ write: (Receipt?) async throws(StoreError) -> Void
     ) async throws -> String {

@@ -209,19 +209,20 @@ extension PostgresStore {
         return UInt64(clamping: first)...UInt64(clamping: last)
     }
 
-    public func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) -> Bool {
+    public func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) {
         try await writing(
             PostgresCall(
                 """
-                INSERT INTO consumers AS c (queue_id, key_id, name, tenant_id, seq, confirmed_at)
-                SELECT $1::uuid, $2::uuid, $3::text, $4::uuid, $5::bigint, clock_timestamp()
-                WHERE (SELECT count(*) FROM consumers WHERE queue_id = $1 AND key_id = $2 AND name <> $3) < $7
-                ON CONFLICT (queue_id, name, key_id) DO UPDATE
-                    SET seq = CASE WHEN $6::boolean THEN excluded.seq ELSE c.seq END, confirmed_at = excluded.confirmed_at
+                WITH surplus AS (
+                    DELETE FROM consumers WHERE queue_id = $1::uuid AND key_id = $2::uuid AND name IN (
+                        SELECT name FROM consumers WHERE queue_id = $1::uuid AND key_id = $2::uuid AND name <> $3::text
+                        ORDER BY confirmed_at DESC OFFSET $7::bigint))
+                INSERT INTO consumers (queue_id, key_id, name, tenant_id, seq, confirmed_at)
+                VALUES ($1::uuid, $2::uuid, $3::text, $4::uuid, $5::bigint, clock_timestamp())
+                ON CONFLICT (queue_id, name, key_id) DO UPDATE SET seq = excluded.seq, confirmed_at = excluded.confirmed_at WHERE $6::boolean
                 """
             ).with(position.queue).with(position.key).with(position.name).with(position.tenant).with(Int64(clamping: position.seq))
-                .with(position.isSaid).with(Int64(limit))
-        ).changedCount > 0
+                .with(position.isExplicit).with(Int64(limit - 1)))
     }
 
     /// Found by the index that the line is read by, out of which falls what is written here, and written by the ticket: a

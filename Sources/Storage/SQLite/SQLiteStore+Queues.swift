@@ -1,6 +1,5 @@
 import Foundation
 import GRDB
-import Locks
 public import QueueEngine
 public import QueueService
 
@@ -103,24 +102,24 @@ extension SQLiteStore {
         }
     }
 
-    public func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) -> Bool {
-        let isKept = Lock(false)
+    public func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) {
         try await writingTogether { db in
             try db.execute(
                 sql: """
-                    INSERT INTO consumers (queue_id, key_id, name, tenant_id, seq, confirmed_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6
-                    WHERE (SELECT count(*) FROM consumers WHERE queue_id = ?1 AND key_id = ?2 AND name <> ?3) < ?8
-                    ON CONFLICT (queue_id, name, key_id) DO UPDATE
-                        SET seq = CASE WHEN ?7 THEN excluded.seq ELSE seq END, confirmed_at = excluded.confirmed_at
+                    INSERT INTO consumers (queue_id, key_id, name, tenant_id, seq, confirmed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                    ON CONFLICT (queue_id, name, key_id) DO UPDATE SET seq = excluded.seq, confirmed_at = excluded.confirmed_at WHERE ?7
                     """,
                 arguments: [
                     position.queue.data, position.key.data, position.name, position.tenant.data, Int64(clamping: position.seq),
-                    SQLiteStore.now, position.isSaid, limit,
+                    SQLiteStore.now, position.isExplicit,
                 ])
-            let count = db.changesCount
-            isKept.withLock { $0 = count > 0 }
+            try db.execute(
+                sql: """
+                    DELETE FROM consumers WHERE queue_id = ?1 AND key_id = ?2 AND name <> ?3 AND name IN (
+                        SELECT name FROM consumers WHERE queue_id = ?1 AND key_id = ?2 AND name <> ?3
+                        ORDER BY confirmed_at DESC LIMIT -1 OFFSET ?4)
+                    """, arguments: [position.queue.data, position.key.data, position.name, limit - 1])
         }
-        return isKept.withLock { $0 }
     }
 
     public func endClosed(_ queue: QueueID, limit: Int) async throws(StoreError) -> Int {

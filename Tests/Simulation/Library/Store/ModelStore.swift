@@ -135,15 +135,13 @@ public final class ModelStore: QueueStore {
         try await call(.entries) { state, _ in state.queues[queue]?.bounds }
     }
 
-    public func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) -> Bool {
+    public func confirm(_ position: ConsumerPosition, limit: Int) async throws(StoreError) {
         try await call(.write) { state, now in
             let consumer = ModelQueue.Consumer(name: position.name, key: position.key)
-            guard let queue = state.queues[position.queue],
-                queue.consumers.count(where: { $0.key.key == consumer.key && $0.key.name != consumer.name }) < limit
-            else { return false }
-            let kept = position.isSaid ? nil : queue.consumers[consumer]?.seq
-            queue.consumers[consumer] = (kept ?? position.seq, now)
-            return true
+            guard let queue = state.queues[position.queue] else { return }
+            if position.isExplicit || queue.consumers[consumer] == nil { queue.consumers[consumer] = (position.seq, now) }
+            let others = queue.consumers.filter { $0.key.key == consumer.key && $0.key != consumer }
+            for (surplus, _) in others.sorted(by: { $0.value.at > $1.value.at }).dropFirst(limit - 1) { queue.consumers[surplus] = nil }
         }
     }
 
