@@ -232,10 +232,16 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
             sources.find(report.data)?.ready(Readiness(rawValue: report.events))
             wakeOwed()
         }
-        while let action = timers.popDue(at: now) { action() }
+        while let action = timers.popDue(at: now) {
+            action()
+            wakeOwed()
+        }
         let again = deferred
         deferred = []
-        for action in again { action() }
+        for action in again {
+            action()
+            wakeOwed()
+        }
         sweepWhenDue()
         return goOn
     }
@@ -275,13 +281,17 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         return true
     }
 
+    /// Pieces of work after which others are woken for what these brought them.
+    private static let worksBeforeWake = 32
+
     private func runTaken() {
-        for item in taken {
+        for (index, item) in taken.enumerated() {
             switch item {
             case .job(let job): job.runSynchronously(on: asUnownedTaskExecutor())
             case .isolated(let job, let executor): job.runSynchronously(on: executor)
             case .call(let body): body()
             }
+            if index % EventLoop.worksBeforeWake == EventLoop.worksBeforeWake - 1 { wakeOwed() }
         }
         // Two arrays change places: neither is made anew each turn.
         taken.removeAll(keepingCapacity: taken.capacity <= 4_096)

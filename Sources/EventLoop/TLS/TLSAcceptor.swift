@@ -51,7 +51,8 @@ public final class TLSAcceptor: Source {
             stream = TLSStream(context, transport: loop.tlsTransport)
         }
         switch stream!.handshake(on: number) {
-        case .waiting: if !readiness.isDisjoint(with: [.hangup, .failed]) { end(.failed) }
+        // All that has come was read before.
+        case .waiting: if !readiness.isDisjoint(with: [.peerClosed, .hangup, .failed]) { end(.failed) }
         case .failed: end(.failed)
         case .done: handOver { .secured($0) }
         }
