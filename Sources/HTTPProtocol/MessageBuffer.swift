@@ -54,6 +54,7 @@ struct MessageBuffer {
         case .none: return true
         case .length(let length):
             guard length <= limit else { throw .bodyTooLarge }
+            if body.isEmpty { body.reserveCapacity(length) }
             let count = min(length - body.count, bytes.count - headCount)
             body.append(contentsOf: bytes[headCount..<headCount + count])
             drop(count)

@@ -13,6 +13,8 @@ final class HTTPConnection: ConnectionHandler {
     private var isAnswering = false
     /// Requests are being looked at, one after the other: an answer that is there at once only makes room for the next.
     private var isAdvancing = false
+    /// More can be looked at when others have had their turn.
+    private var isWaitingForTurn = false
     /// An answer has gone, and the time for which an idle connection is kept runs from it.
     private var hasAnswered = false
     /// No request has come yet.
@@ -21,6 +23,8 @@ final class HTTPConnection: ConnectionHandler {
     private var hasBegun = false
     /// The request whose content is coming shows a key that is known.
     private var hasKey = false
+    /// It has been charged to its address already.
+    private var isCharged = false
     private var closesAfterAnswer = false
     /// The answer to a WebSocket handshake, while the request that asked for it is with the routes.
     private var handshake: Upgrade?
@@ -46,27 +50,29 @@ final class HTTPConnection: ConnectionHandler {
         advance(connection)
     }
 
-    /// Steps of one connection before the loop's others have their turn.
-    private static let stepsInTurn = 4
+    /// Steps of one connection before the loop's others go on.
+    private static let stepsAtOnce = 4
 
     /// Looks at what has come, as far as it can be answered now.
     ///
-    /// - Parameter isLate: it had to wait for a turn.
+    /// - Parameter isLate: it had to wait for others.
     private func advance(_ connection: Connection, isLate: Bool = false) {
-        guard !isAdvancing else { return }
+        if isLate { isWaitingForTurn = false }
+        guard !isAdvancing, !isWaitingForTurn else { return }
         isAdvancing = true
         defer { isAdvancing = false }
-        for _ in 0..<HTTPConnection.stepsInTurn {
+        for _ in 0..<HTTPConnection.stepsAtOnce {
             guard !isAnswering, connection.isOpen, connection.handler === self else { return }
             guard connection.unsentBytes == 0 else { return connectionBlocked(connection) }
-            guard live.hasTurn(isLate: isLate) else { break }
+            guard live.turns.hasStep(isLate: isLate) else { break }
             guard step(connection) else { return }
         }
         // The last one may have made somebody else the handler.
         guard !isAnswering, connection.isOpen, connection.handler === self else { return }
         // No more is read meanwhile.
         connection.pauseReading()
-        live.loop.defer { [self] in advance(connection, isLate: true) }
+        isWaitingForTurn = true
+        live.turns.wait { [self] in advance(connection, isLate: true) }
     }
 
     /// Takes the next request, or a part of it. False: more must come first.
@@ -89,15 +95,21 @@ final class HTTPConnection: ConnectionHandler {
 
     /// Without a key the content may be as long as a visitor's message. False: whether a key is known is being found out.
     private func judge(_ request: HTTPRequest, _ connection: Connection) -> Bool {
-        hasKey = hasKey(request.headerFields)
+        hasKey = showsKey(request.headerFields)
         let most = live.server.settings.messageBytes
         guard !hasKey else { return true }
         guard let key = request.headerFields.apiKey, request.mayHaveContent(over: most) else {
             parser.limitBody(to: most)
             return true
         }
+        do throws(Problem) { try charge(request.headerFields, of: addressOfClient(request.headerFields), isPaid: isFirst) } catch {
+            refuse(error, connection)
+            return false
+        }
+        isCharged = true
         isAnswering = true
         connection.pauseReading()
+        connection.deadline = 0
         let bound = LoopBound((self, connection), to: live.loop)
         Task(executorPreference: live.loop) { [keys = live.server.keys] in
             let isKnown = await keys.find(key) != nil
@@ -111,7 +123,9 @@ final class HTTPConnection: ConnectionHandler {
         isAnswering = false
         guard connection.isOpen else { return }
         hasKey = isKnown
-        if isKnown { advance(connection) } else { refuse(.unauthorized, connection) }
+        guard isKnown else { return refuse(.unauthorized, connection) }
+        connection.deadline = live.loop.second + live.server.settings.requestSeconds
+        advance(connection)
     }
 
     /// The time for a request runs from its first byte, and that for which nothing need come from the last answer: bytes that
@@ -129,15 +143,14 @@ final class HTTPConnection: ConnectionHandler {
 
     private func take(_ parsed: ParsedRequest, _ connection: Connection) {
         hasBegun = false
-        defer { hasKey = false }
+        defer { (hasKey, isCharged) = (false, false) }
         let isPaid = isFirst
         isFirst = false
         closesAfterAnswer = !parsed.keepsAlive || live.isDraining
         do throws(Problem) {
-            let limits = live.server.settings.limits
-            let client = ClientAddress.find(parsed.fields, peer: peer, trusted: limits.trustedProxies, in: limits.clientAddressField)
-            // Also for one that makes no sense.
-            try charge(parsed.fields, of: client, isPaid: isPaid)
+            let client = addressOfClient(parsed.fields)
+            // Before it is known whether it makes sense.
+            if !isCharged { try charge(parsed.fields, of: client, isPaid: isPaid) }
             let request = try Request(parsed, peer: client)
             if request.isFor("v1", "live") { return try upgrade(request, connection) }
             // Events need a look at the keys first; whether this can become a WebSocket at all is known now.
@@ -153,13 +166,18 @@ final class HTTPConnection: ConnectionHandler {
         }
     }
 
+    private func addressOfClient(_ fields: HTTPFields) -> SocketAddress {
+        let limits = live.server.settings.limits
+        return ClientAddress.find(fields, peer: peer, trusted: limits.trustedProxies, in: limits.clientAddressField)
+    }
+
     /// Charges the request to its address. Who shows a key is charged nothing: an integrator's server acts for many people.
     ///
     /// - Parameter isPaid: whoever opened the connection was charged for it then.
     private func charge(_ fields: HTTPFields, of client: SocketAddress, isPaid: Bool) throws(Problem) {
         let group = live.server.limits.group(client)
         guard group != .none, !(isPaid && group == self.group) else { return }
-        if hasKey || hasKey(fields) { return }
+        if hasKey || showsKey(fields) { return }
         guard case .refused(let seconds) = live.server.limits.request(group) else { return }
         live.server.measurements.refused(.requests)
         // The next one is not even read.
@@ -167,7 +185,7 @@ final class HTTPConnection: ConnectionHandler {
         throw Problem(.tooManyRequests, "rate_limited", "too many requests from this address", retryAfterSeconds: seconds)
     }
 
-    private func hasKey(_ fields: HTTPFields) -> Bool { fields.apiKey.map { live.server.keys.knows($0) } ?? false }
+    private func showsKey(_ fields: HTTPFields) -> Bool { fields.apiKey.map { live.server.keys.knows($0) } ?? false }
 
     private func answer(_ request: Request, _ bound: LoopBound<(HTTPConnection, Connection)>) {
         let router = live.router

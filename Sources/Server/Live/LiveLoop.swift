@@ -46,18 +46,8 @@ final class LiveLoop {
 
     // MARK: Connections
 
-    /// Looks at requests that a turn of the loop is made of, and as many more of connections that had to wait for theirs: a turn stays
-    /// short however many have something to say.
-    private static let looksInTurn = 64
-    private var looks = (turn: UInt64(0), prompt: 0, late: 0)
-
-    /// Whether one more request may be looked at in this turn; if so, it is counted.
-    func hasTurn(isLate: Bool) -> Bool {
-        if looks.turn != loop.now { looks = (loop.now, 0, 0) }
-        guard (isLate ? looks.late : looks.prompt) < LiveLoop.looksInTurn else { return false }
-        if isLate { looks.late += 1 } else { looks.prompt += 1 }
-        return true
-    }
+    /// Which HTTP connections go on when.
+    private(set) lazy var turns = RequestTurns(loop)
 
     private(set) lazy var intake = Intake(live: self)
 
