@@ -65,4 +65,33 @@ import Testing
             #expect(isFinal == (close.rawValue >= 4500), "\(close)")
         }
     }
+
+    /// Who repeats a request for a key is told the same text; who has read the store cannot make it.
+    @Test func theTextOfAKeyFollowsFromWhoAsksAndFromWhat() {
+        let secrets = (1...2).map {
+            StoredSecret(
+                id: "\($0)", purpose: SessionTokens.purpose, value: [UInt8](repeating: UInt8($0), count: 32),
+                createdAt: Timestamp(seconds: Double(9 - $0)))
+        }
+        let (id, other) = (KeyID(high: 1, low: 2), KeyID(high: 1, low: 3))
+        func once(_ key: String, _ hash: UInt8 = 1) -> WriteOnce {
+            WriteOnce(tenant: TenantID(high: 5, low: 5), key: key, requestHash: [hash])
+        }
+        let tokens = SessionTokens(secrets)
+        let admin = "sk_admin"
+        let text = tokens.newestText(of: id, once("a"), admin: admin)
+        #expect(text == tokens.newestText(of: id, once("a"), admin: admin))
+        #expect(text.wholeMatch(of: /sk_[a-z0-9]{40}/) != nil)
+        let stored = KeyRing.digest(admin).map { String($0, radix: 16) }.joined()
+        let others = [
+            tokens.newestText(of: other, once("a"), admin: admin), tokens.newestText(of: id, once("b"), admin: admin),
+            tokens.newestText(of: id, once("a", 2), admin: admin), tokens.newestText(of: id, once("a"), admin: stored),
+            SessionTokens([secrets[1]]).newestText(of: id, once("a"), admin: admin),
+        ]
+        #expect(Set(others + [text]).count == 6)
+        // After a rotation the one that it was made from is still found, and not where that is gone.
+        let digest = KeyRing.digest(text)
+        #expect(SessionTokens(secrets.reversed()).text(of: id, once("a"), admin: admin, digest: digest) == text)
+        #expect(SessionTokens([secrets[1]]).text(of: id, once("a"), admin: admin, digest: digest) == nil)
+    }
 }

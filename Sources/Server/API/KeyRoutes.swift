@@ -50,9 +50,11 @@ extension ServerCore {
         try await asking { () throws(StoreError) in try await keys.readNow() }
         guard let once, id != "\(key.id)" else { return (key, text) }
         let all = try await asking { () throws(StoreError) in try await store.keys() }
-        guard let earlier = all.first(where: { "\($0.id)" == id && $0.tenant == tenant }),
-            let text = secrets.tokens.text(of: earlier.id, once, admin: admin, digest: earlier.hash)
-        else { throw ServiceError.alreadyDone }
+        guard let earlier = all.first(where: { "\($0.id)" == id && $0.tenant == tenant }) else { throw ServiceError.alreadyDone }
+        func earlierText() -> String? { secrets.tokens.text(of: earlier.id, once, admin: admin, digest: earlier.hash) }
+        if let text = earlierText() { return (earlier, text) }
+        guard await secrets.refresh() else { throw Problem.storeAway }
+        guard let text = earlierText() else { throw ServiceError.alreadyDone }
         return (earlier, text)
     }
 }

@@ -67,6 +67,9 @@ final class SecretRing: Sendable {
     var tokens: SessionTokens { known.secrets.withLock { $0.tokens } }
     var admissions: AdmissionSigner { known.secrets.withLock { $0.admissions } }
 
+    /// Reads the secrets once more: another instance may have made one. False: the store could not be read.
+    func refresh() async -> Bool { await read.again() }
+
     /// Reads the secrets now, and forgets those that the store has no more: an operator has deleted them. False: the store could not
     /// be read.
     func renew() async -> Bool {
