@@ -22,7 +22,7 @@ import zlib
 # Benchmarks/run itself, with what it has: Server, row, spread …
 bench = None
 SECONDS = float(os.environ.get("ATTACK_SECONDS", "10"))
-START_SECONDS = 30 - SECONDS
+START_SECONDS = 35 - SECONDS
 ATTACKER, NEIGHBOUR, JOINER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 UPGRADE = ("GET /v1/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: stanchion.v1\r\n%s\r\n")
@@ -270,9 +270,9 @@ def under(name, tls):
         # Turns are told for the last half minute, and those of the start are none of an attacker's.
         time.sleep(START_SECONDS)
         calm = neighbour.measure(SECONDS)
+        before = turn(asking)
         attacker = attack(server, neighbour.queue, name)
         time.sleep(2)
-        before = turn(asking)
         waits = neighbour.measure(SECONDS)
         asked = len(waits) + 10 * SECONDS
         longest = turn(asking)
