@@ -165,7 +165,7 @@ public actor QueueService {
     /// Nobody is connected anywhere: a whole grace period for everyone, from now on.
     func markEveryoneAbsent(in queue: QueueID) { changePresence(of: queue) { $0.isEveryoneAbsent = true } }
 
-    /// Asks for several things with one way to the service and back: each costs two switches between threads.
+    /// Asks for several things with one hop to the service and back: each hop is a switch between threads.
     public func together<R: Sendable, E: Error>(
         _ ask: @Sendable (isolated QueueService) async throws(E) -> R
     ) async throws(E) -> R { try await ask(self) }

@@ -38,7 +38,7 @@ ssize_t clinux_send(int fd, const void *bytes, size_t count);
 ssize_t clinux_send_two(int fd, const void *first, size_t first_count, const void *second, size_t second_count);
 /// Bytes of a socket that were sent and not acknowledged; 0 where the kernel does not say.
 int clinux_unacknowledged(int fd);
-/// What a thread has said that it is; NULL: nothing.
+/// A pointer that belongs to the calling thread: what it set last; NULL before that.
 void *clinux_thread_owner(void);
 void clinux_set_thread_owner(void *owner);
 /// Bytes that the peer of a TCP socket has acknowledged since it was opened; 0 where the kernel does not say.

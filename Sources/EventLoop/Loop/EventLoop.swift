@@ -112,7 +112,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
             return !inbox.isAwake
         }
         guard sleeps else { return }
-        // One that is woken at once takes this thread's processor for the first piece of work, and again for each of the others.
+        // A loop that is woken at once takes this thread's processor for the first job, and again for each of the others.
         if let loop = EventLoop.current, loop !== self { loop.owe(self) } else { wakeIfAsleep() }
     }
 
@@ -254,7 +254,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         }
     }
 
-    /// Milliseconds until something is due without anybody's doing.
+    /// Milliseconds until the next timer or sweep.
     private func timeout() -> Int32 {
         if !deferred.isEmpty { return 0 }
         guard let due = timers.nextDue else { return 1_000 }
@@ -281,8 +281,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         return true
     }
 
-    /// Pieces of work after which others are woken for what these brought them.
-    private static let worksBeforeWake = 32
+    /// Jobs after which the loops that they brought work are woken.
+    private static let jobsBeforeWake = 32
 
     private func runTaken() {
         for (index, item) in taken.enumerated() {
@@ -291,7 +291,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
             case .isolated(let job, let executor): job.runSynchronously(on: executor)
             case .call(let body): body()
             }
-            if index % EventLoop.worksBeforeWake == EventLoop.worksBeforeWake - 1 { wakeOwed() }
+            if index % EventLoop.jobsBeforeWake == EventLoop.jobsBeforeWake - 1 { wakeOwed() }
         }
         // Two arrays change places: neither is made anew each turn.
         taken.removeAll(keepingCapacity: taken.capacity <= 4_096)

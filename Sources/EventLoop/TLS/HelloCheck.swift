@@ -1,11 +1,11 @@
 /// Looks at what a client says of the length of its hello, as the bytes come: OpenSSL makes room for a message as soon as it is
 /// announced, 128 kB for a hello (RFC 8446 §4). There is a second one where the first was answered with a HelloRetryRequest (§4.1.4).
 ///
-/// Records cut messages anywhere (§5.1), and reads cut records. Records of other kinds may stand between: for middleboxes, or in vain.
+/// Records cut messages anywhere (§5.1), and reads cut records. Records of other kinds may stand between them; OpenSSL ignores some.
 /// What breaks the protocol is for OpenSSL to refuse.
 struct HelloCheck {
     /// Bytes of a hello; clients' are some hundred, or two thousand with post-quantum key shares.
-    static let longest = 16_384
+    private static let longest = 16_384
 
     /// ContentType (§5.1) and HandshakeType (§4).
     private static let handshake: UInt64 = 22

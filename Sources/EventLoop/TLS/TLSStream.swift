@@ -10,6 +10,7 @@ final class TLSStream {
     private unowned let transport: TLSTransport
     /// Bytes of the socket since the last ones that were read out of here.
     private var receivedSinceLast = 0
+    /// Checks the client's hellos; nil where none can follow.
     private var hello: HelloCheck? = HelloCheck()
 
     init(_ context: TLSContext, transport: TLSTransport) {

@@ -13,7 +13,7 @@ final class HTTPConnection: ConnectionHandler {
     private var isAnswering = false
     /// Requests are being looked at, one after the other: an answer that is there at once only makes room for the next.
     private var isAdvancing = false
-    /// More can be looked at when others have had their turn.
+    /// It stands in the queue of `live.turns`, and is advanced from there alone.
     private var isWaitingForTurn = false
     /// An answer has gone, and the time for which an idle connection is kept runs from it.
     private var hasAnswered = false
@@ -23,7 +23,7 @@ final class HTTPConnection: ConnectionHandler {
     private var hasBegun = false
     /// The request whose content is coming shows a key that is known.
     private var hasKey = false
-    /// It has been charged to its address already.
+    /// That request has been charged to its address already.
     private var isCharged = false
     private var closesAfterAnswer = false
     /// The answer to a WebSocket handshake, while the request that asked for it is with the routes.
@@ -149,7 +149,7 @@ final class HTTPConnection: ConnectionHandler {
         closesAfterAnswer = !parsed.keepsAlive || live.isDraining
         do throws(Problem) {
             let client = addressOfClient(parsed.fields)
-            // Before it is known whether it makes sense.
+            // A malformed request is charged, too.
             if !isCharged { try charge(parsed.fields, of: client, isPaid: isPaid) }
             let request = try Request(parsed, peer: client)
             if request.isFor("v1", "live") { return try upgrade(request, connection) }

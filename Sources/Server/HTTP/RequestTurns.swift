@@ -32,7 +32,7 @@ final class RequestTurns {
     }
 
     private func advanceWaiting() {
-        // Who has more to do stands at the end again, and is not for this turn.
+        // A connection that has more to do goes to the end of the queue, and its next steps belong to the next turn.
         var left = waiting.count
         while left > 0, lateSteps < RequestTurns.stepsInTurn || turn != loop.now {
             let advance = waiting[0]
