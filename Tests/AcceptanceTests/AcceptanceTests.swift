@@ -4,27 +4,40 @@ import TestSupport
 
 /// The program from outside, by clients that nobody here wrote: each test is a script in `Python/`, which starts
 /// servers of its own and ends with a status other than 0 when something is not as it should be.
+///
+/// The suites run beside each other, for one script alone leaves the machine waiting. In this one is what clients meet.
 @Suite(.serialized) struct AcceptanceTests {
+    static let scripts = [
+        "startup", "tls", "limits", "hostile", "conformance", "second_opinion", "events", "http_clients", "protocol", "sizes",
+        "metrics", "config", "alerts", "k6", "proxies",
+    ]
+
+    @Test(arguments: scripts)
+    func script(_ name: String) async throws { try await check(name) }
+
+    /// What is told of queues and kept of them, once more with the other store.
+    @Test(arguments: ["events", "protocol"])
+    func scriptOnPostgres(_ name: String) async throws { try await check(name, store: "postgres") }
+}
+
+/// What takes more of the machine than others do.
+@Suite(.serialized) struct HeavyAcceptanceTests {
     /// Those that measure memory, or need more of the machine than a sanitizer leaves them, run in the plain build.
     static let plainOnly = [
         "exhaustion", "kill9", "power_cut", "descriptors", "disk_full", "slow_reader", "slow_events", "strangers", "tour", "to_everyone",
     ]
     /// What looks for anything wrong comes last: it must not take other tests' load for that.
     static let scripts =
-        [
-            "startup", "tls", "limits", "hostile", "conformance", "second_opinion", "events", "http_clients", "protocol", "sizes",
-            "metrics", "config", "alerts", "k6", "bench_limits", "bench_api", "proxies",
-        ] + (isPlain ? plainOnly : []) + ["loadtest", "doctor", "doctor_database", "doctor_server"]
+        ["bench_limits", "bench_api"] + (isPlain ? plainOnly : []) + ["loadtest", "doctor", "doctor_database", "doctor_server"]
 
     @Test(arguments: scripts)
     func script(_ name: String) async throws { try await check(name) }
 
-    /// What is told of queues and kept of them, once more with the other store.
-    @Test(arguments: ["events", "protocol"] + (isPlain ? ["kill9"] : []))
+    @Test(arguments: isPlain ? ["kill9"] : [])
     func scriptOnPostgres(_ name: String) async throws { try await check(name, store: "postgres") }
 }
 
-/// Those that wait more than they work, beside the others.
+/// Those that wait more than they work.
 @Suite(.serialized) struct PatientAcceptanceTests {
     static let scripts =
         ["postgres", "bus", "bad_input", "restart_order", "instances", "system", "capacity", "lives"] + (isPlain ? ["line", "pages"] : [])
