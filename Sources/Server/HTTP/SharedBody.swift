@@ -16,13 +16,18 @@ final class SharedBody: Sendable {
     /// A making that takes longer is not waited for by those who come later.
     private static let longestMaking: UInt64 = 5_000_000_000
 
+    private let clock: @Sendable () -> UInt64
     private let make: @Sendable () async -> [UInt8]
     private let state = Lock(State())
 
-    init(_ make: @escaping @Sendable () async -> [UInt8]) { self.make = make }
+    /// - Parameter clock: nanoseconds of a monotonic clock.
+    init(clock: @escaping @Sendable () -> UInt64 = EventLoop.monotonicNow, _ make: @escaping @Sendable () async -> [UInt8]) {
+        self.clock = clock
+        self.make = make
+    }
 
     func get() async -> [UInt8] {
-        let now = EventLoop.monotonicNow()
+        let now = clock()
         let making = state.withLock { state -> Task<[UInt8], Never>? in
             if let madeAt = state.madeAt, now < madeAt + SharedBody.lifetime { return nil }
             if let making = state.making, now < making.since + SharedBody.longestMaking { return making.task }
