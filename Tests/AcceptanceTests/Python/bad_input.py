@@ -251,7 +251,7 @@ async def live(server):
                 await socket.send(message)
             frames = []
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while True:
                         frames.append(json.loads(await socket.recv()))
             except websockets.ConnectionClosed as closed:

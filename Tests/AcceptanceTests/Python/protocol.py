@@ -14,7 +14,7 @@ assert {example["type"] for example in examples} == {"join", "resume", "visibili
 
 
 async def until(socket, *types):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             frame = json.loads(await socket.recv())
             assert frame["type"] != "error", frame
