@@ -165,15 +165,12 @@ with memory_group(320 << 20) as group:
 
 # Clients that say nothing.
 with Server("--request-seconds", "1") as server:
-    silent = []
+    def says_nothing():
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.recv(1)
 
-    def slow_peers():
-        silent.extend(socket.create_connection(("127.0.0.1", server.port)) for _ in range(3))
-        return "slow_peers" in doctor("--url", server.url)
-
-    wait_for(slow_peers, what="slow clients")
-    for one in silent:
-        one.close()
+    with again_and_again(says_nothing):
+        wait_for(lambda: "slow_peers" in doctor("--url", server.url, seconds=4), what="slow clients")
 
 # Readers whom no cache helps.
 with Server("--cache-entries", "0") as server:

@@ -160,12 +160,14 @@ async def story(servers):
     await deletion(a, b, c)
 
     # All wait still, and now they are let in: whoever does it, in order, and not faster than was said.
-    a.good("PATCH", f"/v1/queues/{queue}", {"releaseRatePerMinute": 300, "maxConcurrentUsers": 1000})
+    a.good("PATCH", f"/v1/queues/{queue}", {"releaseRatePerMinute": 30, "maxConcurrentUsers": 1000})
     for victim in (a, b, c):
         before = sum(1 for visitor in visitors if visitor.ended)
-        await until(lambda: sum(1 for visitor in visitors if visitor.ended) > before + 1, "people are let in")
+        # Where a start takes long, all of them may be in by now.
+        await until(lambda: sum(1 for visitor in visitors if visitor.ended) >= min(before + 1, len(visitors)), "people are let in")
         victim.kill()
         await asyncio.to_thread(victim.start)
+    a.good("PATCH", f"/v1/queues/{queue}", {"releaseRatePerMinute": 300})
     await until(lambda: all(visitor.ended == "admitted" for visitor in visitors), "everyone is let in")
 
     # One is drained: nobody is lost, and it ends well.
