@@ -79,7 +79,10 @@ let package = Package(
             swiftSettings: strict),
 
         // Shells around the cores.
-        .target(name: "EventLoop", dependencies: ["CLinux", "COpenSSL", "Locks", logging], swiftSettings: strict),
+        .target(
+            name: "EventLoop",
+            dependencies: ["CLinux", "COpenSSL", "Locks", logging, .product(name: "DequeModule", package: "swift-collections")],
+            swiftSettings: strict),
         .target(
             name: "Storage",
             dependencies: [

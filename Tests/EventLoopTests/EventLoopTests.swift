@@ -100,6 +100,35 @@ import Testing
         group.stop()
     }
 
+    /// A hundred connections of one account have something to say, and each of them keeps the loop for long: another's is not behind
+    /// all of them.
+    @Test(.timeLimit(.minutes(1))) func aLoudAccountWaitsForItself() async throws {
+        let accepted = Atomic(0)
+        let isReleased = Atomic(false)
+        let (order, told) = AsyncStream.makeStream(of: UInt64.self)
+        let (group, address) = try EventLoopTests.serve { connection in
+            connection.tag = accepted.wrappingAdd(1, ordering: .relaxed).newValue == 1 ? 1 : 2
+            return Spinning { told.yield($0) }
+        }
+        let quiet = RawClient(address)
+        while accepted.load(ordering: .relaxed) < 1 { await Task.yield() }
+        let loud = (0..<100).map { _ in RawClient(address) }
+        while accepted.load(ordering: .relaxed) < 101 { await Task.yield() }
+        // All of them are ready when the loop looks, the quiet one last.
+        group.loops[0].execute { while !isReleased.load(ordering: .relaxed) { usleep(1_000) } }
+        for client in loud { client.send("x") }
+        quiet.send("x")
+        isReleased.store(true, ordering: .relaxed)
+        var before = 0
+        for await account in order.prefix(101) {
+            if account == 1 { break }
+            before += 1
+        }
+        #expect(before < 10)
+        for client in loud + [quiet] { client.close() }
+        group.stop()
+    }
+
     private final class Counter: Sendable {
         private let atomic = Atomic<Int>(0)
         func add() { atomic.wrappingAdd(1, ordering: .relaxed) }
@@ -248,6 +277,18 @@ private final class Greeting: ConnectionHandler {
     func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
         connection.send(Array("hello".utf8))
         connection.closeWhenSent()
+    }
+    func connectionTimedOut(_ connection: Connection) {}
+}
+
+/// Takes more than an account's part of a turn for whatever comes.
+private final class Spinning: ConnectionHandler {
+    private let served: (UInt64) -> Void
+    init(_ served: @escaping @Sendable (UInt64) -> Void) { self.served = served }
+    func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
+        let began = EventLoop.monotonicNow()
+        while EventLoop.monotonicNow() - began < 300_000 {}
+        served(connection.tag)
     }
     func connectionTimedOut(_ connection: Connection) {}
 }

@@ -8,7 +8,7 @@ extension Connection {
     public func resumeReading() {
         guard !isReading else { return }
         isReading = true
-        if hasUnread { loop.defer { [self] in receive() } }
+        if hasUnread { receiveAgain() }
     }
 
     /// Bytes that the handler is given at once: it may have to keep what it cannot use yet.
@@ -47,8 +47,11 @@ extension Connection {
             }
         }
         hasUnread = true
-        loop.defer { [self] in if hasUnread { receive() } }
+        receiveAgain()
     }
+
+    /// Reads on when it is the connection's turn, the end included, should it have been reported.
+    func receiveAgain() { loop.again(self, [.readable, .peerClosed]) }
 
     /// Hands the handler what came behind the request that made it the handler.
     public func receive(rest bytes: [UInt8]) {

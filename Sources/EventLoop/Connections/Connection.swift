@@ -13,6 +13,8 @@ public protocol ConnectionHandler: AnyObject {
     func connectionBlocked(_ connection: Connection)
     /// The peer acknowledged too little of what waited for it while the connection was to close; it is closed next.
     func connectionGivenUp(_ connection: Connection)
+    /// It is the turn of a connection that waited for it.
+    func connectionHasTurn(_ connection: Connection)
     /// All that could not be sent at first has been sent.
     func connectionDrained(_ connection: Connection)
     /// The connection is gone; nothing more is called.
@@ -23,6 +25,7 @@ extension ConnectionHandler {
     public func connectionPeerClosed(_ connection: Connection) { connection.closeWhenSent() }
     public func connectionBlocked(_ connection: Connection) {}
     public func connectionGivenUp(_ connection: Connection) {}
+    public func connectionHasTurn(_ connection: Connection) {}
     public func connectionDrained(_ connection: Connection) {}
     public func connectionClosed(_ connection: Connection) {}
 }
@@ -55,8 +58,9 @@ public final class Connection: Source {
     let tls: TLSStream?
     var outbox: Outbox?
     public var handler: (any ConnectionHandler)?
-    /// What its owner wants to find again when it closes.
+    /// Whom it counts for; 0: nobody else.
     public var tag: UInt64 = 0
+    override var account: UInt64 { tag == 0 ? super.account : tag }
 
     /// Takes over a connected, non-blocking socket.
     public convenience init(loop: EventLoop, owning descriptor: consuming Descriptor) {
@@ -75,7 +79,7 @@ public final class Connection: Source {
     public func start() throws(SystemError) {
         try loop.add(self, for: awaitsRoom ? .incomingAndRoom : .incoming)
         // What came with the end of the TLS handshake lies in its buffers, and no event will tell of it.
-        if tls != nil { loop.defer { [self] in receive() } }
+        if tls != nil { receiveAgain() }
     }
 
     /// Lets the kernel keep at most about this many bytes that the peer has not taken. What is in the kernel can no
@@ -111,10 +115,14 @@ public final class Connection: Source {
     /// The least that a peer must acknowledge while something waits for it.
     public static let leastBytesPerSecond: UInt64 = 256
 
+    /// Has the handler called when it is the connection's turn, behind what others wait for.
+    public func waitForTurn() { loop.again(self, .turn) }
+
     override func ready(_ readiness: Readiness) {
         // Both directions have ended: nobody is there for what is still unread or unsent.
         if !isReading, !readiness.isDisjoint(with: [.hangup, .failed]) { return close() }
         if readiness.contains(.writable) { drain() }
+        if readiness.contains(.turn), phase == .open { handler?.connectionHasTurn(self) }
         // After an error or a hang-up `recv` says which it was.
         let ending = !readiness.isDisjoint(with: [.peerClosed, .hangup, .failed])
         if ending || readiness.contains(.readable) { receive(toTheEnd: ending) }
@@ -177,7 +185,7 @@ public final class Connection: Source {
         phase = .lingering
         isReading = true
         Glibc.shutdown(number, Int32(SHUT_WR))
-        loop.defer { [self] in if phase == .lingering { receive() } }
+        receiveAgain()
     }
 
     /// Closes at once. What was not sent is lost: where that is something, the connection is reset, so that the peer does not take

@@ -21,6 +21,8 @@ public final class Listener: Source {
     private var isRetryScheduled = false
     private var isOpen = true
 
+    /// Connections before the loop's others go on.
+    private static let mostAtOnce = 16
     private static let retryNanoseconds: UInt64 = 100_000_000
     private static let recoveryNanoseconds: UInt64 = 1_000_000_000
 
@@ -48,7 +50,7 @@ public final class Listener: Source {
     }
 
     private func acceptSome() {
-        for _ in 0..<64 {
+        for _ in 0..<Listener.mostAtOnce {
             guard isOpen else { return }
             var code: Int32 = 0
             var connected: Int32 = -1
@@ -65,7 +67,7 @@ public final class Listener: Source {
             recover()
             accepted(Descriptor(owning: connected), peer ?? SocketAddress(host: [0, 0, 0, 0], port: 0))
         }
-        loop.defer { [weak self] in self?.acceptSome() }
+        loop.again(self, .readable)
     }
 
     private static func isExhaustion(_ code: Int32) -> Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }

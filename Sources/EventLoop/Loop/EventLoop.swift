@@ -1,7 +1,6 @@
 import CLinux
 import Glibc
 import Locks
-import Synchronization
 
 /// One thread that waits on epoll and runs what is ready: sockets, timers, and jobs of Swift concurrency.
 ///
@@ -31,7 +30,6 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private let inbox = Lock(Inbox())
     /// What of the inbox is being done.
     private var taken: [Work] = []
-    private let thread = Atomic<UInt>(0)
     /// Loops to wake: they sleep, and this one has brought them work. Anybody else who brings some wakes them at once.
     private var owedWakes: [EventLoop] = []
     /// What this loop has done so far. May be read on any thread.
@@ -41,6 +39,10 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private var timers = Timers()
     private var lastSweep: UInt32 = 0
     private var deferred: [() -> Void] = []
+    /// Who of those that are ready goes on when.
+    private var turns = FairTurns()
+    /// When the source that is being served began.
+    private var servedSince: UInt64 = 0
 
     /// What all connections of this loop receive into, one after the other.
     let receiveBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: EventLoop.receiveBufferSize, alignment: 64)
@@ -150,7 +152,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         wake()
     }
 
-    public var isOnLoop: Bool { thread.load(ordering: .relaxed) == UInt(bitPattern: Int(pthread_self())) }
+    public var isOnLoop: Bool { EventLoop.current === self }
 
     public func preconditionOnLoop() { precondition(isOnLoop, "called off its event loop") }
 
@@ -196,6 +198,13 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         for number in 0..<sources.end { if let connection = sources[number] as? Connection { body(connection) } }
     }
 
+    /// Has `source` called with `readiness` when it is its account's turn. To be called on the loop.
+    func again(_ source: Source, _ readiness: Readiness) {
+        // Who has closed meanwhile has nothing to go on with.
+        guard sources.find(SourceTable.tag(source)) === source else { return }
+        wait(source, readiness, turns.row(of: source.account))
+    }
+
     /// Runs `action` at the end of this iteration. To be called on the loop.
     public func `defer`(_ action: @escaping () -> Void) { deferred.append(action) }
 
@@ -203,17 +212,19 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     /// Serves until `stop`; the calling thread is the loop's from then on.
     public func run() {
-        thread.store(UInt(bitPattern: Int(pthread_self())), ordering: .relaxed)
-        let reports = UnsafeMutablePointer<clinux_event>.allocate(capacity: 256)
+        let reports = UnsafeMutablePointer<clinux_event>.allocate(capacity: EventLoop.mostReports)
         defer { reports.deallocate() }
         now = EventLoop.monotonicNow()
         clinux_set_thread_owner(Unmanaged.passUnretained(self).toOpaque())
         while iterate(reports) {}
-        clinux_set_thread_owner(nil)
-        wakeOwed()
         for number in 0..<sources.end { (sources[number] as? Connection)?.close() }
         sources.removeAll()
+        wakeOwed()
+        clinux_set_thread_owner(nil)
     }
+
+    /// Reports that are fetched at once: whoever is behind them in the kernel waits for all of them.
+    private static let mostReports = 4_096
 
     /// One turn: wait, jobs, sockets, timers, the sweep. Returns whether to go on.
     ///
@@ -222,16 +233,11 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private func iterate(_ reports: UnsafeMutablePointer<clinux_event>) -> Bool {
         wakeOwed()
         figures.note(turn: EventLoop.monotonicNow() - now)
-        let count = clinux_epoll_wait(epoll.number, reports, 256, mayWait() ? timeout() : 0)
+        let count = clinux_epoll_wait(epoll.number, reports, Int32(EventLoop.mostReports), mayWait() ? timeout() : 0)
         precondition(count >= 0, "epoll_wait failed: \(-count)")
         now = EventLoop.monotonicNow()
         let goOn = runInbox()
-        // The wake-up is never read: edge-triggered, each write to it is reported anew (epoll(7)), so none can be lost
-        // between looking into the inbox and reading it.
-        for report in UnsafeBufferPointer(start: reports, count: Int(count)) where report.data != EventLoop.wakeupTag {
-            sources.find(report.data)?.ready(Readiness(rawValue: report.events))
-            wakeOwed()
-        }
+        serve(UnsafeBufferPointer(start: reports, count: Int(count)))
         while let action = timers.popDue(at: now) {
             action()
             wakeOwed()
@@ -246,6 +252,45 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         return goOn
     }
 
+    /// So few that are ready are served as they come, and nobody looks at a clock.
+    private static let fewReports = 8
+
+    private func serve(_ reports: UnsafeBufferPointer<clinux_event>) {
+        turns.begin()
+        let isBusy = reports.count > EventLoop.fewReports || turns.someoneWaits
+        if isBusy { servedSince = EventLoop.monotonicNow() }
+        // The wake-up is never read: edge-triggered, each write to it is reported anew (epoll(7)), so none can be lost
+        // between looking into the inbox and reading it.
+        for report in reports where report.data != EventLoop.wakeupTag {
+            guard let source = sources.find(report.data) else { continue }
+            let readiness = Readiness(rawValue: report.events)
+            guard isBusy else {
+                source.ready(readiness)
+                wakeOwed()
+                continue
+            }
+            let row = turns.row(of: source.account)
+            if turns.isPrompt(row) { serve(source, readiness, row) } else { wait(source, readiness, row) }
+        }
+        guard turns.someoneWaits else { return }
+        servedSince = EventLoop.monotonicNow()
+        while let next = turns.next() {
+            if let source = sources.find(next.source) { serve(source, sources.takeAwaited(source), next.row) }
+        }
+    }
+
+    private func serve(_ source: Source, _ readiness: Readiness, _ row: Int) {
+        source.ready(readiness)
+        wakeOwed()
+        let ended = EventLoop.monotonicNow()
+        turns.charge(ended - servedSince, to: row)
+        servedSince = ended
+    }
+
+    private func wait(_ source: Source, _ readiness: Readiness, _ row: Int) {
+        if sources.await(readiness, source) { turns.wait(SourceTable.tag(source), in: row) }
+    }
+
     /// False: there is work. Otherwise whoever brings some from here on wakes the loop.
     private func mayWait() -> Bool {
         inbox.withLock { inbox in
@@ -256,7 +301,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     /// Milliseconds until the next timer or sweep.
     private func timeout() -> Int32 {
-        if !deferred.isEmpty { return 0 }
+        if !deferred.isEmpty || turns.someoneWaits { return 0 }
         guard let due = timers.nextDue else { return 1_000 }
         guard due > now else { return 0 }
         return Int32(min(1_000, (due - now + 999_999) / 1_000_000))

@@ -37,6 +37,9 @@ open class Source {
         leave()
     }
 
+    /// Whom the loop's time that this takes is charged to: nobody else, if nothing else is known.
+    var account: UInt64 { 1 << 63 | UInt64(number) }
+
     func ready(_ readiness: Readiness) {}
     /// `deadline` has come, and is taken back.
     func timedOut() {}
@@ -49,6 +52,8 @@ struct Readiness: OptionSet {
     static let peerClosed = Readiness(rawValue: UInt32(CLINUX_RDHUP))
     static let hangup = Readiness(rawValue: UInt32(CLINUX_HUP))
     static let failed = Readiness(rawValue: UInt32(CLINUX_ERR))
+    /// None of epoll's: it is the turn of what waited for it.
+    static let turn = Readiness(rawValue: 1 << 14)
     /// What an idle stream socket waits for, and what one whose peer reads too slowly.
     static let incoming: Readiness = [.readable, .peerClosed]
     static let incomingAndRoom: Readiness = [.readable, .peerClosed, .writable]
@@ -60,6 +65,8 @@ struct SourceTable {
     /// Beside the sources, because all are looked at once a second: a row of numbers is soon read, a hundred thousand
     /// objects all over the memory are not.
     private var deadlines: [UInt32] = []
+    /// What those are to be called with that wait for their turn.
+    private var awaited: [UInt16] = []
     private var generation: UInt32 = 0
     private(set) var count = 0
 
@@ -78,13 +85,14 @@ struct SourceTable {
 
     static func tag(_ source: Source) -> UInt64 { UInt64(source.generation) << 32 | UInt64(source.number) }
 
-    mutating func removeAll() { (slots, deadlines) = ([], []) }
+    mutating func removeAll() { (slots, deadlines, awaited) = ([], [], []) }
 
     mutating func remove(_ source: Source) {
         let index = Int(source.number)
         precondition(slots[index] === source, "not this loop's source")
         slots[index] = nil
         deadlines[index] = 0
+        awaited[index] = 0
         source.leave()
         count -= 1
     }
@@ -108,10 +116,23 @@ struct SourceTable {
         return nil
     }
 
+    /// Notes what `source` is to be called with. False: it waits already, with something else.
+    mutating func await(_ readiness: Readiness, _ source: Source) -> Bool {
+        let before = awaited[Int(source.number)]
+        awaited[Int(source.number)] = before | UInt16(truncatingIfNeeded: readiness.rawValue)
+        return before == 0
+    }
+
+    mutating func takeAwaited(_ source: Source) -> Readiness {
+        defer { awaited[Int(source.number)] = 0 }
+        return Readiness(rawValue: UInt32(awaited[Int(source.number)]))
+    }
+
     private mutating func grow(to index: Int) {
         guard index >= slots.count else { return }
         slots.append(contentsOf: repeatElement(nil, count: index + 1 - slots.count))
         deadlines.append(contentsOf: repeatElement(0, count: index + 1 - deadlines.count))
+        awaited.append(contentsOf: repeatElement(0, count: index + 1 - awaited.count))
     }
 
     func find(_ reported: UInt64) -> Source? {

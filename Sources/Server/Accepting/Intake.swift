@@ -64,7 +64,7 @@ final class Intake {
     private func secure(_ descriptor: consuming Descriptor, _ peer: SocketAddress, _ group: AddressGroup, _ context: TLSContext) {
         var hasBegun = false
         let acceptor = try? TLSAcceptor(
-            loop: loop, owning: descriptor, context: context, seconds: limits.secureHandshakeSeconds,
+            loop: loop, owning: descriptor, context: context, account: group.rawValue, seconds: limits.secureHandshakeSeconds,
             began: { [self] acceptor in
                 guard server.limits.secureHandshake(group) == .granted else { return false }
                 hasBegun = true

@@ -13,7 +13,7 @@ final class HTTPConnection: ConnectionHandler {
     private var isAnswering = false
     /// Requests are being looked at, one after the other: an answer that is there at once only makes room for the next.
     private var isAdvancing = false
-    /// It stands in the queue of `live.turns`, and is advanced from there alone.
+    /// It goes on when the loop says so.
     private var isWaitingForTurn = false
     /// An answer has gone, and the time for which an idle connection is kept runs from it.
     private var hasAnswered = false
@@ -50,29 +50,40 @@ final class HTTPConnection: ConnectionHandler {
         advance(connection)
     }
 
-    /// Steps of one connection before the loop's others go on.
+    /// Steps of one connection before the loop's others go on: a head, the leave to send content, a request, or finding that more must
+    /// come.
     private static let stepsAtOnce = 4
 
     /// Looks at what has come, as far as it can be answered now.
-    ///
-    /// - Parameter isLate: it had to wait for others.
-    private func advance(_ connection: Connection, isLate: Bool = false) {
-        if isLate { isWaitingForTurn = false }
+    private func advance(_ connection: Connection) {
         guard !isAdvancing, !isWaitingForTurn else { return }
         isAdvancing = true
         defer { isAdvancing = false }
         for _ in 0..<HTTPConnection.stepsAtOnce {
             guard !isAnswering, connection.isOpen, connection.handler === self else { return }
             guard connection.unsentBytes == 0 else { return connectionBlocked(connection) }
-            guard live.turns.hasStep(isLate: isLate) else { break }
             guard step(connection) else { return }
         }
         // The last one may have made somebody else the handler.
         guard !isAnswering, connection.isOpen, connection.handler === self else { return }
+        waitForTurn(connection)
+    }
+
+    private func waitForTurn(_ connection: Connection) {
         // No more is read meanwhile.
         connection.pauseReading()
         isWaitingForTurn = true
-        live.turns.wait { [self] in advance(connection, isLate: true) }
+        connection.waitForTurn()
+    }
+
+    func connectionHasTurn(_ connection: Connection) {
+        isWaitingForTurn = false
+        advance(connection)
+    }
+
+    /// Goes on after an answer. What lies behind it has come already, and waits as what comes does.
+    private func goOn(_ connection: Connection) {
+        if parser.isMidRequest, !isAdvancing { waitForTurn(connection) } else { advance(connection) }
     }
 
     /// Takes the next request, or a part of it. False: more must come first.
@@ -125,7 +136,7 @@ final class HTTPConnection: ConnectionHandler {
         hasKey = isKnown
         guard isKnown else { return refuse(.unauthorized, connection) }
         connection.deadline = live.loop.second + live.server.settings.requestSeconds
-        advance(connection)
+        goOn(connection)
     }
 
     /// The time for a request runs from its first byte, and that for which nothing need come from the last answer: bytes that
@@ -213,7 +224,7 @@ final class HTTPConnection: ConnectionHandler {
         write(response, to: connection, head: head)
         if closesAfterAnswer { return connection.closeWhenSent() }
         if connection.unsentBytes > 0 { connectionBlocked(connection) }
-        advance(connection)
+        goOn(connection)
     }
 
     /// What does not fit into the kernel waits as the routes made it: of what many are sent there is one copy.
@@ -269,6 +280,8 @@ final class HTTPConnection: ConnectionHandler {
     }
 
     func connectionTimedOut(_ connection: Connection) {
+        // What it waits for is the loop, and what has come has not been looked at.
+        guard !isWaitingForTurn else { return connection.deadline = live.loop.second + 1 }
         if connection.unsentBytes > 0 {
             guard !connection.isTooSlow(over: live.server.settings.stallSeconds) else {
                 connectionGivenUp(connection)

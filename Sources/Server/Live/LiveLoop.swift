@@ -46,9 +46,6 @@ final class LiveLoop {
 
     // MARK: Connections
 
-    /// Which HTTP connections go on when.
-    private(set) lazy var turns = RequestTurns(loop)
-
     private(set) lazy var intake = Intake(live: self)
 
     /// Counts a connection for another address than before; false where that has as many as it may have, and nothing is changed.
