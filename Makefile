@@ -73,8 +73,11 @@ lives: ## 100,000 random lives of connections, and all that they were counted fo
 	$(RELEASE)
 	LIVES=$${LIVES:-100000} STANCHION=$(CURDIR)/.build/release/stanchion PROJECT=$(CURDIR) .venv/bin/python Tests/AcceptanceTests/Python/lives.py
 
-fuzz: ## Fuzz each parser for ten minutes (FUZZ_SECONDS)
-	@Scripts/prepare run
+fuzz: ## Search for ten minutes for what costs too much, and fuzz each parser as long (FUZZ_SECONDS)
+	@Scripts/prepare test
+	$(RELEASE)
+	COST_SECONDS=$${FUZZ_SECONDS:-600} TEST_SEED=$$(date +%s) STANCHION=$(CURDIR)/.build/release/stanchion PROJECT=$(CURDIR) \
+		.venv/bin/python Tests/AcceptanceTests/Python/costs.py
 	Tests/Fuzz/run $${FUZZ_SECONDS:-600}
 
 sanitize: ## Run the tests under the thread and the address sanitizer

@@ -24,7 +24,8 @@ import TestSupport
 @Suite(.serialized) struct HeavyAcceptanceTests {
     /// Those that measure memory, or need more of the machine than a sanitizer leaves them, run in the plain build.
     static let plainOnly = [
-        "exhaustion", "kill9", "power_cut", "descriptors", "disk_full", "slow_reader", "slow_events", "strangers", "tour", "to_everyone",
+        "exhaustion", "kill9", "power_cut", "descriptors", "disk_full", "slow_reader", "slow_events", "strangers", "costs", "tour",
+        "to_everyone",
     ]
     /// What looks for anything wrong comes last: it must not take other tests' load for that.
     static let scripts =
