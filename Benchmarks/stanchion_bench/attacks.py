@@ -22,7 +22,7 @@ import zlib
 # Benchmarks/run itself, with what it has: Server, row, spread …
 bench = None
 SECONDS = float(os.environ.get("ATTACK_SECONDS", "10"))
-START_SECONDS = 35 - SECONDS
+START_SECONDS = float(os.environ.get("ATTACK_START_SECONDS", 35 - SECONDS))
 ATTACKER, NEIGHBOUR, JOINER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 UPGRADE = ("GET /v1/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: stanchion.v1\r\n%s\r\n")
@@ -292,7 +292,7 @@ def attacks():
     os.nice(-5) if os.geteuid() == 0 else None
     os.sched_setaffinity(0, {1} if os.cpu_count() > 1 else {0})
     try:
-        for name in ONE_ADDRESS + OVER_TLS + ["many_addresses"]:
+        for name in os.environ.get("ATTACKS", "").split() or ONE_ADDRESS + OVER_TLS + ["many_addresses"]:
             calm, loud, before, longest, failed, asked = under(name, name in OVER_TLS)
             said = name.replace("_", " ")
             bench.row(f"a neighbour's p99 under {said}", f"{1000 * loud:.2f} ms", f"calm {1000 * calm:.2f} ms", f"{loud / calm:.2f}", "",
