@@ -25,7 +25,7 @@ final class Intake {
 
     func accept(_ descriptor: consuming Descriptor, from peer: SocketAddress) {
         server.measurements.connectionsAccepted.increment()
-        guard server.limits.open() else { return refuse(descriptor, .full, .connections) }
+        guard server.limits.open() else { return refuse(descriptor, .full, .connections, server.limits.group(peer)) }
         guard limits.expectsProxyHeader, isTrusted(peer) else { return admit(descriptor, peer) }
         let reader = try? ProxyHeaderReader(loop: loop, owning: descriptor, seconds: limits.secureHandshakeSeconds) {
             [self] descriptor, outcome in
@@ -45,11 +45,11 @@ final class Intake {
         let group = isTrusted(peer) ? .none : server.limits.group(peer)
         guard server.limits.connect(group) == .granted else {
             server.limits.close()
-            return refuse(descriptor, .tooManyConnections, .address)
+            return refuse(descriptor, .tooManyConnections, .address, group)
         }
         guard !server.memory.isShort else {
             leave(group)
-            return refuse(descriptor, .shortOfMemory, .memory)
+            return refuse(descriptor, .shortOfMemory, .memory, group)
         }
         if let context = server.tls { return secure(descriptor, peer, group, context) }
         begin(Connection(loop: loop, owning: descriptor), peer, group)
@@ -79,7 +79,7 @@ final class Intake {
                     return begin(connection, peer, group)
                 case .plain(let connection):
                     leave(group)
-                    return answer(connection, .needsTLS)
+                    return answer(connection, .needsTLS, group)
                 case .failed: server.measurements.secureHandshakesFailed.increment()
                 case .timedOut: server.measurements.slow(.secureHandshake)
                 case .refused: server.measurements.refused(.secureHandshakes)
@@ -97,15 +97,16 @@ final class Intake {
         }
     }
 
-    private func refuse(_ descriptor: consuming Descriptor, _ problem: Problem, _ reason: Refusal) {
+    private func refuse(_ descriptor: consuming Descriptor, _ problem: Problem, _ reason: Refusal, _ group: AddressGroup) {
         server.measurements.refused(reason)
         // Words in plain text are none to a peer that speaks TLS.
-        if server.tls == nil { answer(Connection(loop: loop, owning: descriptor), problem) }
+        if server.tls == nil { answer(Connection(loop: loop, owning: descriptor), problem, group) }
     }
 
-    /// Answers the first request with the reason, and nothing else.
-    private func answer(_ connection: Connection, _ problem: Problem) {
+    /// Answers the first request with the reason, and nothing else. The time that it takes is the address's all the same.
+    private func answer(_ connection: Connection, _ problem: Problem, _ group: AddressGroup) {
         guard refusals < Intake.refusalLimit else { return connection.close() }
+        connection.tag = group.rawValue
         refusals += 1
         RefusedConnection(http: server.settings.http, problem: problem) { [self] in refusals -= 1 }.start(connection)
     }
