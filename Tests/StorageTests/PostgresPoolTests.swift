@@ -193,7 +193,7 @@ import TestSupport
         let home = try await TestStore(.postgres)
         let proxy = DroppingProxy(to: try home.serverPort)
         defer { proxy.stop() }
-        let patient = try await PostgresPoolTests.open(home.uri(port: proxy.port)) { ($0.reconnectSeconds, $0.answerSeconds) = (60, 60) }
+        let patient = try await PostgresPoolTests.open(home.uri(port: proxy.port)) { ($0.reconnectSeconds, $0.answerSeconds) = (600, 600) }
         defer { patient.close() }
         proxy.dropNextAnswer()
         let waiting = Task { try await patient.tenants() }
