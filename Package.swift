@@ -157,7 +157,7 @@ let package = Package(
             name: "TelemetryTests",
             dependencies: ["Telemetry", "Locks", logging, .product(name: "Tracing", package: "swift-distributed-tracing")],
             swiftSettings: tests),
-        .testTarget(name: "EventLoopTests", dependencies: ["EventLoop", "TestSupport"], swiftSettings: tests),
+        .testTarget(name: "EventLoopTests", dependencies: ["EventLoop", "CLinux", "TestSupport"], swiftSettings: tests),
         .testTarget(
             name: "QueueServiceTests",
             dependencies: ["QueueService", "Storage", "Fanout", "EventLoop", "Telemetry", "TestSupport", "Locks", logging],

@@ -39,11 +39,15 @@ int clinux_epoll_remove(int epoll, int fd) { return checked(epoll_ctl(epoll, EPO
 
 int clinux_epoll_wait(int epoll, clinux_event *events, int capacity, int milliseconds) {
     struct epoll_event raw[256];
-    if (capacity > 256) capacity = 256;
-    int count = (int)syscall(SYS_epoll_pwait, epoll, raw, capacity, milliseconds, NULL, 0);
-    if (count < 0) return errno == EINTR ? 0 : -errno;
-    for (int i = 0; i < count; i++) events[i] = (clinux_event){.data = raw[i].data.u64, .events = raw[i].events};
-    return count;
+    int total = 0, room, count;
+    do {
+        room = capacity - total < 256 ? capacity - total : 256;
+        count = (int)syscall(SYS_epoll_pwait, epoll, raw, room, total == 0 ? milliseconds : 0, NULL, 0);
+        if (count < 0 && total == 0) return errno == EINTR ? 0 : -errno;
+        for (int i = 0; i < count; i++) events[total + i] = (clinux_event){.data = raw[i].data.u64, .events = raw[i].events};
+        total += count > 0 ? count : 0;
+    } while (count == room && total < capacity);
+    return total;
 }
 
 int clinux_eventfd(void) { return checked(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }

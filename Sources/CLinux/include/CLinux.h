@@ -24,7 +24,8 @@ int clinux_epoll_create(void);
 int clinux_epoll_add(int epoll, int fd, uint32_t events, uint64_t data);
 int clinux_epoll_modify(int epoll, int fd, uint32_t events, uint64_t data);
 int clinux_epoll_remove(int epoll, int fd);
-/// Waits at most `milliseconds` (-1: for ever); an interruption by a signal counts as no event.
+/// Waits at most `milliseconds` (-1: for ever) for a first event, and fetches as many as there are, at most `capacity`; an
+/// interruption by a signal counts as no event.
 int clinux_epoll_wait(int epoll, clinux_event *events, int capacity, int milliseconds);
 
 int clinux_eventfd(void);

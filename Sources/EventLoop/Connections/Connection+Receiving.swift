@@ -50,8 +50,8 @@ extension Connection {
         receiveAgain()
     }
 
-    /// Reads on when it is the connection's turn, the end included, should it have been reported.
-    func receiveAgain() { loop.again(self, [.readable, .peerClosed]) }
+    /// Reads on when it is the connection's turn, to the end, which may have been reported already.
+    func receiveAgain() { loop.serveLater(self, [.readable, .peerClosed]) }
 
     /// Hands the handler what came behind the request that made it the handler.
     public func receive(rest bytes: [UInt8]) {

@@ -58,9 +58,9 @@ public final class Connection: Source {
     let tls: TLSStream?
     var outbox: Outbox?
     public var handler: (any ConnectionHandler)?
-    /// Whom it counts for; 0: nobody else.
+    /// Its owner's number for whom it is charged to, the loop's time included; 0: it has an account of its own.
     public var tag: UInt64 = 0
-    override var account: UInt64 { tag == 0 ? super.account : tag }
+    override var account: UInt64? { tag == 0 ? ownAccount : tag }
 
     /// Takes over a connected, non-blocking socket.
     public convenience init(loop: EventLoop, owning descriptor: consuming Descriptor) {
@@ -115,8 +115,8 @@ public final class Connection: Source {
     /// The least that a peer must acknowledge while something waits for it.
     public static let leastBytesPerSecond: UInt64 = 256
 
-    /// Has the handler called when it is the connection's turn, behind what others wait for.
-    public func waitForTurn() { loop.again(self, .turn) }
+    /// Calls the handler when it is the connection's turn, behind the sources that wait already.
+    public func waitForTurn() { loop.serveLater(self, .turn) }
 
     override func ready(_ readiness: Readiness) {
         // Both directions have ended: nobody is there for what is still unread or unsent.

@@ -21,7 +21,7 @@ public final class Listener: Source {
     private var isRetryScheduled = false
     private var isOpen = true
 
-    /// Connections before the loop's others go on.
+    /// Connections that are accepted before other sources are served.
     private static let mostAtOnce = 16
     private static let retryNanoseconds: UInt64 = 100_000_000
     private static let recoveryNanoseconds: UInt64 = 1_000_000_000
@@ -67,7 +67,7 @@ public final class Listener: Source {
             recover()
             accepted(Descriptor(owning: connected), peer ?? SocketAddress(host: [0, 0, 0, 0], port: 0))
         }
-        loop.again(self, .readable)
+        loop.defer { [weak self] in self?.acceptSome() }
     }
 
     private static func isExhaustion(_ code: Int32) -> Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }

@@ -39,9 +39,9 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private var timers = Timers()
     private var lastSweep: UInt32 = 0
     private var deferred: [() -> Void] = []
-    /// Who of those that are ready goes on when.
+    /// Which of the sources that are ready is served when.
     private var turns = FairTurns()
-    /// When the source that is being served began.
+    /// When the source that is being served was called.
     private var servedSince: UInt64 = 0
 
     /// What all connections of this loop receive into, one after the other.
@@ -198,11 +198,11 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         for number in 0..<sources.end { if let connection = sources[number] as? Connection { body(connection) } }
     }
 
-    /// Has `source` called with `readiness` when it is its account's turn. To be called on the loop.
-    func again(_ source: Source, _ readiness: Readiness) {
-        // Who has closed meanwhile has nothing to go on with.
-        guard sources.find(SourceTable.tag(source)) === source else { return }
-        wait(source, readiness, turns.row(of: source.account))
+    /// Calls `source` with `readiness` when it is its account's turn. To be called on the loop.
+    func serveLater(_ source: Source, _ readiness: Readiness) {
+        // It may have closed, or may not have been entered.
+        guard let account = source.account, sources.find(SourceTable.tag(source)) === source else { return }
+        wait(source, readiness, turns.row(of: account))
     }
 
     /// Runs `action` at the end of this iteration. To be called on the loop.
@@ -223,7 +223,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         clinux_set_thread_owner(nil)
     }
 
-    /// Reports that are fetched at once: whoever is behind them in the kernel waits for all of them.
+    /// Reports that are fetched at once: the sources behind them in the kernel's list wait for all of these.
     private static let mostReports = 4_096
 
     /// One turn: wait, jobs, sockets, timers, the sweep. Returns whether to go on.
@@ -252,43 +252,55 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         return goOn
     }
 
-    /// So few that are ready are served as they come, and nobody looks at a clock.
+    /// So few sources that are ready are served as they come, and no clock is read.
     private static let fewReports = 8
 
     private func serve(_ reports: UnsafeBufferPointer<clinux_event>) {
         turns.begin()
-        let isBusy = reports.count > EventLoop.fewReports || turns.someoneWaits
+        let isBusy = reports.count > EventLoop.fewReports || turns.hasWaiting
         if isBusy { servedSince = EventLoop.monotonicNow() }
         // The wake-up is never read: edge-triggered, each write to it is reported anew (epoll(7)), so none can be lost
         // between looking into the inbox and reading it.
         for report in reports where report.data != EventLoop.wakeupTag {
             guard let source = sources.find(report.data) else { continue }
             let readiness = Readiness(rawValue: report.events)
-            guard isBusy else {
-                source.ready(readiness)
-                wakeOwed()
+            let row = isBusy ? source.account.map { turns.row(of: $0) } : nil
+            if let row, !turns.isPrompt(row) {
+                wait(source, readiness, row)
                 continue
             }
-            let row = turns.row(of: source.account)
-            if turns.isPrompt(row) { serve(source, readiness, row) } else { wait(source, readiness, row) }
+            serve(source, readiness)
+            if isBusy { charge(row) }
         }
-        guard turns.someoneWaits else { return }
+        if turns.hasWaiting { serveWaiting() }
+    }
+
+    private func serveWaiting() {
         servedSince = EventLoop.monotonicNow()
-        while let next = turns.next() {
-            if let source = sources.find(next.source) { serve(source, sources.takeAwaited(source), next.row) }
+        turns.beginWaiting()
+        while let (tag, row) = turns.next() {
+            guard let source = sources.find(tag) else { continue }
+            serve(source, sources.takePending(source))
+            charge(row)
+            // The sweep passed over it while it waited.
+            if sources.find(tag) != nil, sources.takeDeadline(of: source, at: second) { source.timedOut() }
         }
     }
 
-    private func serve(_ source: Source, _ readiness: Readiness, _ row: Int) {
+    private func serve(_ source: Source, _ readiness: Readiness) {
         source.ready(readiness)
         wakeOwed()
+    }
+
+    /// Charges the time since the last source was served; nil: to nobody.
+    private func charge(_ row: Int?) {
         let ended = EventLoop.monotonicNow()
-        turns.charge(ended - servedSince, to: row)
+        if let row { turns.charge(ended - servedSince, to: row) }
         servedSince = ended
     }
 
     private func wait(_ source: Source, _ readiness: Readiness, _ row: Int) {
-        if sources.await(readiness, source) { turns.wait(SourceTable.tag(source), in: row) }
+        if sources.addPending(readiness, to: source) { turns.wait(SourceTable.tag(source), in: row) }
     }
 
     /// False: there is work. Otherwise whoever brings some from here on wakes the loop.
@@ -301,7 +313,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     /// Milliseconds until the next timer or sweep.
     private func timeout() -> Int32 {
-        if !deferred.isEmpty || turns.someoneWaits { return 0 }
+        if !deferred.isEmpty || turns.hasWaiting { return 0 }
         guard let due = timers.nextDue else { return 1_000 }
         guard due > now else { return 0 }
         return Int32(min(1_000, (due - now + 999_999) / 1_000_000))
@@ -347,6 +359,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         let second = second
         guard second != lastSweep else { return }
         lastSweep = second
+        turns.redraw()
         var number = 0
         while let source = sources.popDue(at: second, from: &number) { source.timedOut() }
     }

@@ -37,8 +37,10 @@ open class Source {
         leave()
     }
 
-    /// Whom the loop's time that this takes is charged to: nobody else, if nothing else is known.
-    var account: UInt64 { 1 << 63 | UInt64(number) }
+    /// Whom the loop's time that this takes is charged to. nil: it serves everybody, is bounded by itself and never waits.
+    var account: UInt64? { nil }
+    /// An account that no other source has.
+    var ownAccount: UInt64 { 1 << 63 | UInt64(number) }
 
     func ready(_ readiness: Readiness) {}
     /// `deadline` has come, and is taken back.
@@ -52,7 +54,7 @@ struct Readiness: OptionSet {
     static let peerClosed = Readiness(rawValue: UInt32(CLINUX_RDHUP))
     static let hangup = Readiness(rawValue: UInt32(CLINUX_HUP))
     static let failed = Readiness(rawValue: UInt32(CLINUX_ERR))
-    /// None of epoll's: it is the turn of what waited for it.
+    /// None of epoll's: a source that asked for its turn has it.
     static let turn = Readiness(rawValue: 1 << 14)
     /// What an idle stream socket waits for, and what one whose peer reads too slowly.
     static let incoming: Readiness = [.readable, .peerClosed]
@@ -65,8 +67,8 @@ struct SourceTable {
     /// Beside the sources, because all are looked at once a second: a row of numbers is soon read, a hundred thousand
     /// objects all over the memory are not.
     private var deadlines: [UInt32] = []
-    /// What those are to be called with that wait for their turn.
-    private var awaited: [UInt16] = []
+    /// The readiness with which sources that wait for their turn are called then; 0: the source does not wait.
+    private var pending: [UInt16] = []
     private var generation: UInt32 = 0
     private(set) var count = 0
 
@@ -85,14 +87,14 @@ struct SourceTable {
 
     static func tag(_ source: Source) -> UInt64 { UInt64(source.generation) << 32 | UInt64(source.number) }
 
-    mutating func removeAll() { (slots, deadlines, awaited) = ([], [], []) }
+    mutating func removeAll() { (slots, deadlines, pending) = ([], [], []) }
 
     mutating func remove(_ source: Source) {
         let index = Int(source.number)
         precondition(slots[index] === source, "not this loop's source")
         slots[index] = nil
         deadlines[index] = 0
-        awaited[index] = 0
+        pending[index] = 0
         source.leave()
         count -= 1
     }
@@ -105,34 +107,43 @@ struct SourceTable {
         deadlines[Int(number)] = second
     }
 
-    /// The next source from `number` on whose time is up at `second`; its deadline is taken back.
+    /// The next source from `number` on whose time is up at `second`; its deadline is taken back. One that waits for its turn may
+    /// have bytes that nobody has looked at, and is passed over.
     mutating func popDue(at second: UInt32, from number: inout Int) -> Source? {
         while number < deadlines.count {
             defer { number += 1 }
-            guard deadlines[number] != 0, deadlines[number] <= second else { continue }
+            guard deadlines[number] != 0, deadlines[number] <= second, pending[number] == 0 else { continue }
             deadlines[number] = 0
             if let source = slots[number] { return source }
         }
         return nil
     }
 
-    /// Notes what `source` is to be called with. False: it waits already, with something else.
-    mutating func await(_ readiness: Readiness, _ source: Source) -> Bool {
-        let before = awaited[Int(source.number)]
-        awaited[Int(source.number)] = before | UInt16(truncatingIfNeeded: readiness.rawValue)
+    /// Whether time is up for a source that has been served; its deadline is taken back then.
+    mutating func takeDeadline(of source: Source, at second: UInt32) -> Bool {
+        let index = Int(source.number)
+        guard deadlines[index] != 0, deadlines[index] <= second, pending[index] == 0 else { return false }
+        deadlines[index] = 0
+        return true
+    }
+
+    /// Adds to what `source` is called with when it has its turn. False: it waits already.
+    mutating func addPending(_ readiness: Readiness, to source: Source) -> Bool {
+        let before = pending[Int(source.number)]
+        pending[Int(source.number)] = before | UInt16(truncatingIfNeeded: readiness.rawValue)
         return before == 0
     }
 
-    mutating func takeAwaited(_ source: Source) -> Readiness {
-        defer { awaited[Int(source.number)] = 0 }
-        return Readiness(rawValue: UInt32(awaited[Int(source.number)]))
+    mutating func takePending(_ source: Source) -> Readiness {
+        defer { pending[Int(source.number)] = 0 }
+        return Readiness(rawValue: UInt32(pending[Int(source.number)]))
     }
 
     private mutating func grow(to index: Int) {
         guard index >= slots.count else { return }
         slots.append(contentsOf: repeatElement(nil, count: index + 1 - slots.count))
         deadlines.append(contentsOf: repeatElement(0, count: index + 1 - deadlines.count))
-        awaited.append(contentsOf: repeatElement(0, count: index + 1 - awaited.count))
+        pending.append(contentsOf: repeatElement(0, count: index + 1 - pending.count))
     }
 
     func find(_ reported: UInt64) -> Source? {

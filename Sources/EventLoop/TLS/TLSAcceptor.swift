@@ -20,21 +20,21 @@ public final class TLSAcceptor: Source {
     private let began: (TLSAcceptor) -> Bool
     private let completed: (Outcome) -> Void
     private var stream: TLSStream?
-    private let charged: UInt64
-    override var account: UInt64 { charged == 0 ? super.account : charged }
+    private let tag: UInt64
+    override var account: UInt64? { tag == 0 ? ownAccount : tag }
 
     /// - Parameters:
-    ///   - account: whom its time is charged to; 0: nobody else.
+    ///   - tag: whom its time is charged to, as a connection's is; 0: it has an account of its own.
     ///   - seconds: the handshake must be done within this.
     ///   - began: asked when the first byte has come, before any of it is computed; false: the peer is hung up on.
     public init(
-        loop: EventLoop, owning descriptor: consuming Descriptor, context: TLSContext, account: UInt64 = 0, seconds: UInt32,
+        loop: EventLoop, owning descriptor: consuming Descriptor, context: TLSContext, tag: UInt64 = 0, seconds: UInt32,
         began: @escaping (TLSAcceptor) -> Bool = { _ in true }, completed: @escaping (Outcome) -> Void
     ) throws(SystemError) {
         let number = descriptor.number
         self.descriptor = consume descriptor
         self.context = context
-        charged = account
+        self.tag = tag
         self.began = began
         self.completed = completed
         super.init(loop: loop, number: number)

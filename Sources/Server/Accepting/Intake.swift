@@ -64,7 +64,7 @@ final class Intake {
     private func secure(_ descriptor: consuming Descriptor, _ peer: SocketAddress, _ group: AddressGroup, _ context: TLSContext) {
         var hasBegun = false
         let acceptor = try? TLSAcceptor(
-            loop: loop, owning: descriptor, context: context, account: group.rawValue, seconds: limits.secureHandshakeSeconds,
+            loop: loop, owning: descriptor, context: context, tag: group.rawValue, seconds: limits.secureHandshakeSeconds,
             began: { [self] acceptor in
                 guard server.limits.secureHandshake(group) == .granted else { return false }
                 hasBegun = true
@@ -103,7 +103,7 @@ final class Intake {
         if server.tls == nil { answer(Connection(loop: loop, owning: descriptor), problem, group) }
     }
 
-    /// Answers the first request with the reason, and nothing else. The time that it takes is the address's all the same.
+    /// Answers the first request with the reason, and nothing else. The time that this takes is charged to the address.
     private func answer(_ connection: Connection, _ problem: Problem, _ group: AddressGroup) {
         guard refusals < Intake.refusalLimit else { return connection.close() }
         connection.tag = group.rawValue

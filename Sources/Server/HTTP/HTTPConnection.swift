@@ -13,7 +13,7 @@ final class HTTPConnection: ConnectionHandler {
     private var isAnswering = false
     /// Requests are being looked at, one after the other: an answer that is there at once only makes room for the next.
     private var isAdvancing = false
-    /// It goes on when the loop says so.
+    /// The loop is to say when it goes on.
     private var isWaitingForTurn = false
     /// An answer has gone, and the time for which an idle connection is kept runs from it.
     private var hasAnswered = false
@@ -50,8 +50,8 @@ final class HTTPConnection: ConnectionHandler {
         advance(connection)
     }
 
-    /// Steps of one connection before the loop's others go on: a head, the leave to send content, a request, or finding that more must
-    /// come.
+    /// Steps of one connection before it waits for its turn. A step is a head, the leave to send content, a request, or finding that
+    /// more must come.
     private static let stepsAtOnce = 4
 
     /// Looks at what has come, as far as it can be answered now.
@@ -81,7 +81,7 @@ final class HTTPConnection: ConnectionHandler {
         advance(connection)
     }
 
-    /// Goes on after an answer. What lies behind it has come already, and waits as what comes does.
+    /// Goes on after an answer, or a look at the key. What is there of a request waits for its turn like bytes that come.
     private func goOn(_ connection: Connection) {
         if parser.isMidRequest, !isAdvancing { waitForTurn(connection) } else { advance(connection) }
     }
@@ -280,8 +280,6 @@ final class HTTPConnection: ConnectionHandler {
     }
 
     func connectionTimedOut(_ connection: Connection) {
-        // What it waits for is the loop, and what has come has not been looked at.
-        guard !isWaitingForTurn else { return connection.deadline = live.loop.second + 1 }
         if connection.unsentBytes > 0 {
             guard !connection.isTooSlow(over: live.server.settings.stallSeconds) else {
                 connectionGivenUp(connection)
