@@ -1,4 +1,5 @@
 import EventLoop
+import HTTPTypes
 import Logging
 import Metrics
 import QueueEngine
@@ -31,6 +32,7 @@ final class ServerCore: Sendable {
     let loops = Lock<[LiveHandle]>([])
     let record = Lock(Record())
     let isProfiling = Atomic(false)
+    private let hasWarnedOfFieldNotRead = Atomic(false)
     private let serials = Atomic<UInt32>(1)
 
     /// A loop's live connections, to be reached on that loop.
@@ -116,6 +118,18 @@ final class ServerCore: Sendable {
     func capacity(_ load: LoadMeter) -> Capacity {
         let room = memory.isShort ? 0 : max(0, settings.limits.connections - limits.connectionCount)
         return Capacity(room: room, arrivalsPerSecond: max(20, Int(Double(settings.limits.arrivalsPerSecond) * (1 - load.share))))
+    }
+
+    /// Warns, once, of a trusted proxy that names its clients in a field that is not read: all of them count as one then.
+    func warnOfFieldNotRead(_ fields: HTTPFields, from peer: SocketAddress) {
+        let limits = settings.limits
+        guard !hasWarnedOfFieldNotRead.load(ordering: .relaxed), limits.isTrusted(peer), !limits.expectsProxyHeader,
+            let field = ClientAddress.fieldNotRead(fields, in: limits.clientAddressField),
+            !hasWarnedOfFieldNotRead.exchange(true, ordering: .relaxed)
+        else { return }
+        log.warning(
+            "a trusted proxy names its clients in a field that is not read: all of them count as one address",
+            metadata: ["proxy": "\(peer)", "field": "\(field)", "client-address-header": "\(limits.clientAddressField)"])
     }
 
     func nextSerial() -> UInt32 { serials.wrappingAdd(1, ordering: .relaxed).newValue }

@@ -26,7 +26,7 @@ final class Intake {
     func accept(_ descriptor: consuming Descriptor, from peer: SocketAddress) {
         server.measurements.connectionsAccepted.increment()
         guard server.limits.open() else { return refuse(descriptor, .full, .connections, server.limits.group(peer)) }
-        guard limits.expectsProxyHeader, isTrusted(peer) else { return admit(descriptor, peer) }
+        guard limits.expectsProxyHeader, limits.isTrusted(peer) else { return admit(descriptor, peer) }
         let reader = try? ProxyHeaderReader(loop: loop, owning: descriptor, seconds: limits.secureHandshakeSeconds) {
             [self] descriptor, outcome in
             guard let descriptor = consume descriptor else {
@@ -38,11 +38,9 @@ final class Intake {
         if reader == nil { server.limits.close() }
     }
 
-    private func isTrusted(_ peer: SocketAddress) -> Bool { limits.trustedProxies.contains { $0.contains(peer) } }
-
     /// The peer is known. A trusted proxy brings many people; each is counted by the address that it brings.
     private func admit(_ descriptor: consuming Descriptor, _ peer: SocketAddress) {
-        let group = isTrusted(peer) ? .none : server.limits.group(peer)
+        let group = limits.isTrusted(peer) ? .none : server.limits.group(peer)
         guard server.limits.connect(group) == .granted else {
             server.limits.close()
             return refuse(descriptor, .tooManyConnections, .address, group)

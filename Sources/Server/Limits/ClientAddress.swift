@@ -23,6 +23,16 @@ enum ClientAddress {
         return client
     }
 
+    /// Fields in which proxies name their client.
+    private static let known = [
+        "X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP", "Fastly-Client-IP",
+    ].map { HTTPField.Name($0)! }
+
+    /// The field in which a proxy names its client, where it does not send the one that is read.
+    static func fieldNotRead(_ fields: HTTPFields, in name: HTTPField.Name) -> HTTPField.Name? {
+        fields.contains(name) ? nil : known.first { fields.contains($0) }
+    }
+
     private static func list(_ values: [String]) -> [String] {
         values.flatMap { $0.split(separator: ",") }.map { $0.trimmingCharacters(in: .whitespaces) }
     }

@@ -1,3 +1,4 @@
+import EventLoop
 public import HTTPTypes
 
 /// What visitors may do at most. Every number is for an address with ordinary people behind it, many of them where
@@ -40,6 +41,8 @@ public struct LimitSettings: Sendable {
     public var clientAddressField: HTTPField.Name = .xForwardedFor
     /// Whether those begin each connection with a PROXY header.
     public var expectsProxyHeader = false
+
+    func isTrusted(_ peer: SocketAddress) -> Bool { trustedProxies.contains { $0.contains(peer) } }
 
     public init() {}
 }

@@ -96,6 +96,7 @@ final class LiveLoop {
 
     private func upgrade(_ request: Request, _ subprotocols: [String]) throws(Problem) -> Upgrade {
         do throws(HandshakeRefusal) {
+            guard request.method == .get else { throw .method }
             guard request.wantsUpgrade else { throw .notAnUpgrade }
             let answer = try Handshake.answer(
                 method: request.method.rawValue, fields: Handshake.Fields(request.fields), supported: subprotocols,

@@ -233,6 +233,7 @@ def upgrades(server):
     upgrade = b"Host: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     for head, status in [
         (b"GET /v1/live HTTP/1.1\r\nHost: a\r\n\r\n", 426), (b"GET /v1/live HTTP/1.1\r\n" + upgrade + b"Sec-WebSocket-Version: 8\r\n\r\n", 426),
+        (b"POST /v1/live HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 405),
         (b"POST /v1/live HTTP/1.1\r\n" + upgrade + b"Sec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n", 405),
         (b"GET /v1/live HTTP/1.1\r\n" + upgrade + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: other\r\n\r\n", 400),
         (b"GET /v1/live HTTP/1.1\r\n" + upgrade + b"Sec-WebSocket-Version: 13\r\nOrigin: http://evil.example\r\n\r\n", 403),

@@ -221,6 +221,10 @@ def behind_proxies():
             "IPv6": b'Forwarded: for="[2001:db8:1:2:3::4]:4711"\r\n',
         }.items():
             assert proxied(server, fields) == 2, name
+        # Proxies that name their clients elsewhere make one address of them, and the log says so, once.
+        for _ in range(2):
+            proxied(server, b"X-Forwarded-For: 192.0.2.9\r\n")
+        wait_for(lambda: "".join(server.output).count("names its clients in a field that is not read") == 1)
     with Server(*limits, "--trusted-proxies", "127.0.0.9/32", "--proxy-protocol", "true", "--handshake-seconds", "1") as server:
         def knock(before):
             got, connection = upgrade(server, source="127.0.0.9", before=before)
