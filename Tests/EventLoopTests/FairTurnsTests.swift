@@ -60,29 +60,31 @@ import Testing
         #expect(turns.allSatisfy { $0.reduce(0, +) < FairTurns.waitingNanoseconds + 150_000 })
     }
 
-    /// Sources that wait and go on at random: each is served once for each time that it waited, and in the order of its row.
+    /// Sources that wait and go on at random: each is served once for each time that it waited, and in the order of its account.
     @Test func nobodyIsForgotten() {
-        var random = SeededRandom(seed: .random(in: 0...UInt64.max))
+        var random = SeededRandom(seed: TestSeed.value)
         var turns = FairTurns(seed: random.next())
-        var waiting: [Int: [UInt64]] = [:]
-        var next: UInt64 = 0
+        var accounts: [UInt64: UInt64] = [:]
+        var waiting: [UInt64: [UInt64]] = [:]
         for turn in 0..<2_000 {
             turns.begin()
-            if random.next() % 10 == 0 { turns.redraw() }
             if turn < 1_500 {
                 for _ in 0..<Int(random.next() % 40) {
-                    let row = turns.row(of: random.next() % 50)
-                    turns.wait(next, in: row)
-                    waiting[row, default: []].append(next)
-                    next += 1
+                    let (source, account) = (UInt64(accounts.count), random.next() % 50)
+                    turns.wait(source, in: turns.row(of: account))
+                    accounts[source] = account
+                    waiting[account, default: []].append(source)
                 }
             }
             turns.beginWaiting()
             while let (source, row) = turns.next() {
-                #expect(waiting[row]?.first == source)
-                waiting[row]?.removeFirst()
+                let account = accounts[source]!
+                #expect(waiting[account]?.first == source)
+                #expect(turns.row(of: account) == row)
+                waiting[account]?.removeFirst()
                 turns.charge(random.next() % 200_000, to: row)
             }
+            if random.next() % 10 == 0 { turns.redraw(seed: random.next()) { accounts[$0] } }
         }
         #expect(waiting.values.allSatisfy(\.isEmpty) && !turns.hasWaiting)
     }
@@ -96,12 +98,23 @@ import Testing
         turns.charge(FairTurns.quantum, to: row)
         #expect(!turns.isPrompt(row))
         turns.begin()
+        turns.beginPrompt()
         #expect(turns.isPrompt(turns.row(of: 7)))
         turns.wait(1, in: turns.row(of: 7))
         #expect(!turns.isPrompt(turns.row(of: 7)))
         #expect(turns.next()?.source == 1)
         turns.charge(FairTurns.promptNanoseconds, to: turns.row(of: 8))
         #expect(!turns.isPrompt(turns.row(of: 9)))
+    }
+
+    /// What an account's jobs have used of a turn, its sources have not; those of others have all of theirs.
+    @Test func jobsAreChargedToTheirAccount() {
+        var turns = FairTurnsTests.turns(apart: [7, 8])
+        turns.begin()
+        turns.charge(job: 3 * FairTurns.promptNanoseconds, to: turns.row(of: 7))
+        turns.beginPrompt()
+        #expect(!turns.isPrompt(turns.row(of: 7)))
+        #expect(turns.isPrompt(turns.row(of: 8)))
     }
 
     /// Sources that become ready turn after turn use none of the time of those that wait, however long one of them takes.
@@ -111,6 +124,7 @@ import Testing
         turns.wait(1, in: turns.row(of: 1))
         for _ in 0..<10 {
             turns.begin()
+            turns.beginPrompt()
             turns.charge(5_000_000, to: turns.row(of: 2))
             turns.beginWaiting()
             #expect(turns.next()?.source == 1)

@@ -58,7 +58,7 @@ public final class Connection: Source {
     let tls: TLSStream?
     var outbox: Outbox?
     public var handler: (any ConnectionHandler)?
-    /// Its owner's number for whom it is charged to, the loop's time included; 0: it has an account of its own.
+    /// The owner's number for whom this connection, and the loop's time for it, is charged to; 0: it has an account of its own.
     public var tag: UInt64 = 0
     override var account: UInt64? { tag == 0 ? ownAccount : tag }
 

@@ -19,6 +19,8 @@ public final class Listener: Source {
     /// Time of the last accept that failed for want of descriptors; nil once the recovery has been reported.
     private var exhaustedAt: UInt64?
     private var isRetryScheduled = false
+    /// More are accepted at the end of this turn; connections that are reported until then are among them.
+    private var isMoreDeferred = false
     private var isOpen = true
 
     /// Connections that are accepted before other sources are served.
@@ -39,6 +41,9 @@ public final class Listener: Source {
         try loop.add(self, for: .readable)
     }
 
+    /// It serves everybody, and does not wait.
+    override var account: UInt64? { nil }
+
     override func ready(_ readiness: Readiness) { acceptSome() }
 
     /// Takes new connections no more; the backlog is left to the other listeners of the port.
@@ -50,6 +55,7 @@ public final class Listener: Source {
     }
 
     private func acceptSome() {
+        guard !isMoreDeferred else { return }
         for _ in 0..<Listener.mostAtOnce {
             guard isOpen else { return }
             var code: Int32 = 0
@@ -67,7 +73,11 @@ public final class Listener: Source {
             recover()
             accepted(Descriptor(owning: connected), peer ?? SocketAddress(host: [0, 0, 0, 0], port: 0))
         }
-        loop.defer { [weak self] in self?.acceptSome() }
+        isMoreDeferred = true
+        loop.defer { [weak self] in
+            self?.isMoreDeferred = false
+            self?.acceptSome()
+        }
     }
 
     private static func isExhaustion(_ code: Int32) -> Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }

@@ -11,10 +11,16 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     // Unchecked: `inbox` is locked; all other mutable state belongs to the loop's thread, which `preconditionOnLoop`
     // checks where a caller could get it wrong.
 
-    private enum Work {
-        case job(UnownedJob)
-        case isolated(UnownedJob, UnownedSerialExecutor)
-        case call(@Sendable () -> Void)
+    private struct Work {
+        enum Body {
+            case job(UnownedJob)
+            case isolated(UnownedJob, UnownedSerialExecutor)
+            case call(@Sendable () -> Void)
+        }
+
+        let body: Body
+        /// Whom the time is charged to that it takes; nil: nobody.
+        let account: UInt64?
     }
 
     private struct Inbox {
@@ -41,8 +47,10 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private var deferred: [() -> Void] = []
     /// Which of the sources that are ready is served when.
     private var turns = FairTurns()
-    /// When the source that is being served was called.
+    /// When the source that is being served, or the job that is being done, was called.
     private var servedSince: UInt64 = 0
+    /// For whom the loop works just now: the jobs that this brings, on whatever loop, are charged to the same account.
+    private var account: UInt64?
 
     /// What all connections of this loop receive into, one after the other.
     let receiveBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: EventLoop.receiveBufferSize, alignment: 64)
@@ -101,21 +109,28 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     // MARK: Work from other threads
 
-    public func enqueue(_ job: consuming ExecutorJob) { submit(.job(UnownedJob(job))) }
+    public func enqueue(_ job: consuming ExecutorJob) {
+        let current = EventLoop.current
+        submit(Work(body: .job(UnownedJob(job)), account: current?.account), by: current)
+    }
 
-    func enqueue(_ job: UnownedJob, of executor: UnownedSerialExecutor) { submit(.isolated(job, executor)) }
+    func enqueue(_ job: UnownedJob, of executor: UnownedSerialExecutor) {
+        let current = EventLoop.current
+        submit(Work(body: .isolated(job, executor), account: current?.account), by: current)
+    }
 
-    /// Runs `body` on the loop, soon. May be called from any thread; keeps the order of one caller's calls.
-    public func execute(_ body: @escaping @Sendable () -> Void) { submit(.call(body)) }
+    /// Runs `body` on the loop, soon. May be called from any thread; keeps the order of one caller's calls. Charged to nobody: what all
+    /// are told is not the doing of who caused it.
+    public func execute(_ body: @escaping @Sendable () -> Void) { submit(Work(body: .call(body), account: nil), by: EventLoop.current) }
 
-    private func submit(_ work: Work) {
+    private func submit(_ work: Work, by current: EventLoop?) {
         let sleeps = inbox.withLock { inbox in
             inbox.work.append(work)
             return !inbox.isAwake
         }
         guard sleeps else { return }
         // A loop that is woken at once takes this thread's processor for the first job, and again for each of the others.
-        if let loop = EventLoop.current, loop !== self { loop.owe(self) } else { wakeIfAsleep() }
+        if let current, current !== self { current.owe(self) } else { wakeIfAsleep() }
     }
 
     private func owe(_ loop: EventLoop) {
@@ -162,7 +177,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         let tag = sources.insert(source)
         let result = clinux_epoll_add(epoll.number, source.number, readiness.rawValue, tag)
         if result < 0 {
-            sources.remove(source)
+            sources.takeBack(source)
             throw SystemError("epoll_ctl", code: -result)
         }
     }
@@ -236,6 +251,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         let count = clinux_epoll_wait(epoll.number, reports, Int32(EventLoop.mostReports), mayWait() ? timeout() : 0)
         precondition(count >= 0, "epoll_wait failed: \(-count)")
         now = EventLoop.monotonicNow()
+        turns.begin()
         let goOn = runInbox()
         serve(UnsafeBufferPointer(start: reports, count: Int(count)))
         while let action = timers.popDue(at: now) {
@@ -252,13 +268,14 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         return goOn
     }
 
-    /// So few sources that are ready are served as they come, and no clock is read.
-    private static let fewReports = 8
+    /// So few sources that are ready, or jobs, are served as they come, and no clock is read.
+    private static let few = 8
 
     private func serve(_ reports: UnsafeBufferPointer<clinux_event>) {
-        turns.begin()
-        let isBusy = reports.count > EventLoop.fewReports || turns.hasWaiting
+        turns.beginPrompt()
+        let isBusy = reports.count > EventLoop.few || turns.hasWaiting
         if isBusy { servedSince = EventLoop.monotonicNow() }
+        var sorted: Int?
         // The wake-up is never read: edge-triggered, each write to it is reported anew (epoll(7)), so none can be lost
         // between looking into the inbox and reading it.
         for report in reports where report.data != EventLoop.wakeupTag {
@@ -267,8 +284,11 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
             let row = isBusy ? source.account.map { turns.row(of: $0) } : nil
             if let row, !turns.isPrompt(row) {
                 wait(source, readiness, row)
+                sorted = row
                 continue
             }
+            // Who waits has cost that much time.
+            if let row = sorted.take() { charge(row) }
             serve(source, readiness)
             if isBusy { charge(row) }
         }
@@ -281,22 +301,35 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         while let (tag, row) = turns.next() {
             guard let source = sources.find(tag) else { continue }
             serve(source, sources.takePending(source))
-            charge(row)
             // The sweep passed over it while it waited.
             if sources.find(tag) != nil, sources.takeDeadline(of: source, at: second) { source.timedOut() }
+            charge(row)
         }
     }
 
     private func serve(_ source: Source, _ readiness: Readiness) {
+        account = source.account
         source.ready(readiness)
+        account = nil
         wakeOwed()
     }
 
     /// Charges the time since the last source was served; nil: to nobody.
     private func charge(_ row: Int?) {
+        let nanoseconds = measure()
+        if let row { turns.charge(nanoseconds, to: row) }
+    }
+
+    private func charge(job row: Int?) {
+        let nanoseconds = measure()
+        if let row { turns.charge(job: nanoseconds, to: row) }
+    }
+
+    /// Nanoseconds since the last source was served, or the last job done.
+    private func measure() -> UInt64 {
         let ended = EventLoop.monotonicNow()
-        if let row { turns.charge(ended - servedSince, to: row) }
-        servedSince = ended
+        defer { servedSince = ended }
+        return ended - servedSince
     }
 
     private func wait(_ source: Source, _ readiness: Readiness, _ row: Int) {
@@ -342,14 +375,19 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private static let jobsBeforeWake = 32
 
     private func runTaken() {
-        for (index, item) in taken.enumerated() {
-            switch item {
+        let isBusy = taken.count > EventLoop.few || turns.hasWaiting
+        if isBusy { servedSince = EventLoop.monotonicNow() }
+        for (index, work) in taken.enumerated() {
+            account = work.account
+            switch work.body {
             case .job(let job): job.runSynchronously(on: asUnownedTaskExecutor())
             case .isolated(let job, let executor): job.runSynchronously(on: executor)
             case .call(let body): body()
             }
+            if isBusy { charge(job: work.account.map { turns.row(of: $0) }) }
             if index % EventLoop.jobsBeforeWake == EventLoop.jobsBeforeWake - 1 { wakeOwed() }
         }
+        account = nil
         // Two arrays change places: neither is made anew each turn.
         taken.removeAll(keepingCapacity: taken.capacity <= 4_096)
     }
@@ -359,7 +397,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         let second = second
         guard second != lastSweep else { return }
         lastSweep = second
-        turns.redraw()
+        turns.redraw { [sources] tag in sources.find(tag)?.account }
         var number = 0
         while let source = sources.popDue(at: second, from: &number) { source.timedOut() }
     }

@@ -16,14 +16,20 @@ struct FairTurns {
         var turn: UInt64 = 0
         /// The row is in `active`.
         var isActive = false
+        /// Jobs have been charged to the row since it was empty.
+        var bringsJobs = false
         /// Most that have waited since it was empty.
         var peak = 0
     }
 
-    /// What a row may use before the next one is served, in nanoseconds. By how much the last source exceeds it, the row's next
-    /// quantum is shorter; `mostDebt` is remembered of that, for a loop that stood still would be charged to whom it served.
+    /// What a row may use before the next one is served, in nanoseconds. By how much it exceeds that, its next quanta are shorter: its
+    /// sources may have begun many jobs in one of them.
     static let quantum: UInt64 = 250_000
-    private static let mostDebt: UInt64 = 2_000_000
+    private static let mostDebt: UInt64 = 50_000_000
+    /// A source whose row brings jobs is charged no less: it may have begun one, which is charged when it is done.
+    private static let leastCharged = quantum / 16
+    /// A source, or a job, is charged no more: the loop may have stood still while it served it.
+    private static let mostCharged: UInt64 = 2_000_000
     /// What sources that have just become ready may use of a turn, and what those may use that have waited, in nanoseconds.
     static let promptNanoseconds: UInt64 = 1_000_000
     static let waitingNanoseconds: UInt64 = 2_000_000
@@ -37,7 +43,7 @@ struct FairTurns {
     private var turn: UInt64 = 0
     /// Nanoseconds used by all: of those that have just become ready, then of those that have waited.
     private var spent: UInt64 = 0
-    /// Active rows that have used up a quantum in this turn.
+    /// How often in this turn a row has used up a quantum: as often as there are active rows, and the turn is over.
     private var exhausted = 0
     private var seed: UInt64
 
@@ -45,17 +51,29 @@ struct FairTurns {
 
     var hasWaiting: Bool { !active.isEmpty }
 
-    /// Begins a turn, with the sources that have just become ready.
+    /// Begins a turn, with the jobs that sources have brought: they are done as they come, and charged.
     mutating func begin() {
         turn += 1
-        (spent, exhausted) = (0, 0)
+        exhausted = 0
     }
+
+    /// Goes on with the sources that have just become ready.
+    mutating func beginPrompt() { spent = 0 }
 
     /// Goes on with the sources that wait, to which `next` leads.
     mutating func beginWaiting() { spent = 0 }
 
-    /// Spreads the accounts in another way. Sources that wait stay where they are.
-    mutating func redraw() { seed = .random(in: 0...UInt64.max) }
+    /// Spreads the accounts in another way, at the end of a turn, and forgives debts.
+    ///
+    /// - Parameter account: that of a source which waits, so that an account has one row; nil: the source is gone.
+    mutating func redraw(seed: UInt64 = .random(in: 0...UInt64.max), account: (UInt64) -> UInt64?) {
+        self.seed = seed
+        turn += 1
+        let waiting = active.flatMap { rows[$0].waiting }
+        for row in active { empty(row) }
+        active.removeAll(keepingCapacity: true)
+        for source in waiting { if let account = account(source) { wait(source, in: self.row(of: account)) } }
+    }
 
     func row(of account: UInt64) -> Int {
         // Multiplied twice: accounts that differ in few bits are to differ in the highest ones.
@@ -68,10 +86,21 @@ struct FairTurns {
         spent < FairTurns.promptNanoseconds && rows[row].waiting.isEmpty && spentBy(row) < FairTurns.quantum
     }
 
+    /// Charges what a source took to its row.
     mutating func charge(_ nanoseconds: UInt64, to row: Int) {
-        rows[row].spent = min(spentBy(row) + nanoseconds, FairTurns.mostDebt)
-        rows[row].turn = turn
+        add(rows[row].bringsJobs ? max(nanoseconds, FairTurns.leastCharged) : nanoseconds, to: row)
         spent += nanoseconds
+    }
+
+    /// Charges what a job took to the row of the source that brought it.
+    mutating func charge(job nanoseconds: UInt64, to row: Int) {
+        add(nanoseconds, to: row)
+        rows[row].bringsJobs = true
+    }
+
+    private mutating func add(_ nanoseconds: UInt64, to row: Int) {
+        rows[row].spent = min(spentBy(row) + min(nanoseconds, FairTurns.mostCharged), FairTurns.mostDebt)
+        rows[row].turn = turn
     }
 
     /// - Parameter source: which does not wait already.
@@ -96,12 +125,16 @@ struct FairTurns {
                 return (source, row)
             } else {
                 active.removeFirst()
-                rows[row].isActive = false
-                if rows[row].peak > FairTurns.keptRoom { rows[row].waiting = [] }
-                rows[row].peak = 0
+                empty(row)
             }
         }
         return nil
+    }
+
+    private mutating func empty(_ row: Int) {
+        (rows[row].isActive, rows[row].bringsJobs) = (false, false)
+        if rows[row].peak > FairTurns.keptRoom { rows[row].waiting = [] } else { rows[row].waiting.removeAll(keepingCapacity: true) }
+        rows[row].peak = 0
     }
 
     private func spentBy(_ row: Int) -> UInt64 { rows[row].isActive || rows[row].turn == turn ? rows[row].spent : 0 }

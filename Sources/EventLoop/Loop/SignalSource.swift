@@ -14,6 +14,9 @@ public final class SignalSource: Source {
         try loop.add(self, for: .readable)
     }
 
+    /// It serves everybody, and does not wait.
+    override var account: UInt64? { nil }
+
     override func ready(_ readiness: Readiness) {
         while case let signal = clinux_next_signal(number), signal != 0 { received(signal) }
     }

@@ -31,14 +31,17 @@ open class Source {
     /// The descriptor is closed next; the loop has forgotten this, or never knew it.
     fileprivate func leave() { generation = Source.gone }
 
+    /// The loop could not watch it: it was never entered.
+    fileprivate func stayOut() { generation = 0 }
+
     /// Ends what was never entered into a loop.
     func abandon() {
         deadline = 0
         leave()
     }
 
-    /// Whom the loop's time that this takes is charged to. nil: it serves everybody, is bounded by itself and never waits.
-    var account: UInt64? { nil }
+    /// Whom the loop's time that this takes is charged to. nil: it serves everybody, is bounded by itself and never waits for its turn.
+    var account: UInt64? { ownAccount }
     /// An account that no other source has.
     var ownAccount: UInt64 { 1 << 63 | UInt64(number) }
 
@@ -90,12 +93,22 @@ struct SourceTable {
     mutating func removeAll() { (slots, deadlines, pending) = ([], [], []) }
 
     mutating func remove(_ source: Source) {
+        clear(source)
+        source.leave()
+    }
+
+    /// Takes back that `source` was entered.
+    mutating func takeBack(_ source: Source) {
+        clear(source)
+        source.stayOut()
+    }
+
+    private mutating func clear(_ source: Source) {
         let index = Int(source.number)
         precondition(slots[index] === source, "not this loop's source")
         slots[index] = nil
         deadlines[index] = 0
         pending[index] = 0
-        source.leave()
         count -= 1
     }
 
@@ -119,10 +132,12 @@ struct SourceTable {
         return nil
     }
 
-    /// Whether time is up for a source that has been served; its deadline is taken back then.
+    /// Whether time is up for a source that has been served; its deadline is taken back then. It may wait again, for more that it has
+    /// been sent: only one that does not look at what it has before its turn comes is given that long.
     mutating func takeDeadline(of source: Source, at second: UInt32) -> Bool {
         let index = Int(source.number)
-        guard deadlines[index] != 0, deadlines[index] <= second, pending[index] == 0 else { return false }
+        let asksForTurn = Readiness(rawValue: UInt32(pending[index])).contains(.turn)
+        guard deadlines[index] != 0, deadlines[index] <= second, !asksForTurn else { return false }
         deadlines[index] = 0
         return true
     }

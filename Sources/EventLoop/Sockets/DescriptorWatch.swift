@@ -13,6 +13,9 @@ public final class DescriptorWatch: Source {
         try loop.add(self, for: interest.readiness)
     }
 
+    /// It serves everybody, and does not wait.
+    override var account: UInt64? { nil }
+
     override func ready(_ readiness: Readiness) { became() }
 
     /// What to report next; what is there already is reported too.

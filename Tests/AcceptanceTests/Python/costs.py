@@ -7,6 +7,7 @@ nor a build without optimization changes the verdict. Held connections cost noth
 
 import os
 import random
+import resource
 import socket
 import ssl
 import sys
@@ -17,10 +18,11 @@ import zlib
 from harness import KEY, SEED, Server, certificate, masked, wait_for
 
 SECONDS = float(os.environ.get("COST_SECONDS", "30"))
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 TLS = ssl.create_default_context()
 TLS.check_hostname, TLS.verify_mode = False, ssl.CERT_NONE
 
-# In units: what may be used for a connection and its end, each piece that is sent, each byte, and each of what has a limit of its own.
+# In units: what may be used for what a connection does of itself, each piece that is sent, each byte, and each of what has a limit of its own.
 CONNECTION, PIECE, BYTE = 20, 1.5, 1 / 200
 CHARGED = {b" HTTP/1.": 1.5, b"/join ": 8, b"/v1/live ": 4, b"/v1/events": 8, b"/metrics ": 40}
 # Bytes that a connection may hold in the process, and units a second that all that are held may use.
@@ -173,8 +175,10 @@ class Costs:
 
     def settled(self):
         """The server's processor time when it has nothing left to do."""
-        quiet, last = 0, self.now()
+        quiet, last, until = 0, self.now(), time.monotonic() + 60
         while quiet < 4:
+            if time.monotonic() > until:
+                sys.exit(f"the server did not come to rest within a minute (TEST_SEED={SEED})")
             time.sleep(0.0005)
             now = self.now()
             quiet, last = (quiet + 1, now) if now - last < 1_000 else (0, now)
@@ -183,7 +187,7 @@ class Costs:
     def connect(self, secure):
         connection = socket.socket()
         connection.bind((next(self.sources), 0))
-        connection.settimeout(10)
+        connection.settimeout(60)
         connection.connect(("127.0.0.1", self.server.port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return TLS.wrap_socket(connection) if secure else connection
@@ -226,13 +230,17 @@ class Costs:
         until = time.monotonic() + 5
         try:
             for part in life.parts():
-                allowed += PIECE * (1 + len(part) // 8_192) + BYTE * len(part) + charged(part)
+                allowed += charged(part)
                 while part and time.monotonic() < until:
                     try:
-                        part = part[connection.send(part):]
+                        sent = connection.send(part)
+                        allowed += PIECE * (1 + sent // 8_192) + BYTE * sent
+                        part = part[sent:]
                     except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                         self.read(connection)
                 self.read(connection)
+                if part:
+                    break
         except OSError:
             pass  # It was sent away.
         used = self.settled() - before
@@ -345,6 +353,7 @@ def check(seconds, *flags):
     patient = [word for name in ("request", "keep-alive", "stall", "first-frame", "ping") for word in (f"--{name}-seconds", "600")]
     with Server("--limit-loopback", "true", *patient, *flags) as server:
         hold(Costs(server, tls), seconds / 3, rng)
+        assert server.stop() == 0
 
 
 if __name__ == "__main__":
