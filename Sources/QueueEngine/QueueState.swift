@@ -51,8 +51,11 @@ public struct QueueState: Sendable {
     public mutating func apply(_ event: QueueEvent) {
         precondition(event.seq == head + 1, "event \(event.seq) does not follow \(head)")
         precondition(event.at >= lastEventAt, "time runs backwards in the log")
-        if let since = settled(by: event.at) { pacing.becamePossible(rate: configuration.releaseRatePerMinute, at: since) }
-        forgetLosses(at: event.at)
+        // While no instance was there nobody could come back: the line waits anew for whom it waited for then.
+        if event.change != .everyoneDisconnected {
+            if let since = settled(by: event.at) { pacing.becamePossible(rate: configuration.releaseRatePerMinute, at: since) }
+            forgetLosses(at: event.at)
+        }
         let couldRelease = canRelease
         if head == 0 { watchedSince = event.at }
         head = event.seq

@@ -86,7 +86,7 @@ struct NaiveQueue {
         if event.seq != head + 1 { wrong.append("a gap in seq") }
         if event.at < lastEventAt { wrong.append("time runs backwards") }
         (head, lastEventAt) = (event.seq, event.at)
-        losses.removeAll { $0.until <= event.at }
+        if event.change != .everyoneDisconnected { losses.removeAll { $0.until <= event.at } }
         switch event.change {
         case .configured(let new): configure(new)
         case .opened, .resumed: status = .open

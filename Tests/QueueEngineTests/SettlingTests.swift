@@ -237,6 +237,21 @@ import TestSupport
         #expect(admitted(log) == [tickets[1]])
     }
 
+    /// A drain has sent them away, and the restart took longer than the line was to wait: they could not come back meanwhile.
+    @Test func slowRestartWaitsForThoseWhoWereWaitedFor() throws {
+        var (state, tickets, log) = try line()
+        state.lose([tickets[0]], until: start + .seconds(15), at: start, &log)
+        state.disconnectEveryone(at: start + .seconds(60), &log)
+        state.connect(tickets[1...], at: start + .seconds(61), &log)
+        state.advance(to: start + .seconds(74), &log)
+        #expect(admitted(log).isEmpty)
+        state.advance(to: start + .seconds(76), &log)
+        #expect(admitted(log) == [tickets[1]])
+        var replica = QueueState()
+        for event in log { replica.apply(event) }
+        #expect(replica == state)
+    }
+
     /// Nobody waits for people who are lost until a moment that has passed: they are absent like others, and a loss of the same
     /// moment is not mixed up with theirs.
     @Test func lossThatIsOverIsAnAbsence() throws {
