@@ -41,11 +41,9 @@ extension ServerCore {
     private func make(
         _ role: KeyRole, _ label: String, _ tenant: TenantID, once: WriteOnce?, by admin: String
     ) async throws -> (APIKey, text: String) {
-        var (key, text) = NewKey.make(tenant: tenant, role: role, label: label, at: clock.now(), random: random)
-        if let once {
-            text = secrets.tokens.newestText(of: key.id, once, admin: admin)
-            key = APIKey(id: key.id, tenant: tenant, role: role, hash: KeyRing.digest(text), label: label)
-        }
+        let newID = KeyID(at: clock.now(), random: (random.next(), random.next()))
+        let text = once.map { secrets.tokens.newestText(of: newID, $0, admin: admin) } ?? NewKey.text(random)
+        let key = APIKey(id: newID, tenant: tenant, role: role, hash: KeyRing.digest(text), label: label)
         let id = try await writingOnce(once, result: "\(key.id)") { receipt throws(StoreError) in try await store.insert(key, receipt) }
         try await asking { () throws(StoreError) in try await keys.readNow() }
         guard let once, id != "\(key.id)" else { return (key, text) }

@@ -5,6 +5,13 @@ import Telemetry
 
 /// A connection while it speaks HTTP: one request after the other, each answered before the next is looked at.
 final class HTTPConnection: ConnectionHandler {
+    private struct Judgement {
+        /// It shows a key that is known.
+        var hasKey = false
+        /// It has been charged to its address already.
+        var isCharged = false
+    }
+
     private let live: LiveLoop
     private let peer: SocketAddress
     /// Whom the connection counts for; nobody where it is a proxy's.
@@ -21,10 +28,8 @@ final class HTTPConnection: ConnectionHandler {
     private var isFirst = true
     /// Bytes of a request that is not complete have come.
     private var hasBegun = false
-    /// The request whose content is coming shows a key that is known.
-    private var hasKey = false
-    /// That request has been charged to its address already.
-    private var isCharged = false
+    /// What is known of the request whose content is coming.
+    private var judgement = Judgement()
     private var closesAfterAnswer = false
     /// The answer to a WebSocket handshake, while the request that asked for it is with the routes.
     private var handshake: Upgrade?
@@ -106,9 +111,9 @@ final class HTTPConnection: ConnectionHandler {
 
     /// Without a key the content may be as long as a visitor's message. False: whether a key is known is being found out.
     private func judge(_ request: HTTPRequest, _ connection: Connection) -> Bool {
-        hasKey = showsKey(request.headerFields)
+        judgement.hasKey = showsKey(request.headerFields)
         let most = live.server.settings.messageBytes
-        guard !hasKey else { return true }
+        guard !judgement.hasKey else { return true }
         guard let key = request.headerFields.apiKey, request.mayHaveContent(over: most) else {
             parser.limitBody(to: most)
             return true
@@ -117,7 +122,7 @@ final class HTTPConnection: ConnectionHandler {
             refuse(error, connection)
             return false
         }
-        isCharged = true
+        judgement.isCharged = true
         isAnswering = true
         connection.pauseReading()
         connection.deadline = 0
@@ -133,7 +138,7 @@ final class HTTPConnection: ConnectionHandler {
     private func judged(_ isKnown: Bool, _ connection: Connection) {
         isAnswering = false
         guard connection.isOpen else { return }
-        hasKey = isKnown
+        judgement.hasKey = isKnown
         guard isKnown else { return refuse(.unauthorized, connection) }
         connection.deadline = live.loop.second + live.server.settings.requestSeconds
         goOn(connection)
@@ -154,14 +159,14 @@ final class HTTPConnection: ConnectionHandler {
 
     private func take(_ parsed: ParsedRequest, _ connection: Connection) {
         hasBegun = false
-        defer { (hasKey, isCharged) = (false, false) }
+        defer { judgement = Judgement() }
         let isPaid = isFirst
         isFirst = false
         closesAfterAnswer = !parsed.keepsAlive || live.isDraining
         do throws(Problem) {
             let client = addressOfClient(parsed.fields)
             // A malformed request is charged, too.
-            if !isCharged { try charge(parsed.fields, of: client, isPaid: isPaid) }
+            if !judgement.isCharged { try charge(parsed.fields, of: client, isPaid: isPaid) }
             let request = try Request(parsed, peer: client)
             if request.isFor("v1", "live") { return try upgrade(request, connection) }
             // Events need a look at the keys first; whether this can become a WebSocket at all is known now.
@@ -190,7 +195,7 @@ final class HTTPConnection: ConnectionHandler {
     private func charge(_ fields: HTTPFields, of client: SocketAddress, isPaid: Bool) throws(Problem) {
         let group = live.server.limits.group(client)
         guard group != .none, !(isPaid && group == self.group) else { return }
-        if hasKey || showsKey(fields) { return }
+        if judgement.hasKey || showsKey(fields) { return }
         guard case .refused(let seconds) = live.server.limits.request(group) else { return }
         live.server.measurements.refused(.requests)
         // The next one is not even read.

@@ -9,10 +9,12 @@ public enum NewKey {
 
     static func text(_ random: [UInt64]) -> String { "sk_" + String(random.map { letters[Int($0 % UInt64(letters.count))] }) }
 
+    static func text(_ random: any RandomSource) -> String { text((0..<words).map { _ in random.next() }) }
+
     public static func make(
         tenant: TenantID, role: KeyRole, label: String, at now: Timestamp, random: any RandomSource
     ) -> (key: APIKey, text: String) {
-        let text = text((0..<words).map { _ in random.next() })
+        let text = text(random)
         return (known(text, tenant: tenant, role: role, label: label, at: now, random: random), text)
     }
 

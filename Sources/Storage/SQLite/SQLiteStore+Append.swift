@@ -77,9 +77,7 @@ private struct SQLiteAppend {
         }
         for (index, receipt) in append.receipts.enumerated() {
             do {
-                try execute(
-                    "INSERT INTO receipts (tenant_id, key, request_hash, result, created_at) VALUES (?, ?, ?, ?, ?)",
-                    [receipt.tenant.data, receipt.key, Data(receipt.requestHash), receipt.result, SQLiteStore.now])
+                try SQLiteStore.insert(receipt, db)
             } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
                 return .receiptConflict(index: index)
             }

@@ -64,9 +64,9 @@ extension SQLiteStore {
 
     static func insert(_ receipt: Receipt?, _ db: Database) throws {
         guard let receipt else { return }
-        try db.execute(
-            sql: "INSERT INTO receipts (tenant_id, key, request_hash, result, created_at) VALUES (?, ?, ?, ?, ?)",
-            arguments: [receipt.tenant.data, receipt.key, Data(receipt.requestHash), receipt.result, SQLiteStore.now])
+        try db.cachedStatement(
+            sql: "INSERT INTO receipts (tenant_id, key, request_hash, result, created_at) VALUES (?, ?, ?, ?, ?)"
+        ).execute(arguments: [receipt.tenant.data, receipt.key, Data(receipt.requestHash), receipt.result, SQLiteStore.now])
     }
 
     public func secrets(_ purpose: String) async throws(StoreError) -> [StoredSecret] {
