@@ -67,6 +67,8 @@ public struct ServerSettings: Sendable {
     /// How long an idle HTTP connection is kept, in seconds.
     public var keepAliveSeconds: UInt32 = 75
 
+    /// Bytes that the kernel keeps of what has come over a connection and has not been read.
+    public var requestBufferBytes = 65_536
     /// Bytes that the kernel keeps of what an HTTP client or a reader of events has not taken.
     public var answerBufferBytes = 131_072
     /// A client that takes less than 256 bytes a second, over so many seconds, of what waits for it is sent away.

@@ -25,6 +25,9 @@ struct SizeFlags: ParsableArguments {
     @Option(help: "Bytes that the kernel keeps of what a visitor has not taken. Default 16384. [STANCHION_SEND_BUFFER_BYTES]")
     var sendBufferBytes: String?
 
+    @Option(help: "Bytes that the kernel keeps of what has come and has not been read. Default 65536. [STANCHION_REQUEST_BUFFER_BYTES]")
+    var requestBufferBytes: String?
+
     @Option(
         help:
             "Bytes that the kernel keeps of what an HTTP client or a reader of events has not taken. Default 131072. [STANCHION_ANSWER_BUFFER_BYTES]"
@@ -72,6 +75,7 @@ struct SizeFlags: ParsableArguments {
         try sources.integer("network-megabits", flag: networkMegabits, in: 0...10_000_000, &settings.networkMegabits)
         try sources.integer("database-gigabytes", flag: databaseGigabytes, in: 0...10_000_000, &settings.databaseGigabytes)
         try bytes(sources, "send-buffer-bytes", sendBufferBytes, &settings.visitorSendBufferBytes, least: 4_096)
+        try bytes(sources, "request-buffer-bytes", requestBufferBytes, &settings.requestBufferBytes, least: 4_096)
         try bytes(sources, "answer-buffer-bytes", answerBufferBytes, &settings.answerBufferBytes, least: 16_384)
     }
 

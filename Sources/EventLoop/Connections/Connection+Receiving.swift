@@ -16,6 +16,9 @@ extension Connection {
 
     private enum Received { case bytes(Int), nothing, end, failure }
 
+    /// Reads before others have a turn: a TLS record may bring a single byte.
+    private static let mostReads = 32
+
     /// Reads what there is, one buffer of the loop at most: who has more to say gives the others a turn.
     ///
     /// A buffer that was not filled has emptied the socket, and what comes later is reported anew (epoll(7)); only an
@@ -43,7 +46,7 @@ extension Connection {
                     hasUnread = false
                     return
                 }
-                room -= count
+                room -= max(count, EventLoop.receiveBufferSize / Connection.mostReads)
             }
         }
         hasUnread = true

@@ -173,7 +173,10 @@ public final class Connection: Source {
         uncork()
         guard phase == .open else { return }
         outbox?.dropReplaceable()
-        if outbox?.isEmpty ?? true { return close() }
+        if outbox?.isEmpty ?? true {
+            // The kernel sends the little that it has; what the peer does not take it would keep for minutes.
+            return Socket.unacknowledged(number) > Connection.mostLeftToKernel ? closeWhenSent() : closeDescriptor()
+        }
         phase = .finishing
         setLastDeadline()
     }
@@ -188,12 +191,19 @@ public final class Connection: Source {
         receiveAgain()
     }
 
-    /// Closes at once. What was not sent is lost: where that is something, the connection is reset, so that the peer does not take
-    /// what it has for all, and the kernel keeps nothing for it.
+    private static let mostLeftToKernel: Int32 = 4_096
+
+    /// Closes at once. What was not sent, and what the peer of an open connection has not acknowledged, is lost: where that is
+    /// something, the connection is reset, so that the peer does not take what it has for all, and the kernel keeps nothing for it.
     public func close() {
         guard phase != .closed else { return }
         uncork()
-        if let outbox, !outbox.isEmpty { Socket.resetWhenClosed(number) }
+        if outbox?.isEmpty == false || phase == .open && Socket.holdsUnacknowledged(number) { Socket.resetWhenClosed(number) }
+        closeDescriptor()
+    }
+
+    private func closeDescriptor() {
+        guard phase != .closed else { return }
         phase = .closed
         if generation != 0 { loop.remove(self, isClosing: true) } else { abandon() }
         descriptor = nil

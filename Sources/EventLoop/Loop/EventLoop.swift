@@ -49,6 +49,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private var turns = FairTurns()
     /// When the source that is being served, or the job that is being done, was called.
     private var servedSince: UInt64 = 0
+    /// Processor time of the thread when it was looked at last.
+    private var processorSince: UInt64 = 0
     /// For whom the loop works just now: the jobs that this brings, on whatever loop, are charged to the same account.
     private var account: UInt64?
 
@@ -274,7 +276,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private func serve(_ reports: UnsafeBufferPointer<clinux_event>) {
         turns.beginPrompt()
         let isBusy = reports.count > EventLoop.few || turns.hasWaiting
-        if isBusy { servedSince = EventLoop.monotonicNow() }
+        if isBusy { beginMeasuring() }
         var sorted: Int?
         // The wake-up is never read: edge-triggered, each write to it is reported anew (epoll(7)), so none can be lost
         // between looking into the inbox and reading it.
@@ -296,7 +298,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     }
 
     private func serveWaiting() {
-        servedSince = EventLoop.monotonicNow()
+        beginMeasuring()
         turns.beginWaiting()
         while let (tag, row) = turns.next() {
             guard let source = sources.find(tag) else { continue }
@@ -325,11 +327,24 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         if let row { turns.charge(job: nanoseconds, to: row) }
     }
 
+    /// Begins to measure what sources and jobs take.
+    private func beginMeasuring() {
+        servedSince = EventLoop.monotonicNow()
+        processorSince = EventLoop.threadTime()
+    }
+
+    /// What takes longer may have been interrupted: a look at the processor's time, a system call, says for how long it has run at most.
+    private static let longNanoseconds: UInt64 = 1_000_000
+
     /// Nanoseconds since the last source was served, or the last job done.
     private func measure() -> UInt64 {
         let ended = EventLoop.monotonicNow()
-        defer { servedSince = ended }
-        return ended - servedSince
+        let passed = ended - servedSince
+        servedSince = ended
+        guard passed > EventLoop.longNanoseconds else { return passed }
+        let processor = EventLoop.threadTime()
+        defer { processorSince = processor }
+        return min(passed, processor - processorSince)
     }
 
     private func wait(_ source: Source, _ readiness: Readiness, _ row: Int) {
@@ -376,7 +391,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     private func runTaken() {
         let isBusy = taken.count > EventLoop.few || turns.hasWaiting
-        if isBusy { servedSince = EventLoop.monotonicNow() }
+        if isBusy { beginMeasuring() }
         for (index, work) in taken.enumerated() {
             account = work.account
             switch work.body {

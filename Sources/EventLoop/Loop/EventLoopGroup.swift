@@ -22,11 +22,12 @@ public final class EventLoopGroup: Sendable {
 
     /// A listener on each loop, all on one port. `accepted` is called on the loop that accepted.
     ///
-    /// - Parameter sendBuffer: about how many bytes the kernel keeps of what a connection's peer has not taken; nil: as many as it
-    ///   likes.
+    /// - Parameters:
+    ///   - sendBuffer: about how many bytes the kernel keeps of what a connection's peer has not taken; nil: as many as it likes.
+    ///   - receiveBuffer: the same of what has come and has not been read.
     /// - Returns: the address that was bound: where port 0 was asked for, the one that the system chose.
     public func listen(
-        on address: SocketAddress, backlog: Int32 = 4096, sendBuffer: Int32? = nil,
+        on address: SocketAddress, backlog: Int32 = 4096, sendBuffer: Int32? = nil, receiveBuffer: Int32? = nil,
         report: @escaping @Sendable (Listener.Event) -> Void,
         started: @escaping @Sendable (EventLoop, Listener) -> Void,
         accepted: @escaping @Sendable (EventLoop, consuming Descriptor, SocketAddress) -> Void
@@ -34,7 +35,7 @@ public final class EventLoopGroup: Sendable {
         guard try !Socket.isTaken(address) else { throw SystemError("bind", code: EADDRINUSE) }
         var bound = address
         for loop in loops {
-            let socket = try Socket.listen(on: bound, backlog: backlog, sendBuffer: sendBuffer)
+            let socket = try Socket.listen(on: bound, backlog: backlog, sendBuffer: sendBuffer, receiveBuffer: receiveBuffer)
             bound = Socket.localAddress(socket.number) ?? bound
             let number = socket.surrender()  // A closure must be copyable, an owner is not.
             loop.execute {

@@ -28,8 +28,6 @@ struct FairTurns {
     private static let mostDebt: UInt64 = 50_000_000
     /// A source whose row brings jobs is charged no less: it may have begun one, which is charged when it is done.
     private static let leastCharged = quantum / 16
-    /// A source, or a job, is charged no more: the loop may have stood still while it served it.
-    private static let mostCharged: UInt64 = 2_000_000
     /// What sources that have just become ready may use of a turn, and what those may use that have waited, in nanoseconds.
     static let promptNanoseconds: UInt64 = 1_000_000
     static let waitingNanoseconds: UInt64 = 2_000_000
@@ -99,7 +97,7 @@ struct FairTurns {
     }
 
     private mutating func add(_ nanoseconds: UInt64, to row: Int) {
-        rows[row].spent = min(spentBy(row) + min(nanoseconds, FairTurns.mostCharged), FairTurns.mostDebt)
+        rows[row].spent = min(spentBy(row) + nanoseconds, FairTurns.mostDebt)
         rows[row].turn = turn
     }
 

@@ -10,13 +10,16 @@ enum Socket {
     }
 
     /// A listener that shares its port with the other loops' listeners: the kernel spreads connections over them.
-    static func listen(on address: SocketAddress, backlog: Int32, sendBuffer: Int32?) throws(SystemError) -> Descriptor {
+    static func listen(
+        on address: SocketAddress, backlog: Int32, sendBuffer: Int32?, receiveBuffer: Int32?
+    ) throws(SystemError) -> Descriptor {
         let socket = try make(for: address)
         setOption(socket.number, SOL_SOCKET, SO_REUSEADDR)
         setOption(socket.number, SOL_SOCKET, SO_REUSEPORT)
         // Inherited by what is accepted (tcp(7)).
         setOption(socket.number, Int32(IPPROTO_TCP), TCP_NODELAY)
         if let sendBuffer { setOption(socket.number, SOL_SOCKET, SO_SNDBUF, sendBuffer) }
+        if let receiveBuffer { setOption(socket.number, SOL_SOCKET, SO_RCVBUF, receiveBuffer) }
         let bound = address.withSystemAddress { Glibc.bind(socket.number, $0, $1) }
         guard bound == 0 else { throw .last("bind") }
         guard Glibc.listen(socket.number, backlog) == 0 else { throw .last("listen") }
@@ -64,7 +67,8 @@ enum Socket {
     }
 
     /// Whether the kernel holds bytes, or a FIN, that the peer has not acknowledged (tcp(7), SIOCOUTQ).
-    static func holdsUnacknowledged(_ number: Int32) -> Bool { clinux_unacknowledged(number) > 0 }
+    static func holdsUnacknowledged(_ number: Int32) -> Bool { unacknowledged(number) > 0 }
+    static func unacknowledged(_ number: Int32) -> Int32 { clinux_unacknowledged(number) }
 
     /// Bytes that the peer has acknowledged (tcp(7), TCP_INFO).
     static func acknowledged(_ number: Int32) -> UInt64 { clinux_acknowledged(number) }

@@ -10,6 +10,7 @@ final class TLSStream {
     private unowned let transport: TLSTransport
     /// Bytes of the socket since the last ones that were read out of here.
     private var receivedSinceLast = 0
+    private var handshakeBytes = 0
     /// Checks the client's hellos; nil where none can follow.
     private var hello: HelloCheck? = HelloCheck()
 
@@ -23,9 +24,17 @@ final class TLSStream {
 
     deinit { SSL_free(ssl) }
 
+    /// Bytes of a handshake: a client's has some two thousand.
+    private static let mostHandshakeBytes = 32 * 1024
+
     /// Goes on with the handshake as far as the bytes that have come allow.
     func handshake(on number: Int32) -> Handshake {
         transport.use(number)
+        transport.allowance = TLSStream.mostHandshakeBytes - handshakeBytes
+        defer {
+            handshakeBytes += transport.received
+            transport.allowance = .max
+        }
         // TLS 1.2 knows no second hello, and what follows the first one may be encrypted at once.
         if SSL_version(ssl) == TLS1_2_VERSION { hello = nil }
         transport.hello = hello

@@ -11,6 +11,8 @@ final class TLSTransport {
     fileprivate var isEmpty = false
     /// Where the call under way goes on with a handshake.
     var hello: HelloCheck?
+    /// Bytes that the call under way may read from the socket; beyond that it fails.
+    var allowance = Int.max
     /// Bytes that the call under way has read from the socket.
     fileprivate(set) var received = 0
 
@@ -54,10 +56,12 @@ final class TLSTransport {
                 BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
                 return -1
             }
-            let received = clinux_receive(transport.descriptor, bytes, Int(count))
+            guard transport.received < transport.allowance else { return -1 }
+            let wanted = min(Int(count), transport.allowance - transport.received)
+            let received = clinux_receive(transport.descriptor, bytes, wanted)
             if TLSTransport.isTransient(received) { BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY) }
             transport.received += max(0, received)
-            transport.isEmpty = received > 0 && received < Int(count)
+            transport.isEmpty = received > 0 && received < wanted
             let isRefused = received > 0 && transport.hello?.accepts(UnsafeRawBufferPointer(start: bytes, count: received)) == false
             return isRefused ? -1 : Int32(max(-1, received))
         }

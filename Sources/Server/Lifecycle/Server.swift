@@ -90,7 +90,10 @@ public final class Server: Sendable {
         recording = Task.detached { await core.keepRecord() }
         let log = core.log
         let measurements = core.measurements
-        address = try group.listen(on: core.settings.listen, sendBuffer: Int32(core.settings.answerBufferBytes)) { event in
+        address = try group.listen(
+            on: core.settings.listen, sendBuffer: Int32(core.settings.answerBufferBytes),
+            receiveBuffer: Int32(core.settings.requestBufferBytes)
+        ) { event in
             switch event {
             case .exhausted(let error, let isFirst):
                 measurements.acceptsExhausted.increment()
