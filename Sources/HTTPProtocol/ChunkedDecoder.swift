@@ -3,10 +3,13 @@ struct ChunkedDecoder {
     private enum Phase { case size, data(Int), dataEnd, trailer, done }
     private var phase = Phase.size
     private var overhead = 0
+    /// Bytes of the line that has begun that have been looked at.
+    private var scanned = 0
 
     /// Chunk lines and trailers may cost as much as a header section.
     private static let overheadLimit = 16_384
     private static let sizeLineLimit = 256
+    private static let trailerLineLimit = 1_024
 
     /// Moves what it can from `input`, beginning at `position`, to `body`. Returns whether the body is complete.
     mutating func decode(_ input: [UInt8], _ position: inout Int, into body: inout [UInt8], limit: Int) throws(HTTPRefusal) -> Bool {
@@ -31,8 +34,12 @@ struct ChunkedDecoder {
                 position += 2
                 phase = .size
             case .trailer:
-                guard let line = try takeLine(input, &position, limit: ChunkedDecoder.overheadLimit) else { return false }
-                if line.isEmpty { phase = .done }
+                guard let line = try takeLine(input, &position, limit: ChunkedDecoder.trailerLineLimit) else { return false }
+                if line.isEmpty {
+                    phase = .done
+                } else if line.firstIndex(of: 0x3A).map({ $0 == line.startIndex }) ?? true {
+                    throw .malformed("a trailer field without a name")
+                }
             case .done: return true
             }
         }
@@ -40,7 +47,8 @@ struct ChunkedDecoder {
 
     /// A line up to its CRLF; nil while it is incomplete.
     private mutating func takeLine(_ input: [UInt8], _ position: inout Int, limit: Int) throws(HTTPRefusal) -> ArraySlice<UInt8>? {
-        var index = position
+        var index = position + scanned
+        defer { scanned = index - position }
         while index < input.count {
             switch input[index] {
             case 0x0D:
@@ -50,9 +58,10 @@ struct ChunkedDecoder {
                 overhead += line.count + 2
                 guard overhead <= ChunkedDecoder.overheadLimit else { throw .fieldsTooLarge }
                 position = index + 2
+                index = position
                 return line
             case 0x0A: throw .malformed("a LF without CR")
-            case 0: throw .malformed("a NUL byte")
+            case 0..<0x20 where input[index] != 0x09, 0x7F: throw .malformed("a control character")
             default: index += 1
             }
             guard index - position <= limit else { throw .malformed("a chunk line without end") }

@@ -127,13 +127,12 @@ extension ServerCore {
 extension Request {
     /// What `If-Match` asks for (RFC 9110 §13.1.1); nil: nothing. A weak tag matches nothing.
     func condition() throws(Problem) -> QueueCondition? {
-        guard let text = field(.ifMatch) else { return nil }
-        if text == "*" { return .exists }
-        let tags = text.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
-        guard tags.allSatisfy({ $0.wholeMatch(of: /(W\/)?"[!#-~]*"/) != nil }), !tags.isEmpty else {
-            throw Problem(.badRequest, "invalid_if_match", "If-Match must be * or a list of entity tags, as ETag has them")
+        let values = fields[values: .ifMatch]
+        guard !values.isEmpty else { return nil }
+        guard let tags = EntityTags(values) else {
+            throw Problem(.badRequest, "invalid_if_match", "If-Match must be * or a list of at most 64 entity tags, as ETag has them")
         }
-        return .version(Set(tags.filter { !$0.hasPrefix("W/") }.map { String($0.dropFirst().dropLast()) }))
+        return tags.isAny ? .exists : .version(tags.strong)
     }
 
     /// The write's `Idempotency-Key`, with a digest of what was asked.

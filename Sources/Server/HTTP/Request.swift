@@ -18,6 +18,9 @@ struct Request: Sendable {
     let peer: SocketAddress
     private let mayUpgrade: Bool
 
+    /// No route has so many.
+    private static let (mostSegments, mostParameters) = (16, 32)
+
     init(_ parsed: ParsedRequest, peer: SocketAddress) throws(Problem) {
         let target = parsed.request.path ?? "/"
         // By bytes: looking for a whole character is slow, and what is looked for is ASCII.
@@ -37,6 +40,7 @@ struct Request: Sendable {
             guard let text = rest[..<end].percentDecoded, !text.utf8.has(UInt8(ascii: "/")), !text.utf8.has(0) else {
                 throw Problem(.badRequest, "bad_path", "the path is not percent-encoded UTF-8 text")
             }
+            guard segments.count < Request.mostSegments else { throw Problem.notFound }
             if rest[..<end].utf8.has(UInt8(ascii: "%")) { encoded.append(segments.count) }
             segments.append(text)
             guard end < rest.endIndex else { break }
@@ -48,6 +52,9 @@ struct Request: Sendable {
 
     private static func query(_ text: Substring) throws(Problem) -> [String: String] {
         var query: [String: String] = [:]
+        guard text.utf8.count(where: { $0 == UInt8(ascii: "&") }) < mostParameters else {
+            throw Problem(.badRequest, "bad_query", "the query has more than \(mostParameters) parameters")
+        }
         for pair in text.utf8.split(separator: UInt8(ascii: "&")).map(Substring.init) {
             let cut = pair.utf8.firstIndex(of: UInt8(ascii: "=")) ?? pair.endIndex
             let value = pair[cut...].dropFirst().replacing("+", with: " ")

@@ -10,7 +10,7 @@ struct StaticPage: Sendable {
 
     init(_ file: WebFile) {
         self.file = file
-        tag = "\"" + Data(SHA256.hash(data: Data(file.bytes)).prefix(12)).base64URL() + "\""
+        tag = Data(SHA256.hash(data: Data(file.bytes)).prefix(12)).base64URL()
     }
 
     /// No inline script, nothing from elsewhere, no frame around it.
@@ -21,12 +21,11 @@ struct StaticPage: Sendable {
 
     func answer(_ request: Request) -> Response {
         var response = Response(.ok, body: file.bytes, type: file.type)
-        response.fields[.eTag] = tag
+        response.fields[.eTag] = "\"\(tag)\""
         response.fields[.cacheControl] = "no-cache"
         response.fields[.contentSecurityPolicy] = StaticPage.policy
         response.fields[.referrerPolicy] = "no-referrer"
-        let known = request.fields[values: .ifNoneMatch].flatMap { $0.split(separator: ",") }
-        if known.contains(where: { $0.trimmingCharacters(in: .whitespaces) == tag }) {
+        if EntityTags(request.fields[values: .ifNoneMatch])?.matches(weakly: tag) == true {
             response.status = .notModified
             response.body = []
         }

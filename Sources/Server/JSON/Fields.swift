@@ -21,7 +21,9 @@ struct Fields {
             members = [:]
             return
         }
-        guard let value = JSONValue(bytes) else { throw Problem(.badRequest, "not_json", "the body is not JSON") }
+        guard JSONValue.isSmall(bytes), let value = JSONValue(bytes) else {
+            throw Problem(.badRequest, "not_json", "the body is not JSON, or has more than \(JSONValue.mostValues) values")
+        }
         guard case .object(let members) = value else { throw Problem(.badRequest, "not_an_object", "the body must be a JSON object") }
         self.members = members
     }

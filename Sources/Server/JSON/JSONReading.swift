@@ -2,6 +2,26 @@ import CJansson
 
 /// Reading is jansson's: Foundation's decoder takes five times as long, and every message of a visitor is read.
 extension JSONValue {
+    /// Each value of a text costs as much as a hundred bytes of it.
+    static let mostValues = 512
+
+    /// Whether a text has no more values than that, however deep they lie.
+    static func isSmall(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        var (values, isInString, isEscaped) = (1, false, false)
+        for byte in bytes {
+            if isEscaped {
+                isEscaped = false
+            } else if byte == UInt8(ascii: "\"") {
+                isInString.toggle()
+            } else if isInString {
+                isEscaped = byte == UInt8(ascii: "\\")
+            } else if byte == UInt8(ascii: ",") || byte == UInt8(ascii: "[") || byte == UInt8(ascii: "{") {
+                values += 1
+            }
+        }
+        return values <= mostValues
+    }
+
     /// Reads a text (RFC 8259); nil where the bytes are none. Where a name stands twice the last one counts.
     ///
     /// Numbers are doubles, also where they are whole: exact up to 2^53.

@@ -11,17 +11,18 @@ enum ClientAddress {
     /// - Parameter name: of the field: `Forwarded` (RFC 7239), or one with addresses alone.
     static func find(_ fields: HTTPFields, peer: SocketAddress, trusted: [Network], in name: HTTPField.Name) -> SocketAddress {
         guard trusted.contains(where: { $0.contains(peer) }) else { return peer }
-        let elements = list(fields[values: name])
-        let hops = name == .forwarded ? elements.map(node) : elements
         var client = peer
-        for hop in hops.reversed() {
+        for element in lastElements(fields[values: name]) {
             // A name that is hidden or unknown ends what is known.
-            guard let address = address(hop) else { return client }
+            guard let address = address(name == .forwarded ? node(element) : element) else { return client }
             client = address
             if !trusted.contains(where: { $0.contains(address) }) { return client }
         }
         return client
     }
+
+    /// Proxies that stand one behind the other, at most: the client may have claimed as many as a head has room for.
+    private static let mostHops = 32
 
     /// Fields in which proxies name their client.
     private static let known = [
@@ -33,8 +34,20 @@ enum ClientAddress {
         fields.contains(name) ? nil : known.first { fields.contains($0) }
     }
 
-    private static func list(_ values: [String]) -> [String] {
-        values.flatMap { $0.split(separator: ",") }.map { $0.trimmingCharacters(in: .whitespaces) }
+    /// The last ones first.
+    private static func lastElements(_ values: [String]) -> [String] {
+        var elements: [String] = []
+        for value in values.reversed() {
+            var rest = Substring(value)
+            while elements.count < mostHops {
+                let comma = rest.utf8.lastIndex(of: UInt8(ascii: ","))
+                let element = comma.map { rest[rest.utf8.index(after: $0)...] } ?? rest
+                if !element.isEmpty { elements.append(element.trimmingCharacters(in: .whitespaces)) }
+                guard let comma else { break }
+                rest = rest[..<comma]
+            }
+        }
+        return elements
     }
 
     /// The `for` of one element: `for="[2001:db8::1]:4711";proto=https` (RFC 7239 §4).

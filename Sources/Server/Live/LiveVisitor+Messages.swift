@@ -9,9 +9,15 @@ import WebSocketProtocol
 extension LiveVisitor {
     func read(_ bytes: inout MutableRawSpan) {
         var position = 0
+        var inflated = webSocket.deflate?.inflatedBytes ?? 0
         while let event = webSocket.next(&bytes, &position) {
             switch event {
-            case .message(let payload, let isText): payload.withUnsafeBytes(in: bytes) { take($0, isText: isText) }
+            case .message(let payload, let isText):
+                let count = (webSocket.deflate?.inflatedBytes ?? 0) - inflated
+                inflated += count
+                // A few bytes of the network may have brought many.
+                guard self.bytes.take(count, at: live.milliseconds, live.server.settings.limits.bytes) else { return refuseFlood("bytes") }
+                payload.withUnsafeBytes(in: bytes) { take($0, isText: isText) }
             case .ping(let pong): if takesControl() { pong.withUnsafeBytes { send($0) } }
             case .pong: _ = takesControl()
             case .ended(let code, let reply, let error): ended(code, reply, error)

@@ -60,7 +60,7 @@ final class LiveVisitor: ConnectionHandler {
     /// The integrator's id for the person, where a key vouched for it.
     var user: String?
     var messages = TokenBucket()
-    private var bytes = TokenBucket()
+    var bytes = TokenBucket()
     var controls = TokenBucket()
     var errors = TokenBucket()
 

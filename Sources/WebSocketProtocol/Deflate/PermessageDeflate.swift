@@ -8,6 +8,8 @@ public final class PermessageDeflate {
     /// Smaller messages are sent as they are, in bytes.
     public let minimumBytes: Int
     private let role: Role
+    /// Bytes of all messages that have been inflated.
+    public private(set) var inflatedBytes = 0
     private var deflater: Deflater?
     private var inflater: Inflater?
     /// A frame that was compressed, behind room for its header.
@@ -32,7 +34,9 @@ public final class PermessageDeflate {
     func inflate(_ message: UnsafeRawBufferPointer, limit: Int) throws(WebSocketError) -> [UInt8] {
         if inflater == nil { inflater = Inflater() }
         defer { if forgetsReceived { inflater!.reset() } }
-        return try inflater!.inflate(message, limit: limit)
+        let inflated = try inflater!.inflate(message, limit: limit)
+        inflatedBytes += inflated.count
+        return inflated
     }
 
     /// Lends a whole frame with `payload` compressed; false where it is not worth it, and it goes as it is.

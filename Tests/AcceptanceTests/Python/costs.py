@@ -43,6 +43,7 @@ def json_texts(rng):
         b"[" * rng.randint(1, 2_000), b'{"type":"ping",' + b",".join(b'"%d":0' % n for n in range(rng.randint(1, 400))) + b"}",
         b'"' + b"\\u0041" * rng.randint(1, 600) + b'"', b"1" * rng.randint(1, 4_000), b"1e" + b"9" * rng.randint(1, 300),
         b'{"type":"' + b"\xc3\xa4" * rng.randint(1, 1_500) + b'"}', b"\xff" * 9,
+        b'{"a":' + b"[" * 1_500 + b"]" * 1_500 + b',"type":"ping"}', b'{"a":[' + b"[]," * 1_200 + b'0],"type":"ping"}',
         b'{"type":"resume","token":"' + b"A" * rng.randint(1, 600) + b'"}', b" " * rng.randint(1, 4_000), b"",
     ])
 
@@ -75,15 +76,16 @@ def frames(rng, deflates):
 
 def fields(rng):
     name = rng.choice([b"X-%d" % rng.randint(0, 99), b"Cookie", b"Origin", b"Authorization", b"Accept-Encoding", b"X-Forwarded-For", b"Host",
-                       b"Idempotency-Key", b"If-Match", b"Content-Type", b"Last-Event-ID", b"Connection", b"TE", b"Traceparent"])
-    value = rng.choice([b"a" * rng.randint(0, 300), b"Bearer " + b"k" * rng.randint(0, 200), b"a," * rng.randint(0, 900), b"127.0.0.1, " * 90,
+                       b"Idempotency-Key", b"If-Match", b"If-None-Match", b"Forwarded", b"Content-Type", b"Last-Event-ID", b"Connection", b"TE", b"Traceparent"])
+    value = rng.choice([b"a" * rng.randint(0, 300), b"Bearer " + b"k" * rng.randint(0, 200), b"a," * rng.choice([rng.randint(0, 900), 5_800]), b'"a",' * 2_900,
+                        b"127.0.0.1, " * 90,
                         b"\xc3\xa4" * 20, b"https://" + b"a." * 100 + b"example"])
     return name + b": " + value + b"\r\n"
 
 
 PATHS = ["/", "/health", "/ready", "/nowhere", "/%zz", "/" + "a/" * 300, "/%61" * 200, "/v1/queues", "/v1/queues/%s",
          "/v1/queues/%s/position", "/v1/queues/%s/join", "/v1/queues/%s?slug=" + "%c3%a4" * 150, "/v1/queues?" + "a=b&" * 500,
-         "/v1/sessions", "/v1/live", "/v1/events", "/v1/keys"]
+         "/v1/sessions", "/v1/live", "/v1/events", "/v1/keys", "/%41" * 2_600, "/health?" + "&".join(f"{n:x}" for n in range(2_400))]
 
 
 def requests(rng, queue):
