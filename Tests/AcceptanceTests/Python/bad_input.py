@@ -54,6 +54,9 @@ def http(server):
     for query in ["user=a%00b", "user=%zz", "user=%ff"]:
         problem(server, "GET", f"/v1/queues/{server.good('GET', '/v1/queues')['items'][0]['id']}/position?{query}", status=400, code="bad_query")
     problem(server, "GET", "/v1/queues?limit=1&limit=2", status=400, code="bad_query", field="limit")
+    problem(server, "GET", "/health?" + "&".join(f"a{number}=1" for number in range(33)), status=400, code="bad_query")
+    server.good("GET", "/health?" + "&".join(f"a{number}=1" for number in range(32)))
+    problem(server, "GET", "/a" * 17, status=404, code="not_found")
     headers, _ = problem(server, "PUT", "/v1/queues", {}, status=405, code="method_not_allowed")
     assert set(headers["Allow"].split(", ")) == {"GET", "POST", "HEAD", "OPTIONS"}
     problem(server, "POST", "/v1/queues", "a=b", headers={"Content-Type": "text/plain"}, status=415, code="unsupported_media_type")
@@ -65,6 +68,9 @@ def http(server):
 
 def bodies(server):
     problem(server, "POST", "/v1/queues", "{", status=400, code="not_json")
+    for values in ("[" * 600 + "]" * 600, "[" + "0," * 600 + "0]", "[" + '"\\"",' * 600 + "0]"):
+        problem(server, "POST", "/v1/queues", f'{{"name":"a","nothing":{values}}}', status=400, code="not_json")
+    problem(server, "POST", "/v1/queues", json.dumps({"name": "a", "nothing": ",[{" * 600}), status=422, code="invalid_field", field="nothing")
     problem(server, "POST", "/v1/queues", "[]", status=400, code="not_an_object")
     problem(server, "POST", "/v1/queues", {}, status=422, code="missing_field", field="name")
     for field, value in [
@@ -110,6 +116,7 @@ def versions(server):
     problem(server, "PATCH", path, {"maxConcurrentUsers": 9}, headers={"If-Match": "W/" + headers["ETag"]}, status=412, code="precondition_failed")
     problem(server, "DELETE", path, headers={"If-Match": tag}, status=412, code="precondition_failed")
     problem(server, "PATCH", path, {}, headers={"If-Match": "abc"}, status=400, code="invalid_if_match")
+    problem(server, "PATCH", path, {}, headers={"If-Match": '"a",' * 64 + '"a"'}, status=400, code="invalid_if_match")
     now = server.good("PATCH", path, {"maxConcurrentUsers": 9}, headers={"If-Match": f'"x", {headers["ETag"]}'})
     assert (now["releaseRatePerMinute"], now["maxConcurrentUsers"]) == (600, 9)
     server.good("PATCH", path, {"maxConcurrentUsers": 10}, headers={"If-Match": "*"})

@@ -3,6 +3,7 @@
 import re
 import socket
 import struct
+import zlib
 
 from harness import KEY, Server, exchange, masked, wait_for
 
@@ -54,6 +55,18 @@ def readers_of_events(server):
             pass
         assert closed_with(connection) == 4008
         connection.close()
+
+
+def what_is_inflated(server):
+    """Few bytes of the network may bring many."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    message = b'{"type":"ping"%s}' % (b" " * 3_900)
+    packed = (packer.compress(message) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    _, connection = upgrade(server, b"Sec-WebSocket-Extensions: permessage-deflate\r\n")
+    connection.sendall(masked(1, b'{"type":"join","queue":"%s"}' % server.queue()["id"].encode()))
+    connection.sendall(masked(1, packed, first=0xC0) * 30)
+    assert closed_with(connection) == 4008
+    connection.close()
 
 
 def by_connection(server):
@@ -295,6 +308,7 @@ def origins():
 
 
 with Server() as server:
+    what_is_inflated(server)
     by_connection(server)
     readers_of_events(server)
 by_address()
