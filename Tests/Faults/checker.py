@@ -51,6 +51,9 @@ class Line:
         demand(at >= self.at, f"time runs backwards at {event['seq']}")
         self.measure(at)
         self.seq, self.at = event["seq"], at
+        # While no instance was there nobody could come back.
+        if event["type"] != "everyone_disconnected" and self.settling:
+            self.settling = {ticket: until for ticket, until in self.settling.items() if until > at}
         getattr(self, "on_" + event["type"])(event)
         can = self.status == "open" and len(self.admitted) < self.cap and len(self.waiting) > len(self.absent)
         if not can or event["type"] == "admitted":
@@ -112,9 +115,8 @@ class Line:
             self.settling.update((ticket, seconds(event["settlesUntil"])) for ticket in gone)
 
     def on_everyone_disconnected(self, _):
-        waited_for = {ticket: until for ticket, until in self.settling.items() if until > self.at}
-        until = max([self.at + self.settle_seconds, *waited_for.values()])
-        self.settling = {ticket: until for ticket in self.waiting if ticket not in self.absent or ticket in waited_for}
+        until = max([self.at + self.settle_seconds, *self.settling.values()])
+        self.settling = {ticket: until for ticket in self.waiting if ticket not in self.absent or ticket in self.settling}
         self.absent = set(self.waiting)
 
     def on_admitted(self, event):

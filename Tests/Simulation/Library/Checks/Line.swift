@@ -28,6 +28,8 @@ struct Line {
     private var seenAt: [Ticket: Timestamp] = [:]
     /// Until when the line waits for people whom a restart has disconnected.
     private var settling: [Ticket: Timestamp] = [:]
+    /// When the first of those waits is over, or earlier.
+    private var firstSettlingEnd: Timestamp?
     /// Who is absent since an event of their own, and not since nobody was in sight.
     private var goneAlone: Set<Ticket> = []
     /// Who waits, and since when they are absent.
@@ -52,6 +54,8 @@ struct Line {
         if event.seq != head + 1 { report(.log, "seq \(event.seq) after \(head)") }
         if event.at < lastEventAt { report(.log, "time runs backwards at seq \(event.seq)") }
         (head, lastEventAt) = (event.seq, event.at)
+        // While no instance was there nobody could come back.
+        if event.change != .everyoneDisconnected { forgetWaits(at: event.at) }
         change(event)
         updatePossible(event.at)
         return problems
@@ -80,7 +84,7 @@ struct Line {
         case .everyoneDisconnected:
             let until = max(moment + .seconds(configuration.settleSeconds), settling.values.max() ?? moment)
             for ticket in waiting.keys.sorted() {
-                let isWaitedFor = settling[ticket].map { $0 > moment } ?? false
+                let isWaitedFor = settling[ticket] != nil
                 // Whoever had gone before has a whole grace period, and holds nobody up.
                 if goneAlone.contains(ticket), !isWaitedFor { markAbsent(ticket, moment) } else { lose(ticket, until: until, moment) }
             }
@@ -154,7 +158,14 @@ struct Line {
         guard waiting[ticket] != nil else { return }
         markAbsent(ticket, moment)
         settling[ticket] = until
+        firstSettlingEnd = min(firstSettlingEnd ?? until, until)
         lanes[ticket.lane].settling.insert(ticket.number)
+    }
+
+    private mutating func forgetWaits(at moment: Timestamp) {
+        guard let first = firstSettlingEnd, first <= moment else { return }
+        settling = settling.filter { $0.value > moment }
+        firstSettlingEnd = settling.values.min()
     }
 
     /// The first of a lane for whom the line waits.
