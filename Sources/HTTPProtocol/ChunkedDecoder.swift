@@ -64,7 +64,7 @@ struct ChunkedDecoder {
             case 0..<0x20 where input[index] != 0x09, 0x7F: throw .malformed("a control character")
             default: index += 1
             }
-            guard index - position <= limit else { throw .malformed("a chunk line without end") }
+            guard index - position <= limit else { throw .malformed("a line between chunks that is too long") }
         }
         return nil
     }

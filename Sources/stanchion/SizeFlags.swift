@@ -75,7 +75,7 @@ struct SizeFlags: ParsableArguments {
         try sources.integer("network-megabits", flag: networkMegabits, in: 0...10_000_000, &settings.networkMegabits)
         try sources.integer("database-gigabytes", flag: databaseGigabytes, in: 0...10_000_000, &settings.databaseGigabytes)
         try bytes(sources, "send-buffer-bytes", sendBufferBytes, &settings.visitorSendBufferBytes, least: 4_096)
-        try bytes(sources, "request-buffer-bytes", requestBufferBytes, &settings.requestBufferBytes, least: 4_096)
+        try bytes(sources, "request-buffer-bytes", requestBufferBytes, &settings.requestBufferBytes, least: 32_768)
         try bytes(sources, "answer-buffer-bytes", answerBufferBytes, &settings.answerBufferBytes, least: 16_384)
     }
 

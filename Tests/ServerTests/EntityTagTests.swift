@@ -5,14 +5,14 @@ import Testing
 @Suite struct EntityTagTests {
     @Test(arguments: [
         ([#""a""#], ["a"]), ([#""a", "b""#], ["a", "b"]), ([#"  "a"  ,W/"c"  "#], ["a"]), ([#""a""#, #""b""#], ["a", "b"]),
-        ([#"W/"a""#], []),
+        ([#"W/"a""#], []), ([#","a",, "b","#], ["a", "b"]),
         ([#""""#], [""]), ([#""a,b""#], ["a,b"]),
     ]) func strongTagsAreRead(_ values: [String], _ tags: [String]) {
         #expect(EntityTags(values)?.strong == Set(tags))
         #expect(EntityTags(values)?.isAny == false)
     }
 
-    @Test(arguments: ["", "a", #""a"#, #"a""#, #""a""b""#, #""a","#, #","a""#, #"w/"a""#, #"W/ "a""#, #""a b""#, #"*, "a""#, "\"\u{E4}\""])
+    @Test(arguments: ["", ",", "a", #""a"#, #"a""#, #""a""b""#, #""a" "b""#, #"w/"a""#, #"W/ "a""#, #""a b""#, #"*, "a""#, "\"\u{E4}\""])
     func otherTextsAreRefused(_ text: String) {
         #expect(EntityTags([text]) == nil)
     }

@@ -36,7 +36,7 @@ extension Connection {
             case .nothing:
                 hasUnread = false
                 return
-            case .failure: return close()
+            case .failure: return Socket.unacknowledged(number) <= Connection.mostLeftToKernel ? closeLeavingRest() : close()
             case .end: return receiveEnd()
             case .bytes(let count):
                 loop.receivedBytes = tls?.takeReceived() ?? count
@@ -102,7 +102,8 @@ extension Connection {
             hasUnread = false
             handler?.connectionPeerClosed(self)
         case .closing, .finishing, .closed: break
-        case .lingering: close()
+        // The rest of what the kernel has is awaited, like a peer's FIN.
+        case .lingering: if Socket.unacknowledged(number) <= Connection.mostLeftToKernel { closeLeavingRest() }
         }
     }
 }

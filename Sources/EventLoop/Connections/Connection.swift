@@ -174,8 +174,8 @@ public final class Connection: Source {
         guard phase == .open else { return }
         outbox?.dropReplaceable()
         if outbox?.isEmpty ?? true {
-            // The kernel sends the little that it has; what the peer does not take it would keep for minutes.
-            return Socket.unacknowledged(number) > Connection.mostLeftToKernel ? closeWhenSent() : closeDescriptor()
+            // The kernel sends the little that it has. What the peer does not take would stay there for minutes.
+            return Socket.unacknowledged(number) > Connection.mostLeftToKernel ? closeWhenSent() : closeLeavingRest()
         }
         phase = .finishing
         setLastDeadline()
@@ -191,7 +191,8 @@ public final class Connection: Source {
         receiveAgain()
     }
 
-    private static let mostLeftToKernel: Int32 = 4_096
+    /// Bytes that the kernel may keep for a connection that is closed and counts for nobody any more.
+    static let mostLeftToKernel: Int32 = 4_096
 
     /// Closes at once. What was not sent, and what the peer of an open connection has not acknowledged, is lost: where that is
     /// something, the connection is reset, so that the peer does not take what it has for all, and the kernel keeps nothing for it.
@@ -199,10 +200,11 @@ public final class Connection: Source {
         guard phase != .closed else { return }
         uncork()
         if outbox?.isEmpty == false || phase == .open && Socket.holdsUnacknowledged(number) { Socket.resetWhenClosed(number) }
-        closeDescriptor()
+        closeLeavingRest()
     }
 
-    private func closeDescriptor() {
+    /// Closes at once, and leaves to the kernel what it has.
+    func closeLeavingRest() {
         guard phase != .closed else { return }
         phase = .closed
         if generation != 0 { loop.remove(self, isClosing: true) } else { abandon() }

@@ -49,8 +49,9 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private var turns = FairTurns()
     /// When the source that is being served, or the job that is being done, was called.
     private var servedSince: UInt64 = 0
-    /// Processor time of the thread when it was looked at last.
+    /// Processor time of the thread when it was looked at last, and what has been measured since.
     private var processorSince: UInt64 = 0
+    private var measuredSince: UInt64 = 0
     /// For whom the loop works just now: the jobs that this brings, on whatever loop, are charged to the same account.
     private var account: UInt64?
 
@@ -234,7 +235,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         now = EventLoop.monotonicNow()
         clinux_set_thread_owner(Unmanaged.passUnretained(self).toOpaque())
         while iterate(reports) {}
-        for number in 0..<sources.end { (sources[number] as? Connection)?.close() }
+        for number in 0..<sources.end { (sources[number] as? Connection)?.closeLeavingRest() }
         sources.removeAll()
         wakeOwed()
         clinux_set_thread_owner(nil)
@@ -289,7 +290,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
                 sorted = row
                 continue
             }
-            // Who waits has cost that much time.
+            // Putting them there has taken that much time.
             if let row = sorted.take() { charge(row) }
             serve(source, readiness)
             if isBusy { charge(row) }
@@ -330,10 +331,10 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// Begins to measure what sources and jobs take.
     private func beginMeasuring() {
         servedSince = EventLoop.monotonicNow()
-        processorSince = EventLoop.threadTime()
+        (processorSince, measuredSince) = (EventLoop.threadTime(), 0)
     }
 
-    /// What takes longer may have been interrupted: a look at the processor's time, a system call, says for how long it has run at most.
+    /// What takes longer may have been interrupted: the thread's processor time, which costs a system call, bounds it.
     private static let longNanoseconds: UInt64 = 1_000_000
 
     /// Nanoseconds since the last source was served, or the last job done.
@@ -341,10 +342,13 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         let ended = EventLoop.monotonicNow()
         let passed = ended - servedSince
         servedSince = ended
-        guard passed > EventLoop.longNanoseconds else { return passed }
+        guard passed > EventLoop.longNanoseconds else {
+            measuredSince += passed
+            return passed
+        }
         let processor = EventLoop.threadTime()
-        defer { processorSince = processor }
-        return min(passed, processor - processorSince)
+        defer { (processorSince, measuredSince) = (processor, 0) }
+        return min(passed, processor - min(processor, processorSince + measuredSince))
     }
 
     private func wait(_ source: Source, _ readiness: Readiness, _ row: Int) {

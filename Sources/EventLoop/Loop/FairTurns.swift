@@ -69,6 +69,7 @@ struct FairTurns {
         turn += 1
         let waiting = active.flatMap { rows[$0].waiting }
         for row in active { empty(row) }
+        for row in rows.indices { rows[row].bringsJobs = false }
         active.removeAll(keepingCapacity: true)
         for source in waiting { if let account = account(source) { wait(source, in: self.row(of: account)) } }
     }

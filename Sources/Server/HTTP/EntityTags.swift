@@ -5,7 +5,7 @@ struct EntityTags {
     private(set) var strong: Set<String> = []
     private var weak: Set<String> = []
 
-    /// Who knows more of them than this is no browser.
+    /// A client that knows more of them than this is no browser.
     private static let mostTags = 64
 
     /// - Returns: nil where the field is none, or lists more than 64 tags.
@@ -33,6 +33,12 @@ struct EntityTags {
         func skipSpace() { while index < bytes.count, bytes[index] == 0x20 || bytes[index] == 0x09 { index += 1 } }
         while true {
             skipSpace()
+            if index == bytes.count { return (strong, weak) }
+            // Elements may be empty (RFC 9110 §5.6.1.2).
+            if bytes[index] == UInt8(ascii: ",") {
+                index += 1
+                continue
+            }
             let isWeak = index + 1 < bytes.count && bytes[index] == UInt8(ascii: "W") && bytes[index + 1] == UInt8(ascii: "/")
             if isWeak { index += 2 }
             guard index < bytes.count, bytes[index] == UInt8(ascii: "\""), count < mostTags else { return nil }
@@ -45,9 +51,7 @@ struct EntityTags {
             count += 1
             index += 1
             skipSpace()
-            if index == bytes.count { return (strong, weak) }
-            guard bytes[index] == UInt8(ascii: ",") else { return nil }
-            index += 1
+            guard index == bytes.count || bytes[index] == UInt8(ascii: ",") else { return nil }
         }
     }
 }

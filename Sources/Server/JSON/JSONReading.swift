@@ -2,8 +2,8 @@ import CJansson
 
 /// Reading is jansson's: Foundation's decoder takes five times as long, and every message of a visitor is read.
 extension JSONValue {
-    /// Each value of a text costs as much as a hundred bytes of it.
-    static let mostValues = 512
+    /// Each value of a text costs as much as a hundred bytes of it. Metadata may have a thousand.
+    static let mostValues = 1_100
 
     /// Whether a text has no more values than that, however deep they lie.
     static func isSmall(_ bytes: UnsafeRawBufferPointer) -> Bool {

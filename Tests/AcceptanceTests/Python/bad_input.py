@@ -68,9 +68,9 @@ def http(server):
 
 def bodies(server):
     problem(server, "POST", "/v1/queues", "{", status=400, code="not_json")
-    for values in ("[" * 600 + "]" * 600, "[" + "0," * 600 + "0]", "[" + '"\\"",' * 600 + "0]"):
+    for values in ("[" * 1_200 + "]" * 1_200, "[" + "0," * 1_200 + "0]", "[" + '"\\"",' * 1_200 + "0]"):
         problem(server, "POST", "/v1/queues", f'{{"name":"a","nothing":{values}}}', status=400, code="not_json")
-    problem(server, "POST", "/v1/queues", json.dumps({"name": "a", "nothing": ",[{" * 600}), status=422, code="invalid_field", field="nothing")
+    problem(server, "POST", "/v1/queues", json.dumps({"name": "a", "nothing": ",[{" * 1_200}), status=422, code="invalid_field", field="nothing")
     problem(server, "POST", "/v1/queues", "[]", status=400, code="not_an_object")
     problem(server, "POST", "/v1/queues", {}, status=422, code="missing_field", field="name")
     for field, value in [
