@@ -51,7 +51,7 @@ public struct QueueState: Sendable {
     public mutating func apply(_ event: QueueEvent) {
         precondition(event.seq == head + 1, "event \(event.seq) does not follow \(head)")
         precondition(event.at >= lastEventAt, "time runs backwards in the log")
-        // While no instance was there nobody could come back: it begins to wait anew for those of a loss that no event has ended.
+        // Nobody could come back while no instance was there: the line waits once more for losses that no other event has ended.
         if event.change != .everyoneDisconnected {
             if let since = settled(by: event.at) { pacing.becamePossible(rate: configuration.releaseRatePerMinute, at: since) }
             forgetLosses(at: event.at)

@@ -32,7 +32,7 @@ final class ServerCore: Sendable {
     let loops = Lock<[LiveHandle]>([])
     let record = Lock(Record())
     let isProfiling = Atomic(false)
-    private let hasWarnedOfFieldNotRead = Atomic(false)
+    private let hasWarnedOfUnreadField = Atomic(false)
     private let serials = Atomic<UInt32>(1)
 
     /// A loop's live connections, to be reached on that loop.
@@ -121,11 +121,11 @@ final class ServerCore: Sendable {
     }
 
     /// Warns, once, of a trusted proxy that names its clients in a field that is not read: all of them count as one then.
-    func warnOfFieldNotRead(_ fields: HTTPFields, from peer: SocketAddress) {
+    func warnOfUnreadField(_ fields: HTTPFields, from peer: SocketAddress) {
         let limits = settings.limits
-        guard !hasWarnedOfFieldNotRead.load(ordering: .relaxed), limits.isTrusted(peer), !limits.expectsProxyHeader,
-            let field = ClientAddress.fieldNotRead(fields, in: limits.clientAddressField),
-            !hasWarnedOfFieldNotRead.exchange(true, ordering: .relaxed)
+        guard !hasWarnedOfUnreadField.load(ordering: .relaxed), limits.isTrusted(peer), !limits.expectsProxyHeader,
+            let field = ClientAddress.unreadField(fields, in: limits.clientAddressField),
+            !hasWarnedOfUnreadField.exchange(true, ordering: .relaxed)
         else { return }
         log.warning(
             "a trusted proxy names its clients in a field that is not read: all of them count as one address",

@@ -51,7 +51,7 @@ class Line:
         demand(at >= self.at, f"time runs backwards at {event['seq']}")
         self.measure(at)
         self.seq, self.at = event["seq"], at
-        # While no instance was there nobody could come back.
+        # Nobody could come back while no instance was there.
         if event["type"] != "everyone_disconnected" and self.settling:
             self.settling = {ticket: until for ticket, until in self.settling.items() if until > at}
         getattr(self, "on_" + event["type"])(event)

@@ -225,27 +225,16 @@ import TestSupport
         #expect(!state.isWaiting(tickets[0]))
     }
 
-    /// Whom the line waited for already it waits for after a restart, too.
-    @Test func restartWaitsOnForThoseWhoAreWaitedFor() throws {
+    /// People whom the line waited for already it waits for after a restart, too: also where they could not come back in time because
+    /// the restart took longer than the line was to wait.
+    @Test(arguments: [10, 60]) func restartWaitsOnForThoseWhoAreWaitedFor(restart: Int) throws {
         var (state, tickets, log) = try line()
         state.lose([tickets[0]], until: start + .seconds(15), at: start, &log)
-        state.disconnectEveryone(at: start + .seconds(10), &log)
-        state.connect(tickets[1...], at: start + .seconds(11), &log)
-        state.advance(to: start + .seconds(24), &log)
+        state.disconnectEveryone(at: start + .seconds(restart), &log)
+        state.connect(tickets[1...], at: start + .seconds(restart + 1), &log)
+        state.advance(to: start + .seconds(restart + 14), &log)
         #expect(admitted(log).isEmpty)
-        state.advance(to: start + .seconds(26), &log)
-        #expect(admitted(log) == [tickets[1]])
-    }
-
-    /// A drain has sent them away, and the restart took longer than the line was to wait: they could not come back meanwhile.
-    @Test func slowRestartWaitsForThoseWhoWereWaitedFor() throws {
-        var (state, tickets, log) = try line()
-        state.lose([tickets[0]], until: start + .seconds(15), at: start, &log)
-        state.disconnectEveryone(at: start + .seconds(60), &log)
-        state.connect(tickets[1...], at: start + .seconds(61), &log)
-        state.advance(to: start + .seconds(74), &log)
-        #expect(admitted(log).isEmpty)
-        state.advance(to: start + .seconds(76), &log)
+        state.advance(to: start + .seconds(restart + 16), &log)
         #expect(admitted(log) == [tickets[1]])
         var replica = QueueState()
         for event in log { replica.apply(event) }

@@ -132,15 +132,15 @@ private final class Bucket {
     }
 
     @Test func proxiesThatNameTheirClientsElsewhereAreFound() {
-        func fieldNotRead(_ sent: String..., in read: String) -> String? {
+        func unreadField(_ sent: String..., in read: String) -> String? {
             var fields = HTTPFields()
             for name in sent { fields[HTTPField.Name(name)!] = "192.0.2.1" }
-            return ClientAddress.fieldNotRead(fields, in: HTTPField.Name(read)!)?.rawName
+            return ClientAddress.unreadField(fields, in: HTTPField.Name(read)!)?.rawName
         }
-        #expect(fieldNotRead("Forwarded", in: "X-Forwarded-For") == "Forwarded")
-        #expect(fieldNotRead("X-Forwarded-For", in: "x-real-ip") == "X-Forwarded-For")
-        #expect(fieldNotRead("Forwarded", "X-Forwarded-For", in: "X-Forwarded-For") == nil)
-        #expect(fieldNotRead("Via", in: "X-Forwarded-For") == nil)
+        #expect(unreadField("Forwarded", in: "X-Forwarded-For") == "Forwarded")
+        #expect(unreadField("X-Forwarded-For", in: "x-real-ip") == "X-Forwarded-For")
+        #expect(unreadField("Forwarded", "X-Forwarded-For", in: "X-Forwarded-For") == nil)
+        #expect(unreadField("Via", in: "X-Forwarded-For") == nil)
     }
 
     @Test func addressesThatAreGoneAreForgottenAndCountsComeBack() {

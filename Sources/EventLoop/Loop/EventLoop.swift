@@ -47,11 +47,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private var deferred: [() -> Void] = []
     /// Which of the sources that are ready is served when.
     private var turns = FairTurns()
-    /// When the source that is being served, or the job that is being done, was called.
-    private var servedSince: UInt64 = 0
-    /// Processor time of the thread when it was looked at last, and what has been measured since.
-    private var processorSince: UInt64 = 0
-    private var measuredSince: UInt64 = 0
+    /// What the source that is being served, or the job that is being done, takes.
+    private var stopwatch = Stopwatch()
     /// For whom the loop works just now: the jobs that this brings, on whatever loop, are charged to the same account.
     private var account: UInt64?
 
@@ -112,21 +109,17 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     // MARK: Work from other threads
 
-    public func enqueue(_ job: consuming ExecutorJob) {
+    public func enqueue(_ job: consuming ExecutorJob) { submit(.job(UnownedJob(job)), isCharged: true) }
+
+    func enqueue(_ job: UnownedJob, of executor: UnownedSerialExecutor) { submit(.isolated(job, executor), isCharged: true) }
+
+    /// Runs `body` on the loop, soon. May be called from any thread; keeps the order of one caller's calls. It is charged to nobody:
+    /// a change in a queue is told to everyone, whoever caused it.
+    public func execute(_ body: @escaping @Sendable () -> Void) { submit(.call(body), isCharged: false) }
+
+    private func submit(_ body: Work.Body, isCharged: Bool) {
         let current = EventLoop.current
-        submit(Work(body: .job(UnownedJob(job)), account: current?.account), by: current)
-    }
-
-    func enqueue(_ job: UnownedJob, of executor: UnownedSerialExecutor) {
-        let current = EventLoop.current
-        submit(Work(body: .isolated(job, executor), account: current?.account), by: current)
-    }
-
-    /// Runs `body` on the loop, soon. May be called from any thread; keeps the order of one caller's calls. Charged to nobody: what all
-    /// are told is not the doing of who caused it.
-    public func execute(_ body: @escaping @Sendable () -> Void) { submit(Work(body: .call(body), account: nil), by: EventLoop.current) }
-
-    private func submit(_ work: Work, by current: EventLoop?) {
+        let work = Work(body: body, account: isCharged ? current?.account : nil)
         let sleeps = inbox.withLock { inbox in
             inbox.work.append(work)
             return !inbox.isAwake
@@ -277,7 +270,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private func serve(_ reports: UnsafeBufferPointer<clinux_event>) {
         turns.beginPrompt()
         let isBusy = reports.count > EventLoop.few || turns.hasWaiting
-        if isBusy { beginMeasuring() }
+        if isBusy { stopwatch.start() }
         var sorted: Int?
         // The wake-up is never read: edge-triggered, each write to it is reported anew (epoll(7)), so none can be lost
         // between looking into the inbox and reading it.
@@ -299,7 +292,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     }
 
     private func serveWaiting() {
-        beginMeasuring()
+        stopwatch.start()
         turns.beginWaiting()
         while let (tag, row) = turns.next() {
             guard let source = sources.find(tag) else { continue }
@@ -319,36 +312,13 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     /// Charges the time since the last source was served; nil: to nobody.
     private func charge(_ row: Int?) {
-        let nanoseconds = measure()
+        let nanoseconds = stopwatch.lap()
         if let row { turns.charge(nanoseconds, to: row) }
     }
 
     private func charge(job row: Int?) {
-        let nanoseconds = measure()
+        let nanoseconds = stopwatch.lap()
         if let row { turns.charge(job: nanoseconds, to: row) }
-    }
-
-    /// Begins to measure what sources and jobs take.
-    private func beginMeasuring() {
-        servedSince = EventLoop.monotonicNow()
-        (processorSince, measuredSince) = (EventLoop.threadTime(), 0)
-    }
-
-    /// What takes longer may have been interrupted: the thread's processor time, which costs a system call, bounds it.
-    private static let longNanoseconds: UInt64 = 1_000_000
-
-    /// Nanoseconds since the last source was served, or the last job done.
-    private func measure() -> UInt64 {
-        let ended = EventLoop.monotonicNow()
-        let passed = ended - servedSince
-        servedSince = ended
-        guard passed > EventLoop.longNanoseconds else {
-            measuredSince += passed
-            return passed
-        }
-        let processor = EventLoop.threadTime()
-        defer { (processorSince, measuredSince) = (processor, 0) }
-        return min(passed, processor - min(processor, processorSince + measuredSince))
     }
 
     private func wait(_ source: Source, _ readiness: Readiness, _ row: Int) {
@@ -395,7 +365,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     private func runTaken() {
         let isBusy = taken.count > EventLoop.few || turns.hasWaiting
-        if isBusy { beginMeasuring() }
+        if isBusy { stopwatch.start() }
         for (index, work) in taken.enumerated() {
             account = work.account
             switch work.body {

@@ -185,7 +185,7 @@ final class HTTPConnection: ConnectionHandler {
     private func addressOfClient(_ fields: HTTPFields) -> SocketAddress {
         let limits = live.server.settings.limits
         // Proxies and loopback alone are charged to nobody.
-        if group == .none { live.server.warnOfFieldNotRead(fields, from: peer) }
+        if group == .none { live.server.warnOfUnreadField(fields, from: peer) }
         return ClientAddress.find(fields, peer: peer, trusted: limits.trustedProxies, in: limits.clientAddressField)
     }
 

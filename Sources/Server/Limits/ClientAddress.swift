@@ -30,7 +30,7 @@ enum ClientAddress {
     ].map { HTTPField.Name($0)! }
 
     /// The field in which a proxy names its client, where it does not send the one that is read.
-    static func fieldNotRead(_ fields: HTTPFields, in name: HTTPField.Name) -> HTTPField.Name? {
+    static func unreadField(_ fields: HTTPFields, in name: HTTPField.Name) -> HTTPField.Name? {
         fields.contains(name) ? nil : known.first { fields.contains($0) }
     }
 

@@ -22,7 +22,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_N
 TLS = ssl.create_default_context()
 TLS.check_hostname, TLS.verify_mode = False, ssl.CERT_NONE
 
-# In units: what may be used for what a connection does of itself, each piece that is sent, each byte, and each of what has a limit of its own.
+# In units: what may be used for a connection as such, each piece that is sent, each byte, and each of what has a limit of its own.
 CONNECTION, PIECE, BYTE = 20, 1.5, 1 / 200
 CHARGED = {b" HTTP/1.": 1.5, b"/join ": 8, b"/v1/live ": 4, b"/v1/events": 8, b"/metrics ": 40}
 # Bytes that a connection may hold in the process, and units a second that all that are held may use.
@@ -75,11 +75,11 @@ def frames(rng, deflates):
 
 
 def fields(rng):
-    name = rng.choice([b"X-%d" % rng.randint(0, 99), b"Cookie", b"Origin", b"Authorization", b"Accept-Encoding", b"X-Forwarded-For", b"Host",
-                       b"Idempotency-Key", b"If-Match", b"If-None-Match", b"Forwarded", b"Content-Type", b"Last-Event-ID", b"Connection", b"TE", b"Traceparent"])
-    value = rng.choice([b"a" * rng.randint(0, 300), b"Bearer " + b"k" * rng.randint(0, 200), b"a," * rng.choice([rng.randint(0, 900), 5_800]), b'"a",' * 2_900,
-                        b"127.0.0.1, " * 90,
-                        b"\xc3\xa4" * 20, b"https://" + b"a." * 100 + b"example"])
+    name = rng.choice([b"X-%d" % rng.randint(0, 99), b"Cookie", b"Origin", b"Authorization", b"Accept-Encoding", b"X-Forwarded-For",
+                       b"Host", b"Idempotency-Key", b"If-Match", b"If-None-Match", b"Forwarded", b"Content-Type", b"Last-Event-ID", b"Connection",
+                       b"TE", b"Traceparent"])
+    value = rng.choice([b"a" * rng.randint(0, 300), b"Bearer " + b"k" * rng.randint(0, 200), b"a," * rng.randint(0, 900),
+                        b"a," * 5_800, b'"a",' * 2_900, b"127.0.0.1, " * 90, b"\xc3\xa4" * 20, b"https://" + b"a." * 100 + b"example"])
     return name + b": " + value + b"\r\n"
 
 

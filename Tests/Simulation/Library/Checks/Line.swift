@@ -54,7 +54,7 @@ struct Line {
         if event.seq != head + 1 { report(.log, "seq \(event.seq) after \(head)") }
         if event.at < lastEventAt { report(.log, "time runs backwards at seq \(event.seq)") }
         (head, lastEventAt) = (event.seq, event.at)
-        // While no instance was there nobody could come back.
+        // Nobody could come back while no instance was there.
         if event.change != .everyoneDisconnected { forgetWaits(at: event.at) }
         change(event)
         updatePossible(event.at)
@@ -169,11 +169,9 @@ struct Line {
     }
 
     /// The first of a lane for whom the line waits.
-    private mutating func firstSettling(_ lane: Int, at moment: Timestamp) -> UInt64? {
+    private mutating func firstSettling(_ lane: Int) -> UInt64? {
         while let number = lanes[lane].settling.min {
-            let ticket = Ticket(lane: lane, number: number)
-            if let until = settling[ticket], until > moment { return number }
-            settling[ticket] = nil
+            if settling[Ticket(lane: lane, number: number)] != nil { return number }
             lanes[lane].settling.removeMin()
         }
         return nil
@@ -210,7 +208,7 @@ struct Line {
         if since != nil { report(.order, "\(ticket) was admitted while absent") }
         let first = firstPresent(ticket.lane)
         if let first, first != ticket.number { report(.order, "\(ticket) was admitted before \(first) of its lane") }
-        if let lost = firstSettling(ticket.lane, at: moment), lost < ticket.number {
+        if let lost = firstSettling(ticket.lane), lost < ticket.number {
             report(.order, "\(ticket) was admitted while the line waits for \(lost) of its lane")
         }
         if let text = fairness.admitted(ticket.lane, present: lanes.map(\.presentCount)) { report(.fairness, text) }
