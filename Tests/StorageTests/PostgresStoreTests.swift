@@ -182,7 +182,7 @@ import TestSupport
                 var batch: [LogAppend] = []
                 for index in queues.indices { batch.append(try queues[index].append { _ = try $0.join(lane: 0, at: $1, &$2) }) }
                 batch.insert(leave, at: 5)
-                var outcomes = try await store.append(batch)
+                var outcomes = try await store.appendPatiently(batch, locked: 5)
                 guard case .failed(.busy) = outcomes.remove(at: 5) else { return #expect(Bool(false), "\(outcomes)") }
                 #expect(outcomes.allSatisfy { $0 == .committed })
             }
@@ -351,20 +351,12 @@ import TestSupport
         }
         try damage("NEW.queue_id = ''\(queues[2].record.id)''")
         let before = queues
-        // There may be no time to try them apart, and then all of them are to be tried again.
-        var left = Dictionary(uniqueKeysWithValues: try appends().enumerated().map { ($0, $1) })
-        #expect(
-            try await eventually {
-                let asked = left.sorted { $0.key < $1.key }
-                let outcomes = try await store.append(asked.map(\.value))
-                for (asked, outcome) in zip(asked, outcomes) where outcome == .committed { left[asked.key] = nil }
-                return left.count == 1 && outcomes.last?.isCorrupt == true
-            })
-        #expect(left.keys.first == 2)
+        for (index, outcome) in try await store.appendPatiently(try appends()).enumerated() {
+            #expect(index == 2 ? outcome.isCorrupt : outcome == .committed)
+        }
         queues[2] = before[2]
         try damage("true")
-        let damaged = try appends()
-        #expect(try await eventually { try await store.append(damaged).allSatisfy(\.isCorrupt) })
+        #expect(try await store.appendPatiently(try appends()).allSatisfy(\.isCorrupt))
     }
 
     /// Everybody waits for a table that is locked: for the service the store is away.

@@ -411,7 +411,7 @@ import TestSupport
         _ = try await store.append(queues.indices.map { try queues[$0].append { try $0.configure(QueueConfiguration(), at: $1, &$2) } })
         var batch = try queues.indices.map { try queues[$0].append { _ = try $0.join(lane: 0, at: $1, &$2) } }
         batch[4].events[0].detail = .session(SessionID(high: 1, low: 1), Visitor(displayName: "a\0b"))
-        let outcomes = try await store.append(batch)
+        let outcomes = try await store.appendPatiently(batch)
         for (index, outcome) in outcomes.enumerated() {
             guard index == 4 else {
                 #expect(outcome == .committed)

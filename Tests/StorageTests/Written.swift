@@ -1,5 +1,6 @@
 import QueueEngine
 import QueueService
+import TestSupport
 
 /// A queue in memory whose every command goes to the store.
 struct Written {
@@ -37,6 +38,23 @@ struct Written {
 extension QueueStore {
     /// Writes as an instance that has a lease.
     func append(_ batch: [LogAppend]) async throws(StoreError) -> [AppendOutcome] { try await append(batch, by: writer) }
+
+    /// Writes like the service, which asks again for what was not committed while the store had no time for some of it.
+    ///
+    /// - Parameter locked: where in the batch a queue is whose rows somebody has locked.
+    func appendPatiently(_ batch: [LogAppend], locked: Int? = nil) async throws -> [AppendOutcome] {
+        var outcomes = try await append(batch)
+        _ = try await eventually {
+            let isLate = outcomes.indices.contains { if $0 != locked, case .failed(.busy) = outcomes[$0] { true } else { false } }
+            guard isLate else { return true }
+            // Those at fault are among them again: they must not keep the others.
+            let left = outcomes.indices.filter { outcomes[$0] != .committed }
+            for (index, outcome) in zip(left, try await append(left.map { batch[$0] })) { outcomes[index] = outcome }
+            return false
+        }
+        return outcomes
+    }
+
     func takeLease() async throws {
         _ = try await beat(writer, lease: .seconds(3_600), capacity: nil, after: .none, known: [])
     }
