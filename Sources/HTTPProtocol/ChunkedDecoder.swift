@@ -10,6 +10,7 @@ struct ChunkedDecoder {
     private static let overheadLimit = 16_384
     private static let sizeLineLimit = 256
     private static let trailerLineLimit = 1_024
+    private static let mostReserved = 4_096
 
     /// Moves what it can from `input`, beginning at `position`, to `body`. Returns whether the body is complete.
     mutating func decode(_ input: [UInt8], _ position: inout Int, into body: inout [UInt8], limit: Int) throws(HTTPRefusal) -> Bool {
@@ -23,6 +24,8 @@ struct ChunkedDecoder {
             case .data(let remaining):
                 let count = min(remaining, input.count - position)
                 guard count > 0 else { return false }
+                // Little content gets its room at once: growing, it would take up to twice as much.
+                if body.isEmpty { body.reserveCapacity(min(limit, ChunkedDecoder.mostReserved)) }
                 body.append(contentsOf: input[position..<position + count])
                 position += count
                 phase = count == remaining ? .dataEnd : .data(remaining - count)

@@ -44,7 +44,7 @@ public struct HTTPLimits: Sendable {
     /// The content.
     public var body: Int
 
-    public init(line: Int = 8_192, head: Int = 12_288, fields: Int = 100, body: Int = 65_536) {
+    public init(line: Int = 8_192, head: Int = 10_240, fields: Int = 100, body: Int = 65_536) {
         self.line = line
         self.head = head
         self.fields = fields

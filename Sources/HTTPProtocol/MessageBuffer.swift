@@ -16,6 +16,7 @@ struct MessageBuffer {
     var isEmpty: Bool { bytes.count == headCount }
 
     mutating func append(_ span: borrowing RawSpan) {
+        bytes.makeRoom(for: span.byteCount)
         span.withUnsafeBytes { bytes.append(contentsOf: $0) }
     }
 
@@ -39,9 +40,10 @@ struct MessageBuffer {
     /// Keeps the head as it came until the body has: what is read out of it takes several times the room.
     mutating func keepHead() {
         guard headCount > 0 else { return }
-        keptHead = Array(bytes[..<headCount])
         let head = headCount
         headCount = 0
+        guard head < bytes.count else { return swap(&keptHead, &bytes) }
+        keptHead = Array(bytes[..<head])
         drop(head)
     }
 
@@ -66,6 +68,7 @@ struct MessageBuffer {
             return isComplete
         case .untilClose:
             guard body.count + bytes.count - headCount <= limit else { throw .bodyTooLarge }
+            body.makeRoom(for: bytes.count - headCount)
             body.append(contentsOf: bytes[headCount...])
             drop(bytes.count - headCount)
             return false
@@ -92,18 +95,28 @@ struct MessageBuffer {
     }
 
     /// Bytes of room that a buffer may keep though little is in it.
-    private static let mostUnused = 4_096
+    private static let mostUnused = 1_024
 
     /// Drops bytes behind the head.
     private mutating func drop(_ count: Int) {
         let left = bytes.count - count
         if left == 0 {
             bytes = []
-        } else if headCount == 0, bytes.capacity > 4 * left + MessageBuffer.mostUnused {
+        } else if headCount == 0, bytes.capacity > 2 * left + MessageBuffer.mostUnused {
             // What is left is waited for by a connection that may do nothing for a while.
             bytes = Array(bytes[count...])
         } else {
             bytes.removeSubrange(headCount..<headCount + count)
         }
+    }
+}
+
+extension [UInt8] {
+    /// Makes room for so many more bytes, and little beyond that while they are few: an array that grows by itself takes twice as much,
+    /// and a slow sender would hold it.
+    mutating func makeRoom(for count: Int) {
+        let needed = self.count + count
+        guard needed > capacity else { return }
+        reserveCapacity(needed < 16_384 ? (needed + 1_023) / 1_024 * 1_024 : Swift.max(needed, 2 * capacity))
     }
 }

@@ -4,7 +4,7 @@ import Server
 
 /// The flags of `serve` that say how large what a client sends may be, and how much is kept for one who does not read.
 struct SizeFlags: ParsableArguments {
-    @Option(help: "Bytes of a request's line and header fields. Default 12288. [STANCHION_HEAD_BYTES]")
+    @Option(help: "Bytes of a request's line and header fields. Default 10240. [STANCHION_HEAD_BYTES]")
     var headBytes: String?
 
     @Option(help: "Bytes of the content of a request with a key. Default 65536. [STANCHION_BODY_BYTES]")
