@@ -49,6 +49,7 @@ import Testing
             Array("PROXY TCP4 192.0.2.1 192.0.2.2 65536 443\r\n".utf8), Array("PROXY TCP4 ::1 ::1 1 1\r\n".utf8),
             Array("PROXY TCP6 192.0.2.1 192.0.2.2 1 1\r\n".utf8), Array("PROXY TCP4  192.0.2.1 192.0.2.2 1 1\r\n".utf8),
             Array("PROXY TCP4 192.0.2.1 192.0.2.2 1 1\n".utf8), Array("PROXY UDP4 192.0.2.1 192.0.2.2 1 1\r\n".utf8),
+            Array("PROXY TCP4 192.0.2.1\0 192.0.2.2 1 1\r\n".utf8), Array("PROXY TCP4 192.0.2.1 192.0.2.2\u{1B} 1 1\r\n".utf8),
             Array("PROXY ".utf8) + [UInt8](repeating: 65, count: 120), ProxyHeaderTests.signature + [0x11, 0x11, 0, 12],
             ProxyHeaderTests.signature + [0x22, 0x11, 0, 12], ProxyHeaderTests.signature + [0x21, 0x11, 0xFF, 0xFF],
             ProxyHeaderTests.signature + [0x21, 0x11, 0, 4, 1, 2, 3, 4],
