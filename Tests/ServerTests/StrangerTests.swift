@@ -42,12 +42,12 @@ import Testing
             return record
         }
         try await withThrowingTaskGroup { group in
-            for _ in 0..<1_000 { group.addTask { try await ended.session(SessionID(high: 1, low: 0), epoch: 1) } }
+            for _ in 0..<1_000 { group.addTask { try await ended.end(of: SessionID(high: 1, low: 0), epoch: 1) } }
             for try await found in group { #expect(found.status == .completed) }
         }
-        for _ in 0..<100 { _ = try await ended.session(SessionID(high: 1, low: 0), epoch: 1) }
+        for _ in 0..<100 { _ = try await ended.end(of: SessionID(high: 1, low: 0), epoch: 1) }
         #expect(asked.withLock { $0 } == 1)
-        _ = try await ended.session(SessionID(high: 1, low: 0), epoch: 2)
+        _ = try await ended.end(of: SessionID(high: 1, low: 0), epoch: 2)
         #expect(asked.withLock { $0 } == 2)
     }
 
@@ -61,7 +61,7 @@ import Testing
             }
         }
         func poll(_ number: UInt64) async -> ServiceError? {
-            do throws(ServiceError) { _ = try await ended.session(SessionID(high: number, low: 0), epoch: 1) } catch { return error }
+            do throws(ServiceError) { _ = try await ended.end(of: SessionID(high: number, low: 0), epoch: 1) } catch { return error }
             return nil
         }
         #expect(await poll(1) == .unavailable(retryAfterSeconds: 1))
@@ -77,9 +77,9 @@ import Testing
                 id: id, tenant: TenantID(high: 1, low: 1), queue: QueueID(high: 1, low: 1), ticket: Ticket(lane: 0, number: 1),
                 visitor: Visitor(), status: id.high < 5 ? .waiting : .left, createdAt: Timestamp(seconds: 1))
         }
-        for number in 0..<5 as Range<UInt64> { _ = try await ended.session(SessionID(high: number, low: 0), epoch: 1) }
+        for number in 0..<5 as Range<UInt64> { _ = try await ended.end(of: SessionID(high: number, low: 0), epoch: 1) }
         #expect(ended.count == 0)
-        for number in 5..<1_000 as Range<UInt64> { _ = try await ended.session(SessionID(high: number, low: 0), epoch: 1) }
+        for number in 5..<1_000 as Range<UInt64> { _ = try await ended.end(of: SessionID(high: number, low: 0), epoch: 1) }
         #expect(ended.count == 10)
     }
 }

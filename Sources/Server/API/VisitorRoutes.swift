@@ -104,11 +104,11 @@ extension ServerCore {
                 bytes.member("expiresAt", until)
             }
         case .gone:
-            let record = try await ended.session(who.session, epoch: snapshot.record.epoch)
+            let end = try await ended.end(of: who.session, epoch: snapshot.record.epoch)
             return .json(status) { bytes in
                 bytes.member("session", who.session)
-                bytes.member("status", record.status.rawValue)
-                bytes.member("reason", ifPresent: record.endedReason)
+                bytes.member("status", end.status.rawValue)
+                bytes.member("reason", ifPresent: end.reason)
             }
         }
     }

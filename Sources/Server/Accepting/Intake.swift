@@ -1,3 +1,4 @@
+import DequeModule
 import EventLoop
 import HTTPProtocol
 import HTTPTypes
@@ -113,13 +114,13 @@ final class Intake {
 /// The TLS handshakes of a loop that have begun. A peer that has said nothing yet is not among them: it costs a record, and
 /// OpenSSL's are some 30 kB.
 private struct HandshakesInProgress {
-    /// In the order in which they began; some are over.
-    private var all: ArraySlice<TLSAcceptor> = []
+    /// In the order in which they began. Those behind the first may be over.
+    private var all: Deque<TLSAcceptor> = []
     private var count = 0
 
     /// Returns the oldest, to be refused, where there are as many as may be: an honest peer's takes milliseconds.
     mutating func begin(_ acceptor: TLSAcceptor, limit: Int) -> TLSAcceptor? {
-        if all.count >= 2 * limit { all = ArraySlice(all.filter { !$0.isOver }) }
+        if all.count >= 2 * limit { all.removeAll { $0.isOver } }
         all.append(acceptor)
         count += 1
         guard count > limit else { return nil }
@@ -127,7 +128,10 @@ private struct HandshakesInProgress {
         return nil
     }
 
-    mutating func end() { count -= 1 }
+    mutating func end() {
+        count -= 1
+        while all.first?.isOver == true { all.removeFirst() }
+    }
 }
 
 /// A connection that is not taken: its first request is answered with the reason.

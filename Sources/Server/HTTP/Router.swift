@@ -100,7 +100,10 @@ struct Router: Sendable {
         addCrossOrigin(request, &response)
         let nanoseconds = EventLoop.monotonicNow() - began
         measured.record(nanoseconds, status: response.status.code)
-        if let operation {
+        // A key that is not known waits for the next look at all of them: strangers must not fill the log with that.
+        if response.status == .unauthorized {
+            operation?.discard()
+        } else if let operation {
             operation.operationName = measured.name
             operation.end()
         } else {

@@ -115,7 +115,7 @@ extension LiveVisitor {
                 case .noSuchQueue:
                     // Deleting a queue has ended its sessions, each in its own way.
                     do throws(ServiceError) {
-                        bound.onLoop.finish(try await ended.session(claims.session, epoch: 0).endedReason ?? "closed")
+                        bound.onLoop.finish(try await ended.end(of: claims.session, epoch: 0).reason ?? "closed")
                     } catch {
                         if error == .noSuchSession { bound.onLoop.finish("closed") } else { bound.onLoop.turnedAway(Problem(error)) }
                     }

@@ -248,7 +248,7 @@ final class LiveVisitor: ConnectionHandler {
         phase = .entering
         Task(executorPreference: live.loop) {
             do throws(ServiceError) {
-                bound.onLoop.finish(try await ended.session(session, epoch: epoch).endedReason ?? "expired")
+                bound.onLoop.finish(try await ended.end(of: session, epoch: epoch).reason ?? "expired")
             } catch {
                 // It is asked again over a new connection.
                 if error == .noSuchSession { bound.onLoop.finish("expired") } else { bound.onLoop.drain(afterSeconds: 1) }

@@ -1,6 +1,15 @@
 import Locks
 import QueueService
 
+/// How a session has ended. What else is known of it may be long, and is in the store.
+struct SessionEnd: Sendable {
+    let status: SessionStatus
+    /// `ended.reason`; nil: it has not ended.
+    let reason: String?
+
+    init(_ record: SessionRecord) { (status, reason) = (record.status, record.endedReason) }
+}
+
 /// How sessions have ended that somebody still asks for: a token outlives its session by days, and what became of that one
 /// does not change. Bounded; the store is asked once for all who ask at the same time.
 final class EndedSessions: Sendable {
@@ -12,11 +21,11 @@ final class EndedSessions: Sendable {
 
     private struct State {
         /// Nil: the store has no such session (any more).
-        var records: [Key: SessionRecord?] = [:]
+        var ends: [Key: SessionEnd?] = [:]
         /// A ring, once there are as many as may be: the next one takes the place of the oldest.
         var order: [Key] = []
         var oldest = 0
-        var lookUps: [Key: Task<Result<SessionRecord, ServiceError>, Never>] = [:]
+        var lookUps: [Key: Task<Result<SessionEnd, ServiceError>, Never>] = [:]
     }
 
     private let capacity: Int
@@ -34,18 +43,18 @@ final class EndedSessions: Sendable {
         ask = find
     }
 
-    var count: Int { state.withLock { $0.records.count } }
+    var count: Int { state.withLock { $0.ends.count } }
 
-    /// The session, which its queue does not know any more.
+    /// How the session ended, which its queue does not know any more.
     ///
     /// - Throws: `noSuchSession`; `unavailable` where it cannot be found out now.
-    func session(_ id: SessionID, epoch: UInt64) async throws(ServiceError) -> SessionRecord {
+    func end(of id: SessionID, epoch: UInt64) async throws(ServiceError) -> SessionEnd {
         let key = Key(session: id, epoch: epoch)
-        if let known = state.withLock({ $0.records[key] }) {
+        if let known = state.withLock({ $0.ends[key] }) {
             guard let known else { throw .noSuchSession }
             return known
         }
-        let lookUp = state.withLock { state -> Task<Result<SessionRecord, ServiceError>, Never>? in
+        let lookUp = state.withLock { state -> Task<Result<SessionEnd, ServiceError>, Never>? in
             if let lookUp = state.lookUps[key] { return lookUp }
             guard state.lookUps.count < EndedSessions.lookUpLimit else { return nil }
             let lookUp = Task { [self] in await self.find(key) }
@@ -56,21 +65,21 @@ final class EndedSessions: Sendable {
         return try await lookUp.value.get()
     }
 
-    private func find(_ key: Key) async -> Result<SessionRecord, ServiceError> {
-        let result: Result<SessionRecord, ServiceError>
-        do throws(ServiceError) { result = .success(try await ask(key.session)) } catch { result = .failure(error) }
+    private func find(_ key: Key) async -> Result<SessionEnd, ServiceError> {
+        let result: Result<SessionEnd, ServiceError>
+        do throws(ServiceError) { result = .success(SessionEnd(try await ask(key.session))) } catch { result = .failure(error) }
         state.withLock { state in
             state.lookUps[key] = nil
             // One whose row has not been written yet is asked for again.
-            let record: SessionRecord?
+            let end: SessionEnd?
             switch result {
-            case .success(let found) where !found.isUnderWay: record = found
-            case .failure(.noSuchSession): record = nil
+            case .success(let found) where found.reason != nil: end = found
+            case .failure(.noSuchSession): end = nil
             default: return
             }
-            guard state.records.updateValue(record, forKey: key) == nil else { return }
+            guard state.ends.updateValue(end, forKey: key) == nil else { return }
             if state.order.count < capacity { return state.order.append(key) }
-            state.records.removeValue(forKey: state.order[state.oldest])
+            state.ends.removeValue(forKey: state.order[state.oldest])
             state.order[state.oldest] = key
             state.oldest = (state.oldest + 1) % capacity
         }

@@ -144,6 +144,9 @@ public final class Operation: Span {
         whole.state.withLock { if $0.parts.count < Operation.partLimit { $0.parts.append(part) } }
     }
 
+    /// Ends a whole of which nothing is told, however long it took.
+    public func discard() { tracer.ended(self, after: 0) }
+
     fileprivate var parts: [Part] { state.withLock { $0.parts } }
 
     // MARK: Span
