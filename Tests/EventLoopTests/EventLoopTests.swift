@@ -299,6 +299,23 @@ import Testing
         group.stop()
     }
 
+    /// The loop gives a connection up whose peer takes nothing of what the kernel has for it, though the peer goes on talking.
+    @Test(.timeLimit(.minutes(1))) func aPeerThatTalksAndTakesNothingIsGivenUp() async throws {
+        let ends = Mutex<[String]>([])
+        let (group, address) = try EventLoopTests.serve { connection in
+            connection.loop.stallSeconds = 1
+            return Answering { end in ends.withLock { $0.append(end) } }
+        }
+        let client = RawClient(address, window: 2_048)
+        while ends.withLock({ $0.count < 2 }) {
+            client.send("x")
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        #expect(ends.withLock { $0 } == ["given up", "closed"])
+        client.close()
+        group.stop()
+    }
+
     /// What waits when a connection closes is given as long as the peer takes it, and no longer.
     @Test(arguments: [true, false]) func closingWaitsForAPeerThatReads(reads: Bool) async throws {
         let size = 600_000
@@ -417,6 +434,18 @@ private final class Bringing: ConnectionHandler {
     }
 }
 
+/// Answers whatever comes with a thousand bytes.
+final class Answering: ConnectionHandler {
+    private let ended: (String) -> Void
+    init(_ ended: @escaping @Sendable (String) -> Void) { self.ended = ended }
+    func connection(_ connection: Connection, received bytes: inout MutableRawSpan) {
+        connection.send([UInt8](repeating: 0x2E, count: 1_000))
+    }
+    func connectionTimedOut(_ connection: Connection) {}
+    func connectionGivenUp(_ connection: Connection) { ended("given up") }
+    func connectionClosed(_ connection: Connection) { ended("closed") }
+}
+
 private final class Counting: ConnectionHandler {
     let closed: @Sendable () -> Void
     init(_ closed: @escaping @Sendable () -> Void) { self.closed = closed }
@@ -481,7 +510,7 @@ private final class Pushing: ConnectionHandler {
 }
 
 /// A blocking client, as plain as can be.
-private final class RawClient {
+final class RawClient {
     private var descriptor: Int32
 
     /// - Parameter window: bytes that the kernel takes before they are read; nil: as many as it likes.
@@ -498,7 +527,7 @@ private final class RawClient {
         precondition(result == 0)
     }
 
-    func send(_ text: String) { _ = Glibc.send(descriptor, text, text.utf8.count, 0) }
+    func send(_ text: String) { _ = Glibc.send(descriptor, text, text.utf8.count, Int32(MSG_NOSIGNAL)) }
 
     /// How many bytes came, at most `count`; 0: the end.
     func read(_ count: Int) -> Int {

@@ -129,14 +129,21 @@ extension Connection {
                 break
             }
         }
-        loop.figures.bytesSent.add(taken)
+        noteSent(taken)
         return taken
+    }
+
+    private func noteSent(_ count: Int) {
+        loop.figures.bytesSent.add(count)
+        guard !isWatched, count > 0, generation != 0 else { return }
+        isWatched = true
+        loop.watchProgress(of: self)
     }
 
     private func trySend(_ first: UnsafeRawBufferPointer, then second: UnsafeRawBufferPointer) -> Int {
         // What makes it fail is met by the next call.
         let taken = max(0, clinux_send_two(number, first.baseAddress!, first.count, second.baseAddress!, second.count))
-        loop.figures.bytesSent.add(taken)
+        noteSent(taken)
         return taken
     }
 

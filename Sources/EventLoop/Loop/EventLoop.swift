@@ -43,6 +43,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     private var sources = SourceTable()
     private var timers = Timers()
+    private var progress = ProgressWatch()
     private var lastSweep: UInt32 = 0
     private var deferred: [() -> Void] = []
     /// Which of the sources that are ready is served when.
@@ -57,7 +58,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     static let receiveBufferSize = 128 * 1024
     /// Where the connection that is being read collects what it says.
     var cork = Cork()
-    /// Over how many seconds the peer of a connection that is to close must go on taking what waits for it.
+    /// Over how many seconds the peer of a connection must go on taking what waits for it.
     public var stallSeconds: UInt32 = 55
     /// Bytes of the network that brought what a connection is being given.
     var receivedBytes = 0
@@ -81,28 +82,6 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     }
 
     private static let wakeupTag = UInt64.max
-
-    private static func nanoseconds(_ clock: clockid_t) -> UInt64 {
-        var time = timespec()
-        clock_gettime(clock, &time)
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-    }
-
-    /// Nanoseconds of CLOCK_MONOTONIC.
-    public static func monotonicNow() -> UInt64 { nanoseconds(CLOCK_MONOTONIC) }
-
-    /// Processor time that this process has used, in nanoseconds.
-    public static func processTime() -> UInt64 { nanoseconds(CLOCK_PROCESS_CPUTIME_ID) }
-
-    /// Processor time that this thread has used, in nanoseconds: it does not grow while the process stands still.
-    public static func threadTime() -> UInt64 { nanoseconds(CLOCK_THREAD_CPUTIME_ID) }
-
-    /// Microseconds since 1970 (CLOCK_REALTIME): may be set back.
-    public static func realtimeMicroseconds() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1_000
-    }
 
     /// The loop's time in whole seconds, for time limits that need no better.
     public var second: UInt32 { UInt32(truncatingIfNeeded: now / 1_000_000_000) }
@@ -193,6 +172,11 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     func deadline(of number: Int32) -> UInt32 { sources.deadline(of: number) }
     func setDeadline(_ second: UInt32, of number: Int32) { sources.setDeadline(second, of: number) }
+
+    /// Looks from now on whether the peer of `connection` takes what it is sent, until it has taken all of it.
+    func watchProgress(of connection: Connection) {
+        progress.add(ProgressWatch.Look(tag: SourceTable.tag(connection), due: second + ProgressWatch.interval(stallSeconds)))
+    }
 
     /// Runs `action` after `nanoseconds`, on the loop. To be called on the loop.
     @discardableResult
@@ -389,5 +373,18 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         turns.redraw { [sources] tag in sources.find(tag)?.account }
         var number = 0
         while let source = sources.popDue(at: second, from: &number) { source.timedOut() }
+        lookAtProgress()
+    }
+
+    /// Looks in one turn: after a word to everyone all connections are due at once.
+    private static let mostLooks = 2_048
+
+    private func lookAtProgress() {
+        for _ in 0..<EventLoop.mostLooks {
+            guard let look = progress.next(at: second) else { return }
+            guard let connection = sources.find(look.tag) as? Connection else { continue }
+            if let next = connection.progress(since: look, at: second) { progress.add(next) }
+        }
+        self.defer { [self] in lookAtProgress() }
     }
 }

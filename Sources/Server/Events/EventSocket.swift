@@ -107,6 +107,8 @@ final class EventSocket: ConnectionHandler, EventSink {
         connection.send(FrameEncoder.frame(.ping, []))
     }
 
+    func connectionGivenUp(_ connection: Connection) { if !isOver { live.noteSlowReader() } }
+
     func connectionClosed(_ connection: Connection) {
         if !isOver { live.server.measurements.closes.closed(CloseCode.abnormal.rawValue) }
         isOver = true

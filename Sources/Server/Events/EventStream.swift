@@ -69,6 +69,8 @@ final class EventStream: ConnectionHandler, EventSink {
         if connection.unsentBytes == 0 { connection.send(ServerSentEvent.keepAlive) }
     }
 
+    func connectionGivenUp(_ connection: Connection) { if feed != nil { live.noteSlowReader() } }
+
     func connectionClosed(_ connection: Connection) {
         feed?.stop()
         feed = nil

@@ -117,6 +117,8 @@ final class LiveVisitor: ConnectionHandler {
         }
     }
 
+    func connectionGivenUp(_ connection: Connection) { if phase != .over { live.noteSlowReader() } }
+
     func connectionClosed(_ connection: Connection) {
         if phase != .over { live.server.measurements.closes.closed(CloseCode.abnormal.rawValue) }
         phase = .gone

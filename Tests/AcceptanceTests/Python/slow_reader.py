@@ -67,9 +67,9 @@ def asks(server, count, fields="", window=4_096):
     return connection
 
 
-def opened(server):
+def opened(server, tls=None):
     # Its own is one of them.
-    return server.metric("stanchion_connections_open") - 1
+    return server.metric("stanchion_connections_open", tls=tls) - 1
 
 
 def waiting(server, state):
@@ -107,6 +107,38 @@ def in_the_kernel(server):
         connection.close()
 
 
+# A masked ping, which is answered with as many bytes, and a masked pong.
+CONTROLS = bytes([0x89, 0x80 | 125, 0, 0, 0, 0]) + b"x" * 125 + bytes([0x8A, 0x80, 0, 0, 0, 0])
+
+
+def talks(server, tls=None):
+    """Clients that say something now and then, and never read the little that they are answered: the kernel has room for it, but what
+    they say is no sign of life. There are a visitor and one that asks over HTTP; over TLS there is the latter."""
+    before = server.metric('stanchion_slow_clients_total{kind="reading"}', tls=tls)
+    speakers = [(asks(server, 0, window=2_048), b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n" * 16)]
+    if tls:
+        # It must read until the handshake is done.
+        speakers = [(tls.wrap_socket(connection, server_hostname="a.test"), words) for connection, words in speakers]
+    else:
+        speakers.append((deaf(server, server.queue()["id"]), CONTROLS))
+    wait_for(lambda: opened(server, tls) == len(speakers), what="all to be there")
+
+    def gone():
+        # No more often than a visitor may.
+        time.sleep(0.5)
+        for connection, words in speakers:
+            try:
+                connection.sendall(words)
+            except OSError:
+                pass
+        return opened(server, tls) == 0
+
+    wait_for(gone, 60, "all to be gone, whatever they say")
+    assert server.metric('stanchion_slow_clients_total{kind="reading"}', tls=tls) - before == len(speakers)
+    for connection, _ in speakers:
+        connection.close()
+
+
 def steady(server, tls=None):
     """A client that is slow and goes on reading gets all that it asked for, though more waits than the kernel takes, and for longer
     than any time limit of the server's."""
@@ -137,6 +169,7 @@ with Server("--stall-seconds", "6", "--answer-buffer-bytes", "16384") as server:
 
 with Server("--stall-seconds", "2") as server:
     in_the_kernel(server)
+    talks(server)
     assert server.stop() == 0
 
 context = ssl.create_default_context()
@@ -145,6 +178,7 @@ with tempfile.TemporaryDirectory() as folder:
     pem, key = certificate(f"{folder}/a", "a.test")
     with Server("--stall-seconds", "6", "--tls-cert", pem, "--tls-key", key) as server:
         steady(server, context)
+        talks(server, context)
         assert server.stop() == 0
 
 # A drain is bounded, also for those who never answer; a second SIGTERM ends at once.
