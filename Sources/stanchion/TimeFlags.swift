@@ -11,8 +11,8 @@ struct TimeFlags: ParsableArguments {
 
     @Option(
         help: """
-            A client or a reader of events that takes less than 256 bytes a second, over so many seconds, of what waits for it is sent \
-            away, and so is anybody who takes nothing of it for so long. Default 55. [STANCHION_STALL_SECONDS]
+            Whoever takes less than 256 bytes a second, over so many seconds, of what waits for it is sent away. Default 55. \
+            [STANCHION_STALL_SECONDS]
             """)
     var stallSeconds: String?
 

@@ -4,9 +4,47 @@ import Testing
 
 @testable import EventLoop
 
-/// Whom a loop gives up, with looks whose seconds the test says.
 @Suite struct ProgressTests {
-    @Test(.timeLimit(.minutes(1))) func onlyAPeerThatTakesNothingForSoLongIsGivenUp() async throws {
+    /// A peer must take all that waited, or 256 bytes for each second; what it has acknowledged is counted modulo 2³².
+    @Test(arguments: [
+        (waiting: 100, taken: 99, seconds: 60, isEnough: false), (100, 100, 60, true), (100_000, 60 * 256 - 1, 60, false),
+        (100_000, 60 * 256, 60, true), (100_000, 0, 0, true), (1, 0, 1, false),
+    ]) func aPeerMustTakeWhatWaits(waiting: Int32, taken: UInt32, seconds: UInt32, isEnough: Bool) {
+        for acknowledged in [0, 7, .max - 50] as [UInt32] {
+            let finding = ProgressWatch.Finding(second: 1_000, acknowledged: acknowledged, waiting: waiting)
+            #expect(finding.isAnswered(by: acknowledged &+ taken, at: 1_000 + seconds) == isEnough)
+        }
+    }
+
+    /// A first check comes soon, the one behind a finding no earlier than after all of the peer's time.
+    @Test func checksComeWhenTheyAreDue() {
+        var watch = ProgressWatch()
+        watch.add(1, at: 100, stallSeconds: 55)
+        watch.add(2, at: 101, stallSeconds: 55)
+        #expect(watch.next(at: 104) == nil)
+        #expect(watch.next(at: 105)?.tag == 1)
+        #expect(watch.next(at: 105) == nil)
+        watch.add(1, ProgressWatch.Finding(second: 105, acknowledged: 0, waiting: 1), stallSeconds: 55)
+        #expect(watch.next(at: 160)?.tag == 2)
+        #expect(watch.next(at: 160) == nil)
+        let last = watch.next(at: 161)
+        #expect(last?.tag == 1 && last?.finding?.second == 105)
+        watch.add(1, at: 200, stallSeconds: 1)
+        #expect(watch.next(at: 201)?.tag == 1)
+    }
+
+    @Test func checksOfConnectionsThatAreGoneAreForgotten() {
+        var watch = ProgressWatch()
+        for tag in 0..<10_000 as Range<UInt64> { watch.add(tag, at: 1, stallSeconds: 55) }
+        #expect(watch.mayBeStale(100) && !watch.mayBeStale(10_000))
+        watch.remove { $0 % 100 != 0 }
+        var left: [UInt64] = []
+        while let check = watch.next(at: 60) { left.append(check.tag) }
+        #expect(left == Array(stride(from: 0, to: 10_000, by: 100)))
+    }
+
+    /// Of a connection whose peer pauses something is found; one whose peer took nothing since then is given up.
+    @Test(.timeLimit(.minutes(1))) func aPeerThatTakesNothingIsGivenUp() async throws {
         let (ends, accepted) = (Ends(), Accepted())
         let (group, address) = try EventLoopTests.serve { connection in
             accepted.connection.withLock { $0 = LoopBound(connection, to: connection.loop) }
@@ -18,28 +56,20 @@ import Testing
             guard let connection = accepted.connection.withLock({ $0 }) else { return nil }
             return await Task(executorPreference: loop) { body(connection.onLoop) }.value
         }
-        func look(_ last: ProgressWatch.Look, at second: UInt32) async -> ProgressWatch.Look? {
-            await onLoop { $0.progress(since: last, at: second) } ?? nil
-        }
         // More than the peer's kernel takes.
         #expect(
             await eventually {
                 client.send("x")
                 return await onLoop { Socket.unacknowledged($0.number) } ?? 0 > 20_000
             })
-        let first = try #require(await look(ProgressWatch.Look(tag: 0, due: 0), at: 100))
-        #expect((first.since, first.due) == (100, 105))
-        let second = try #require(await look(first, at: 144))
-        #expect((second.since, second.due) == (100, 149))
-
-        let before = await onLoop { Socket.acknowledged($0.number) }
+        let finding = try #require(await onLoop { $0.checkProgress(since: nil, at: 100) } ?? nil)
+        #expect(finding.second == 100 && finding.waiting > 20_000)
+        let before = finding.acknowledged
         #expect(client.read(4_096) > 0)
-        #expect(await eventually { await onLoop { Socket.acknowledged($0.number) } != before })
-        let third = try #require(await look(second, at: 160))
-        #expect(third.since == 160)
-        let fourth = try #require(await look(third, at: 209))
-        #expect(fourth.since == 160 && ends.all.isEmpty)
-        #expect(await look(fourth, at: 210) == nil)
+        #expect(await eventually { await onLoop { UInt32(truncatingIfNeeded: Socket.acknowledged($0.number)) } != before })
+        let next = try #require(await onLoop { $0.checkProgress(since: finding, at: 101) } ?? nil)
+        #expect(next.second == 101 && ends.all.isEmpty)
+        #expect(await onLoop { $0.checkProgress(since: next, at: 1_000_000) } == .some(nil))
         #expect(ends.all == ["given up", "closed"])
         client.close()
         group.stop()

@@ -135,7 +135,7 @@ extension Connection {
 
     private func noteSent(_ count: Int) {
         loop.figures.bytesSent.add(count)
-        guard !isWatched, count > 0, generation != 0 else { return }
+        guard !isWatched, count > 0, isEntered else { return }
         isWatched = true
         loop.watchProgress(of: self)
     }

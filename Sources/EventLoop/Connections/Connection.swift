@@ -11,7 +11,7 @@ public protocol ConnectionHandler: AnyObject {
     func connectionTimedOut(_ connection: Connection)
     /// Of what was sent while bytes were received, something waits: the kernel has no room for it.
     func connectionBlocked(_ connection: Connection)
-    /// The peer takes nothing of what the kernel has for it, or too little while the connection is to close; it is closed next.
+    /// The peer takes too little of what the kernel has for it; the connection is closed next.
     func connectionGivenUp(_ connection: Connection)
     /// It is the turn of a connection that waited for it.
     func connectionHasTurn(_ connection: Connection)
@@ -53,7 +53,7 @@ public final class Connection: Source {
     public var readsLittle = false
     /// Whether the loop tells when the kernel has room again: only from the first time on that it had none.
     var awaitsRoom = false
-    /// The loop looks whether the peer takes what it was sent.
+    /// The loop checks that the peer takes what it was sent.
     var isWatched = false
     /// Most bytes that may wait in order; one more and `send` refuses.
     public var outboxLimit: Int32 = 64 * 1024
@@ -114,24 +114,24 @@ public final class Connection: Source {
     /// Counts the peer's progress from here on.
     public func noteProgress() { outbox?.progress = (Socket.acknowledged(number), loop.second) }
 
-    /// Looks whether the peer takes what the kernel has for it, and gives up a peer that has taken nothing for about the loop's
-    /// `stallSeconds`, whatever it says meanwhile. Returns the next look; nil: nothing waits, or the connection is to close.
-    func progress(since last: ProgressWatch.Look, at second: UInt32) -> ProgressWatch.Look? {
-        guard phase == .open, Socket.holdsUnacknowledged(number) else {
+    /// Checks that the peer takes what the kernel has for it, and gives it up where it has not, whatever it says meanwhile. Returns what
+    /// waits; nil: nothing does, or the connection is over or about to be.
+    ///
+    /// - Parameter last: what was found before, `stallSeconds` ago or longer.
+    func checkProgress(since last: ProgressWatch.Finding?, at second: UInt32) -> ProgressWatch.Finding? {
+        let waiting = Socket.unacknowledged(number)
+        guard phase == .open, waiting > 0 else {
             isWatched = false
             return nil
         }
         let acknowledged = UInt32(truncatingIfNeeded: Socket.acknowledged(number))
-        // Of a peer for which more waits here the handler knows whether it is too slow.
-        let isTaking = outbox != nil || last.since == 0 || acknowledged != last.acknowledged
-        let (since, interval) = (isTaking ? second : last.since, ProgressWatch.interval(loop.stallSeconds))
-        // It may have stopped up to an interval before the look that found it, and up to one before this.
-        guard isTaking || second - since + interval < loop.stallSeconds else {
+        // Whether a peer is too slow for what waits in the outbox as well, the handler decides.
+        guard outbox != nil || last?.isAnswered(by: acknowledged, at: second) ?? true else {
             handler?.connectionGivenUp(self)
             close()
             return nil
         }
-        return ProgressWatch.Look(tag: last.tag, due: second + interval, acknowledged: acknowledged, since: since)
+        return ProgressWatch.Finding(second: second, acknowledged: acknowledged, waiting: waiting)
     }
 
     /// The least that a peer must acknowledge while something waits for it.

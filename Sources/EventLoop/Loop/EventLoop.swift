@@ -44,6 +44,8 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     private var sources = SourceTable()
     private var timers = Timers()
     private var progress = ProgressWatch()
+    /// More checks are due, and go on at the end of this turn.
+    private var isCheckDeferred = false
     private var lastSweep: UInt32 = 0
     private var deferred: [() -> Void] = []
     /// Which of the sources that are ready is served when.
@@ -173,9 +175,11 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     func deadline(of number: Int32) -> UInt32 { sources.deadline(of: number) }
     func setDeadline(_ second: UInt32, of number: Int32) { sources.setDeadline(second, of: number) }
 
-    /// Looks from now on whether the peer of `connection` takes what it is sent, until it has taken all of it.
+    /// Checks from now on that the peer of `connection` takes what it is sent, until it has taken all of it.
     func watchProgress(of connection: Connection) {
-        progress.add(ProgressWatch.Look(tag: SourceTable.tag(connection), due: second + ProgressWatch.interval(stallSeconds)))
+        // Connections that come and go leave their checks behind.
+        if progress.mayBeStale(sources.count) { progress.remove { [sources] in sources.find($0) == nil } }
+        progress.add(SourceTable.tag(connection), at: second, stallSeconds: stallSeconds)
     }
 
     /// Runs `action` after `nanoseconds`, on the loop. To be called on the loop.
@@ -373,18 +377,22 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         turns.redraw { [sources] tag in sources.find(tag)?.account }
         var number = 0
         while let source = sources.popDue(at: second, from: &number) { source.timedOut() }
-        lookAtProgress()
+        if !isCheckDeferred { checkProgress() }
     }
 
-    /// Looks in one turn: after a word to everyone all connections are due at once.
-    private static let mostLooks = 2_048
-
-    private func lookAtProgress() {
-        for _ in 0..<EventLoop.mostLooks {
-            guard let look = progress.next(at: second) else { return }
-            guard let connection = sources.find(look.tag) as? Connection else { continue }
-            if let next = connection.progress(since: look, at: second) { progress.add(next) }
+    private func checkProgress() {
+        let end = EventLoop.monotonicNow() + ProgressWatch.turnNanoseconds
+        while EventLoop.monotonicNow() < end {
+            guard let check = progress.next(at: second) else { return }
+            guard let connection = sources.find(check.tag) as? Connection else { continue }
+            if let finding = connection.checkProgress(since: check.finding, at: second) {
+                progress.add(check.tag, finding, stallSeconds: stallSeconds)
+            }
         }
-        self.defer { [self] in lookAtProgress() }
+        isCheckDeferred = true
+        self.defer { [self] in
+            isCheckDeferred = false
+            checkProgress()
+        }
     }
 }

@@ -25,6 +25,9 @@ open class Source {
         set { if !isGone { loop.setDeadline(newValue, of: number) } }
     }
 
+    /// The loop knows it.
+    var isEntered: Bool { generation != 0 && !isGone }
+
     private static let gone = UInt32.max
     private var isGone: Bool { generation == Source.gone }
 

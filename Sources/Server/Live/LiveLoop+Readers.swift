@@ -27,7 +27,7 @@ extension LiveLoop {
         }
     }
 
-    /// A reader of events is sent away because it took nothing for too long.
+    /// A reader of events, or a visitor, is sent away because it took too little of what waited for it.
     func noteSlowReader() {
         server.measurements.slowConsumersClosed.increment()
         server.measurements.slow(.reading)

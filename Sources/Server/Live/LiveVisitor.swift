@@ -107,8 +107,7 @@ final class LiveVisitor: ConnectionHandler {
             connection.close()
         case .entering, .waiting, .admitted:
             guard !awaitsPong else {
-                live.server.measurements.deadPeersClosed.increment()
-                live.server.measurements.slow(.pong)
+                noteDeadPeer()
                 return connection.close()
             }
             awaitsPong = true
@@ -117,7 +116,15 @@ final class LiveVisitor: ConnectionHandler {
         }
     }
 
-    func connectionGivenUp(_ connection: Connection) { if phase != .over { live.noteSlowReader() } }
+    func connectionGivenUp(_ connection: Connection) {
+        guard phase != .over else { return }
+        if awaitsPong { noteDeadPeer() } else { live.noteSlowReader() }
+    }
+
+    private func noteDeadPeer() {
+        live.server.measurements.deadPeersClosed.increment()
+        live.server.measurements.slow(.pong)
+    }
 
     func connectionClosed(_ connection: Connection) {
         if phase != .over { live.server.measurements.closes.closed(CloseCode.abnormal.rawValue) }
