@@ -88,18 +88,17 @@ struct Inflater: ~Copyable {
         stream.pointee.next_in = UnsafeMutablePointer(mutating: input.bindMemory(to: UInt8.self).baseAddress)
         stream.pointee.avail_in = UInt32(input.count)
         while true {
-            let start = output.count
             // One byte more than allowed is room enough to see that there is more.
-            let room = min(Inflater.chunk, limit + 1 - start)
-            output.append(contentsOf: repeatElement(0, count: room))
-            let result = output.withUnsafeMutableBufferPointer { raw in
-                stream.pointee.next_out = raw.baseAddress! + start
+            let room = min(Inflater.chunk, limit + 1 - output.count)
+            let result = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: room) { raw in
+                stream.pointee.next_out = raw.baseAddress
                 stream.pointee.avail_out = UInt32(room)
                 // Comes back at the end of each block.
-                return CZlib.inflate(stream, Z_BLOCK)
+                let result = CZlib.inflate(stream, Z_BLOCK)
+                output.append(contentsOf: UnsafeBufferPointer(rebasing: raw[..<(room - Int(stream.pointee.avail_out))]))
+                return result
             }
             let left = Int(stream.pointee.avail_out)
-            output.removeLast(left)
             guard output.count <= limit else { throw .tooBig(limit) }
             switch result {
             case Z_STREAM_END: try beginAnew()
@@ -120,10 +119,11 @@ struct Inflater: ~Copyable {
     /// A block that says that it is the last ends a stream for zlib, and nothing for a WebSocket (§7.2.3.4): what
     /// follows goes on with the same window.
     private func beginAnew() throws(WebSocketError) {
-        var window = [UInt8](repeating: 0, count: 32_768)
-        var length: UInt32 = 0
-        inflateGetDictionary(stream, &window, &length)
-        inflateReset(stream)
-        if length > 0 { inflateSetDictionary(stream, window, length) }
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 32_768) { window in
+            var length: UInt32 = 0
+            inflateGetDictionary(stream, window.baseAddress, &length)
+            inflateReset(stream)
+            if length > 0 { inflateSetDictionary(stream, window.baseAddress, length) }
+        }
     }
 }
