@@ -59,8 +59,10 @@ async function choose() {
 /** The settings in the form, and where each stands. */
 const paceFields = { releaseRatePerMinute: "rate", maxConcurrentUsers: "cap", settleSeconds: "settle" };
 
-/** Fills the form; `edited` names what the operator has changed in it, which stays. */
-async function showSettings(edited = {}) {
+const paceValues = () => Object.fromEntries(Object.entries(paceFields).map(([name, field]) => [name, $(field).value]));
+
+/** Fills the form, where the operator has typed nothing else since it stood `at` these values. */
+async function showSettings(at = paceValues()) {
   const id = $("queue").value;
   const { result, version } = await askWhole(key, "GET", `/v1/queues/${id}`);
   // The form is that of the queue that is chosen, and answers may overtake each other.
@@ -68,22 +70,23 @@ async function showSettings(edited = {}) {
   shown = { version };
   for (const [name, field] of Object.entries(paceFields)) {
     shown[name] = result[name];
-    if (!(name in edited)) $(field).value = result[name];
+    if ($(field).value === at[name]) $(field).value = result[name];
   }
   return result;
 }
 
 /** Sends what the operator has changed, meant for the settings that the form showed. */
 async function setPace() {
-  const wanted = Object.fromEntries(Object.entries(paceFields).map(([name, field]) => [name, +$(field).value]));
-  const edited = Object.fromEntries(Object.entries(wanted).filter(([name, value]) => value !== shown[name]));
+  const wanted = paceValues();
+  const edited = Object.fromEntries(Object.entries(wanted).map(([name, value]) => [name, +value]).filter(([name, value]) => value !== shown[name]));
   if (!Object.keys(edited).length) return;
   try {
     await askWhole(key, "PATCH", `/v1/queues/${$("queue").value}`, edited, shown.version);
-    await showSettings();
+    await showSettings(wanted);
   } catch (error) {
     if (error.status !== 412) throw error;
-    const now = await showSettings(edited);
+    for (const name in edited) delete wanted[name];
+    const now = await showSettings(wanted);
     throw new Error(`Somebody has changed this queue meanwhile: ${now.releaseRatePerMinute} releases a minute, ${now.maxConcurrentUsers} inside. Nothing was set; press Set again to set yours.`);
   }
 }
@@ -170,12 +173,14 @@ $("verbs").addEventListener("click", (event) => {
   if (verb === "close" && !confirm("Close the queue? Everyone in line is sent away.")) return;
   if (verb) attempt(async () => { await call("POST", `/v1/queues/${$("queue").value}/${verb}`); await refresh(); });
 });
+/** What the form has been told to set. One after the other: each knows what the one before has made of the queue. */
+let pacing = Promise.resolve();
 $("pace").addEventListener("submit", (event) => {
   event.preventDefault();
-  attempt(async () => {
+  pacing = pacing.then(() => attempt(async () => {
     await setPace();
     await refresh();
-  }, "Set.");
+  }, "Set."));
 });
 $("speak").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -240,10 +240,22 @@ def console(server, browser):
     page.locator("#settle").fill("601")
     page.locator("#pace button").click()
     assert not page.evaluate("document.getElementById('settle').checkValidity()")
-    for seconds in (600, 0):
-        page.locator("#settle").fill(str(seconds))
+    # What is typed, and sent, while an answer is on its way is neither lost nor taken for somebody else's.
+    held = []
+    page.route(f"**/v1/queues/{queue}",
+               lambda route: route.continue_() if held or route.request.method != "GET" else held.append(route))
+    page.locator("#settle").fill("600")
+    with page.expect_request(lambda request: request.method == "GET" and request.url.endswith(queue)):
         page.locator("#pace button").click()
-        wait_for(lambda: server.good("GET", f"/v1/queues/{queue}")["settleSeconds"] == seconds, what="the setting")
+    assert server.good("GET", f"/v1/queues/{queue}")["settleSeconds"] == 600
+    page.locator("#settle").fill("0")
+    page.locator("#pace button").click()
+    held[0].continue_()
+    # The page is only served while it is asked for something.
+    wait_for(lambda: page.evaluate("1") and server.good("GET", f"/v1/queues/{queue}")["settleSeconds"] == 0, what="the setting")
+    page.unroute(f"**/v1/queues/{queue}")
+    expect(page.locator("#done")).to_have_text("Set.")
+    assert not page.locator("#problem").text_content()
     page.locator("#text").fill("Hello, line")
     page.locator("#speak button").click()
     expect(watcher.locator("#words")).to_contain_text("Hello, line")
