@@ -6,7 +6,7 @@ const call = (method, path, body) => ask(key, method, path, body);
 let key = sessionStorage.getItem("stanchion:key");
 let queues = [];
 let following = null;
-/** The settings that the form was filled with, and their version. */
+/** The settings that the form was filled with, whose they are, and their version. */
 let shown = null;
 
 /** Runs what a button asks for, and says how it went. */
@@ -67,7 +67,7 @@ async function showSettings(at = paceValues()) {
   const { result, version } = await askWhole(key, "GET", `/v1/queues/${id}`);
   // The form is that of the queue that is chosen, and answers may overtake each other.
   if ($("queue").value !== id) return result;
-  shown = { version };
+  shown = { id, version };
   for (const [name, field] of Object.entries(paceFields)) {
     shown[name] = result[name];
     if ($(field).value === at[name]) $(field).value = result[name];
@@ -75,13 +75,13 @@ async function showSettings(at = paceValues()) {
   return result;
 }
 
-/** Sends what the operator has changed, meant for the settings that the form showed. */
-async function setPace() {
-  const wanted = paceValues();
+/** Sends what the operator has changed in the form of the queue `id`, meant for the settings that the form showed. */
+async function setPace(id, wanted) {
+  if ($("queue").value !== id || shown?.id !== id) throw new Error("Another queue was chosen meanwhile. Nothing was set.");
   const edited = Object.fromEntries(Object.entries(wanted).map(([name, value]) => [name, +value]).filter(([name, value]) => value !== shown[name]));
   if (!Object.keys(edited).length) return;
   try {
-    await askWhole(key, "PATCH", `/v1/queues/${$("queue").value}`, edited, shown.version);
+    await askWhole(key, "PATCH", `/v1/queues/${id}`, edited, shown.version);
     await showSettings(wanted);
   } catch (error) {
     if (error.status !== 412) throw error;
@@ -177,8 +177,9 @@ $("verbs").addEventListener("click", (event) => {
 let pacing = Promise.resolve();
 $("pace").addEventListener("submit", (event) => {
   event.preventDefault();
+  const [id, wanted] = [$("queue").value, paceValues()];
   pacing = pacing.then(() => attempt(async () => {
-    await setPace();
+    await setPace(id, wanted);
     await refresh();
   }, "Set."));
 });

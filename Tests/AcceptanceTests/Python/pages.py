@@ -256,6 +256,21 @@ def console(server, browser):
     page.unroute(f"**/v1/queues/{queue}")
     expect(page.locator("#done")).to_have_text("Set.")
     assert not page.locator("#problem").text_content()
+    # What was meant for a queue goes to no other one that is chosen before it is sent.
+    held.clear()
+    page.route(f"**/v1/queues/{queue}",
+               lambda route: route.continue_() if held or route.request.method != "PATCH" else held.append(route))
+    for seconds in ("7", "8"):
+        page.locator("#settle").fill(seconds)
+        page.locator("#pace button").click()
+    page.locator("#queue").select_option(value=first)
+    expect(page.locator("#link a")).not_to_have_attribute("href", "/q/ops")
+    held[0].continue_()
+    expect(page.locator("#problem")).to_have_text("Another queue was chosen meanwhile. Nothing was set.")
+    page.unroute(f"**/v1/queues/{queue}")
+    assert [server.good("GET", f"/v1/queues/{one}")["settleSeconds"] for one in (queue, first)] == [7, 15]
+    page.locator("#queue").select_option(value=queue)
+    expect(page.locator("#status")).to_have_text("paused")
     page.locator("#text").fill("Hello, line")
     page.locator("#speak button").click()
     expect(watcher.locator("#words")).to_contain_text("Hello, line")
