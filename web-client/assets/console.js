@@ -175,11 +175,18 @@ $("verbs").addEventListener("click", (event) => {
 });
 /** What the form has been told to set. One after the other: each knows what the one before has made of the queue. */
 let pacing = Promise.resolve();
+/** What was sent before one of these was known was meant for other settings, and is dropped. */
+let failures = 0;
 $("pace").addEventListener("submit", (event) => {
   event.preventDefault();
-  const [id, wanted] = [$("queue").value, paceValues()];
-  pacing = pacing.then(() => attempt(async () => {
-    await setPace(id, wanted);
+  const [id, wanted, before] = [$("queue").value, paceValues(), failures];
+  pacing = pacing.then(() => before === failures && attempt(async () => {
+    try {
+      await setPace(id, wanted);
+    } catch (error) {
+      failures += 1;
+      throw error;
+    }
     await refresh();
   }, "Set."));
 });

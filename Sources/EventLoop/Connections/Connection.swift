@@ -119,12 +119,13 @@ public final class Connection: Source {
     ///
     /// - Parameter last: what was found before, `stallSeconds` ago or longer.
     func checkProgress(since last: ProgressWatch.Finding?, at second: UInt32) -> ProgressWatch.Finding? {
-        let waiting = Socket.unacknowledged(number)
-        guard phase == .open, waiting > 0 else {
+        guard phase == .open, Socket.holdsUnacknowledged(number) else {
             isWatched = false
             return nil
         }
+        // In this order: what is acknowledged between the two is not asked for again.
         let acknowledged = UInt32(truncatingIfNeeded: Socket.acknowledged(number))
+        let waiting = Socket.unacknowledged(number)
         // Whether a peer is too slow for what waits in the outbox as well, the handler decides.
         guard outbox != nil || last?.isAnswered(by: acknowledged, at: second) ?? true else {
             handler?.connectionGivenUp(self)
