@@ -71,8 +71,8 @@ public struct ServerSettings: Sendable {
     public var requestBufferBytes = 65_536
     /// Bytes that the kernel keeps of what an HTTP client or a reader of events has not taken.
     public var answerBufferBytes = 131_072
-    /// A client that takes less than 256 bytes a second, over so many seconds, of what waits for it is sent away, and so is a
-    /// visitor.
+    /// A client or a reader of events that takes less than 256 bytes a second, over so many seconds, of what waits for it is sent away,
+    /// and so is a visitor that takes less of what waits for it in the kernel.
     public var stallSeconds: UInt32 = 55
 
     /// The first frame of a visitor must come within this, in seconds.

@@ -11,8 +11,8 @@ struct TimeFlags: ParsableArguments {
 
     @Option(
         help: """
-            Whoever takes less than 256 bytes a second, over so many seconds, of what waits for it is sent away. Default 55. \
-            [STANCHION_STALL_SECONDS]
+            A client or a reader of events that takes less than 256 bytes a second, over so many seconds, of what waits for it is sent \
+            away, and so is a visitor that takes less of what waits for it in the kernel. Default 55. [STANCHION_STALL_SECONDS]
             """)
     var stallSeconds: String?
 

@@ -12,11 +12,11 @@ import Testing
     ]) func aPeerMustTakeWhatWaits(waiting: Int32, taken: UInt32, seconds: UInt32, isEnough: Bool) {
         for acknowledged in [0, 7, .max - 50] as [UInt32] {
             let finding = ProgressWatch.Finding(second: 1_000, acknowledged: acknowledged, waiting: waiting)
-            #expect(finding.isAnswered(by: acknowledged &+ taken, at: 1_000 + seconds) == isEnough)
+            #expect(finding.isMet(by: acknowledged &+ taken, at: 1_000 + seconds) == isEnough)
         }
     }
 
-    /// A first check comes soon, the one behind a finding no earlier than after all of the peer's time.
+    /// The first check comes soon, and the next one when all of the peer's time is over.
     @Test func checksComeWhenTheyAreDue() {
         var watch = ProgressWatch()
         watch.add(1, at: 100, stallSeconds: 55)
@@ -43,7 +43,7 @@ import Testing
         #expect(left == Array(stride(from: 0, to: 10_000, by: 100)))
     }
 
-    /// Of a connection whose peer pauses something is found; one whose peer took nothing since then is given up.
+    /// A peer that has paused and reads again is kept; one that has taken nothing since the check before is given up.
     @Test(.timeLimit(.minutes(1))) func aPeerThatTakesNothingIsGivenUp() async throws {
         let (ends, accepted) = (Ends(), Accepted())
         let (group, address) = try EventLoopTests.serve { connection in

@@ -8,6 +8,8 @@ let queues = [];
 let following = null;
 /** The settings that the form was filled with, whose they are, and their version. */
 let shown = null;
+/** How often a submission of the form has failed, or the operator has signed out: what was submitted before that is not sent. */
+let obstacles = 0;
 
 /** Runs what a button asks for, and says how it went. */
 async function attempt(work, done = "") {
@@ -33,6 +35,7 @@ async function signIn() {
 }
 
 function signOut() {
+  obstacles += 1;
   following?.abort();
   sessionStorage.removeItem("stanchion:key");
   key = null;
@@ -61,18 +64,22 @@ const paceFields = { releaseRatePerMinute: "rate", maxConcurrentUsers: "cap", se
 
 const paceValues = () => Object.fromEntries(Object.entries(paceFields).map(([name, field]) => [name, $(field).value]));
 
-/** Fills the form, where the operator has typed nothing else since it stood `at` these values. */
-async function showSettings(at = paceValues()) {
-  const id = $("queue").value;
-  const { result, version } = await askWhole(key, "GET", `/v1/queues/${id}`);
+/** Fills the form with what the queue `id` is like, but for fields whose value is not the `known` one: the operator has changed them. */
+function fillForm(id, { result, version }, known) {
   // The form is that of the queue that is chosen, and answers may overtake each other.
-  if ($("queue").value !== id) return result;
+  if ($("queue").value !== id) return;
   shown = { id, version };
   for (const [name, field] of Object.entries(paceFields)) {
     shown[name] = result[name];
-    if ($(field).value === at[name]) $(field).value = result[name];
+    if ($(field).value === known[name]) $(field).value = result[name];
   }
-  return result;
+}
+
+async function showSettings(known = paceValues()) {
+  const id = $("queue").value;
+  const answer = await askWhole(key, "GET", `/v1/queues/${id}`);
+  fillForm(id, answer, known);
+  return answer.result;
 }
 
 /** Sends what the operator has changed in the form of the queue `id`, meant for the settings that the form showed. */
@@ -81,8 +88,7 @@ async function setPace(id, wanted) {
   const edited = Object.fromEntries(Object.entries(wanted).map(([name, value]) => [name, +value]).filter(([name, value]) => value !== shown[name]));
   if (!Object.keys(edited).length) return;
   try {
-    await askWhole(key, "PATCH", `/v1/queues/${id}`, edited, shown.version);
-    await showSettings(wanted);
+    fillForm(id, await askWhole(key, "PATCH", `/v1/queues/${id}`, edited, shown.version), wanted);
   } catch (error) {
     if (error.status !== 412) throw error;
     for (const name in edited) delete wanted[name];
@@ -173,18 +179,16 @@ $("verbs").addEventListener("click", (event) => {
   if (verb === "close" && !confirm("Close the queue? Everyone in line is sent away.")) return;
   if (verb) attempt(async () => { await call("POST", `/v1/queues/${$("queue").value}/${verb}`); await refresh(); });
 });
-/** What the form has been told to set. One after the other: each knows what the one before has made of the queue. */
+/** Submissions of the form are sent one after the other: each is meant for the settings that the one before has made. */
 let pacing = Promise.resolve();
-/** What was sent before one of these was known was meant for other settings, and is dropped. */
-let failures = 0;
 $("pace").addEventListener("submit", (event) => {
   event.preventDefault();
-  const [id, wanted, before] = [$("queue").value, paceValues(), failures];
-  pacing = pacing.then(() => before === failures && attempt(async () => {
+  const [id, wanted, made] = [$("queue").value, paceValues(), obstacles];
+  pacing = pacing.then(() => made === obstacles && attempt(async () => {
     try {
       await setPace(id, wanted);
     } catch (error) {
-      failures += 1;
+      obstacles += 1;
       throw error;
     }
     await refresh();

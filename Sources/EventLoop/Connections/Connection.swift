@@ -53,7 +53,7 @@ public final class Connection: Source {
     public var readsLittle = false
     /// Whether the loop tells when the kernel has room again: only from the first time on that it had none.
     var awaitsRoom = false
-    /// The loop checks that the peer takes what it was sent.
+    /// A check that the peer takes what it was sent is ahead.
     var isWatched = false
     /// Most bytes that may wait in order; one more and `send` refuses.
     public var outboxLimit: Int32 = 64 * 1024
@@ -127,7 +127,7 @@ public final class Connection: Source {
         let acknowledged = UInt32(truncatingIfNeeded: Socket.acknowledged(number))
         let waiting = Socket.unacknowledged(number)
         // Whether a peer is too slow for what waits in the outbox as well, the handler decides.
-        guard outbox != nil || last?.isAnswered(by: acknowledged, at: second) ?? true else {
+        guard outbox != nil || last?.isMet(by: acknowledged, at: second) ?? true else {
             handler?.connectionGivenUp(self)
             close()
             return nil
@@ -230,7 +230,7 @@ public final class Connection: Source {
     func closeLeavingRest() {
         guard phase != .closed else { return }
         phase = .closed
-        if generation != 0 { loop.remove(self, isClosing: true) } else { abandon() }
+        if isEntered { loop.remove(self, isClosing: true) } else { abandon() }
         descriptor = nil
         outbox = nil
         let handler = handler

@@ -30,8 +30,6 @@ public enum ProxyHeader: Equatable, Sendable {
         guard end > 0, bytes[end - 1] == 0x0D else { return .invalid }
         let words = bytes[..<(end - 1)].split(separator: 0x20, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
         if words.count >= 2, words[1] == "UNKNOWN" { return .header(source: nil, length: end + 1) }
-        // An address would be read up to its first NUL.
-        guard words.allSatisfy({ $0.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } }) else { return .invalid }
         guard words.count == 6, let port = port(words[4]), self.port(words[5]) != nil else { return .invalid }
         let (source, target): (SocketAddress?, SocketAddress?)
         switch words[1] {

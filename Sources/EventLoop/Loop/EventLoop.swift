@@ -43,8 +43,9 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     private var sources = SourceTable()
     private var timers = Timers()
+    /// When to check that peers take what they were sent.
     private var progress = ProgressWatch()
-    /// More checks are due, and go on at the end of this turn.
+    /// A turn had no time for all checks that were due: they go on at the end of the next one.
     private var isCheckDeferred = false
     private var lastSweep: UInt32 = 0
     private var deferred: [() -> Void] = []

@@ -1,15 +1,17 @@
 import DequeModule
 
-/// When to check that the peers of a loop's connections take what they were sent: one that goes on talking and reads nothing would never
-/// come to a deadline.
+/// When to check that the peers of a loop's connections take what they were sent: a peer that reads nothing and keeps sending puts off
+/// its deadline for ever.
 ///
-/// A connection is entered when it is sent something. The first check, soon after, mostly finds everything acknowledged, and the
-/// connection is out of it: an idle one costs nothing. Otherwise the peer has the loop's `stallSeconds` to take what waits.
+/// A check is added when a connection is sent something. It comes some seconds later, mostly finds everything acknowledged, and is the
+/// last one until more is sent: an idle connection costs nothing. Where it finds something waiting, the peer has the loop's
+/// `stallSeconds` to take that, and the next check asks whether it has. What is sent in between is the next check's affair: a peer may
+/// have twice as long for it.
 ///
-/// The kernel's own measure (tcp(7), TCP_USER_TIMEOUT) ends connections whose peers have only paused: a window that opens a little does
-/// not reset what it counts from.
+/// The kernel's own limit (tcp(7), TCP_USER_TIMEOUT) ends connections whose peers have only paused: its clock goes on where the peer's
+/// window opens by less than the next segment.
 struct ProgressWatch {
-    /// What was found at the first check that found something waiting.
+    /// What waited for a peer when a check found that something did.
     struct Finding: Equatable {
         let second: UInt32
         /// Bytes that the peer had acknowledged, modulo 2³².
@@ -17,8 +19,8 @@ struct ProgressWatch {
         /// Bytes that waited in the kernel.
         let waiting: Int32
 
-        /// Whether a peer that has acknowledged so much in all by now has taken what it had to, at 256 bytes a second or more.
-        func isAnswered(by acknowledged: UInt32, at second: UInt32) -> Bool {
+        /// Whether a peer that has acknowledged so much by now has taken what waited, or 256 bytes of it for each second since then.
+        func isMet(by acknowledged: UInt32, at second: UInt32) -> Bool {
             let due = min(UInt64(max(0, waiting)), UInt64(second - self.second) * Connection.leastBytesPerSecond)
             return UInt64(acknowledged &- self.acknowledged) >= due
         }
@@ -27,15 +29,15 @@ struct ProgressWatch {
     struct Check {
         let tag: UInt64
         let due: UInt32
-        /// nil: it is the first one.
+        /// What the check before this one found; nil: this is the first one.
         let finding: Finding?
     }
 
-    // Each in the order in which they are due: all first ones come as soon, and all others as late.
+    // Each is in the order in which its checks are due: they are added as long before as each other.
     private var first = Deque<Check>()
     private var last = Deque<Check>()
 
-    /// Whether there are many more checks than there are sources: most of them are of connections that are gone.
+    /// Whether there are more than twice as many checks as sources: then most are of connections that are gone.
     func mayBeStale(_ sources: Int) -> Bool { first.count + last.count > 2 * sources + 4_096 }
 
     mutating func add(_ tag: UInt64, at second: UInt32, stallSeconds: UInt32) {

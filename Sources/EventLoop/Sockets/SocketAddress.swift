@@ -57,6 +57,8 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     }
 
     private static func parse(_ text: String, family: Int32, size: Int) -> [UInt8]? {
+        // inet_pton(3) reads a C string: what stands behind a NUL would be ignored.
+        guard !text.utf8.contains(0) else { return nil }
         var bytes = [UInt8](repeating: 0, count: size)
         return inet_pton(family, text, &bytes) == 1 ? bytes : nil
     }

@@ -100,7 +100,7 @@ struct Router: Sendable {
         addCrossOrigin(request, &response)
         let nanoseconds = EventLoop.monotonicNow() - began
         measured.record(nanoseconds, status: response.status.code)
-        // A key that is not known waits for the next look at all of them: strangers must not fill the log with that.
+        // A key that is not known waits until all keys are read again: strangers must not fill the log with that.
         if response.status == .unauthorized {
             operation?.discard()
         } else if let operation {

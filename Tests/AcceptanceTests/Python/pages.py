@@ -243,15 +243,14 @@ def console(server, browser):
     assert not page.evaluate("document.getElementById('settle').checkValidity()")
     # What is typed, and sent, while an answer is on its way is neither lost nor taken for somebody else's.
     held = []
-    page.route(f"**/v1/queues/{queue}",
-               lambda route: route.continue_() if held or route.request.method != "GET" else held.append(route))
+    page.route(f"**/v1/queues/{queue}", lambda route: route.continue_() if held else held.append((route, route.fetch())))
     page.locator("#settle").fill("600")
-    with page.expect_request(lambda request: request.method == "GET" and request.url.endswith(queue)):
-        page.locator("#pace button").click()
+    page.locator("#pace button").click()
+    wait_for(lambda: page.evaluate("1") and held, what="the answer")
     assert server.good("GET", f"/v1/queues/{queue}")["settleSeconds"] == 600
     page.locator("#settle").fill("0")
     page.locator("#pace button").click()
-    held[0].continue_()
+    held[0][0].fulfill(response=held[0][1])
     # The page is only served while it is asked for something.
     wait_for(lambda: page.evaluate("1") and server.good("GET", f"/v1/queues/{queue}")["settleSeconds"] == 0, what="the setting")
     page.unroute(f"**/v1/queues/{queue}")
