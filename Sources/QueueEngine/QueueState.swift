@@ -140,7 +140,8 @@ public struct QueueState: Sendable {
         if isLoss(since: moment) { lanes[ticket.lane].settling.insert(ticket.number) }
     }
 
-    /// Costs nothing for each of those who were there: they may be a million.
+    /// Costs nothing for each of those who were there: they may be a million. Nothing tells them from those who have not been back
+    /// since the last such moment, so the line waits for all of these.
     private mutating func disconnectEveryone(at moment: Timestamp) {
         for index in lanes.indices {
             lanes[index].absent = lanes[index].waiting

@@ -44,6 +44,8 @@ class Line:
         self.ready, self.stood_still, self.stood_until = None, 0.0, 0.0
         # Whom the line waits for after a loss, and until when; until when that holds up the first who is there.
         self.settling, self.settle_seconds, self.held_until = {}, 15, 0.0
+        # Who was there when nobody was in sight last, and has not come back.
+        self.unseen = set()
 
     def take(self, event):
         demand(event["seq"] == self.seq + 1, f"after {self.seq} comes {event['seq']}")
@@ -58,9 +60,11 @@ class Line:
         can = self.status == "open" and len(self.admitted) < self.cap and len(self.waiting) > len(self.absent)
         if not can or event["type"] == "admitted":
             self.ready = None
-        was_held, self.held_until = self.held_until > at, self.waits_until() if can and self.settling else 0.0
-        if can and (self.ready is None or was_held and self.held_until <= at):
+        held, self.held_until = self.held_until, self.waits_until() if can and self.settling else 0.0
+        if can and self.ready is None:
             self.ready = at
+        elif can and self.held_until <= at:
+            self.ready = max(self.ready, min(held, at))
 
     def waits_until(self):
         first = min(ticket for ticket in self.waiting if ticket not in self.absent)
@@ -106,6 +110,7 @@ class Line:
     def on_connected(self, event):
         for ticket in tickets(event):
             self.absent.discard(ticket)
+            self.unseen.discard(ticket)
             self.settling.pop(ticket, None)
 
     def on_disconnected(self, event):
@@ -116,7 +121,8 @@ class Line:
 
     def on_everyone_disconnected(self, _):
         until = max([self.at + self.settle_seconds, *self.settling.values()])
-        self.settling = {ticket: until for ticket in self.waiting if ticket not in self.absent or ticket in self.settling}
+        self.unseen |= self.waiting.keys() - self.absent
+        self.settling = dict.fromkeys(self.unseen | self.settling.keys(), until)
         self.absent = set(self.waiting)
 
     def on_admitted(self, event):
@@ -147,6 +153,7 @@ class Line:
         self.waiting.pop(ticket, None)
         self.admitted.pop(ticket, None)
         self.absent.discard(ticket)
+        self.unseen.discard(ticket)
         self.settling.pop(ticket, None)
         self.users = {user: place for user, place in self.users.items() if place != ticket}
 

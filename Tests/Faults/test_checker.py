@@ -21,6 +21,21 @@ def good():
         ("announced", 21, {}), ("resumed", 22, {}), ("completed", 23, {"ticket": 3}), ("admitted", 40, {"ticket": 4}),
         ("expired", 50, {"ticket": 2, "reason": "grace"}), ("left", 51, {"ticket": 6}), ("admitted", 64, {"ticket": 5}),
     ]
+    return numbered(plain)
+
+
+def restarted():
+    """Of three the first does not come back after a restart, and is waited for; after a second one once more."""
+    back = {"tickets": [{"ticket": 2, "count": 2}]}
+    return numbered([
+        ("configured", 0, {"maxConcurrentUsers": 3, "releaseRatePerMinute": 60, "settleSeconds": 15}), ("opened", 0, {}),
+        *[("joined", 0, {"ticket": n, "session": f"s{n}"}) for n in range(1, 4)],
+        ("everyone_disconnected", 0, {}), ("connected", 1, back), ("announced", 16, {}), ("admitted", 16, {"ticket": 2}),
+        ("everyone_disconnected", 18, {}), ("connected", 19, back), ("announced", 34, {}), ("admitted", 35, {"ticket": 3}),
+    ])
+
+
+def numbered(plain):
     return [{"seq": index + 1, "epoch": 1, "type": kind, "at": at(second), **more} for index, (kind, second, more) in enumerate(plain)]
 
 
@@ -91,6 +106,10 @@ for broken in (
 
 goes_on(whole, 0)
 rejects(goes_on, line(changed(right, "admitted", {"at": at(95)}, ticket=5)), 10)
+# While the line waits for somebody it does not stand still, and afterwards it does.
+goes_on(line(restarted()), 1)
+rejects(goes_on, line(changed(restarted(), "admitted", {"at": at(40)}, ticket=3)), 3)
+rejects(line, without(without(changed(restarted(), "admitted", {"at": at(30)}, ticket=3), "announced"), "announced"))
 
 
 def stream(events):

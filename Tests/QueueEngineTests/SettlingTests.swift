@@ -241,6 +241,23 @@ import TestSupport
         #expect(replica == state)
     }
 
+    /// After a second restart the line waits once more for somebody who was there before the first one and has not come back, though
+    /// it had waited long enough: who has not been seen between two restarts counts as lost with the second.
+    @Test func secondRestartWaitsForWhoHasNotBeenSeenSince() throws {
+        var (state, tickets, log) = try line()
+        state.disconnectEveryone(at: start, &log)
+        state.connect(tickets[1...], at: start + .seconds(1), &log)
+        state.advance(to: start + .seconds(16), &log)
+        #expect(admitted(log) == [tickets[1]])
+        try state.complete(tickets[1], at: start + .seconds(17), &log)
+        state.disconnectEveryone(at: start + .seconds(20), &log)
+        state.connect(tickets[2...], at: start + .seconds(21), &log)
+        state.advance(to: start + .seconds(34), &log)
+        #expect(admitted(log) == [tickets[1]])
+        state.advance(to: start + .seconds(36), &log)
+        #expect(admitted(log) == [tickets[1], tickets[2]])
+    }
+
     /// Nobody waits for people who are lost until a moment that has passed: they are absent like others, and a loss of the same
     /// moment is not mixed up with theirs.
     @Test func lossThatIsOverIsAnAbsence() throws {
