@@ -1,4 +1,3 @@
-import DequeModule
 import EventLoop
 import HTTPProtocol
 import HTTPTypes
@@ -13,7 +12,7 @@ import Telemetry
 /// anybody to hear them: a bounded number of connections answers its first request with the reason. Behind TLS nobody does.
 final class Intake {
     private unowned let live: LiveLoop
-    private var handshakes = HandshakesInProgress()
+    private var handshakes = HandshakesInProgress<TLSAcceptor>()
     private var refusals = 0
 
     private static let refusalLimit = 64
@@ -108,29 +107,6 @@ final class Intake {
         connection.tag = group.rawValue
         refusals += 1
         RefusedConnection(http: server.settings.http, problem: problem) { [self] in refusals -= 1 }.start(connection)
-    }
-}
-
-/// The TLS handshakes of a loop that have begun. A peer that has said nothing yet is not among them: it costs a record, and
-/// OpenSSL's are some 30 kB.
-private struct HandshakesInProgress {
-    /// In the order in which they began. Those behind the first may be over.
-    private var all: Deque<TLSAcceptor> = []
-    private var count = 0
-
-    /// Returns the oldest, to be refused, where there are as many as may be: an honest peer's takes milliseconds.
-    mutating func begin(_ acceptor: TLSAcceptor, limit: Int) -> TLSAcceptor? {
-        if all.count >= 2 * limit { all.removeAll { $0.isOver } }
-        all.append(acceptor)
-        count += 1
-        guard count > limit else { return nil }
-        while let oldest = all.popFirst() { if !oldest.isOver { return oldest } }
-        return nil
-    }
-
-    mutating func end() {
-        count -= 1
-        while all.first?.isOver == true { all.removeFirst() }
     }
 }
 

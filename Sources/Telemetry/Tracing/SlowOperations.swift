@@ -43,11 +43,12 @@ public final class SlowOperations: Tracer {
     }
 
     fileprivate func ended(_ operation: Operation, after nanoseconds: UInt64) {
-        if nanoseconds >= threshold {
-            tell(operation.operationName, operation.parts, after: nanoseconds)
-        } else if Operation.now() > watchesUntil.load(ordering: .relaxed) {
-            watches.store(false, ordering: .relaxed)
-        }
+        guard nanoseconds < threshold else { return tell(operation.operationName, operation.parts, after: nanoseconds) }
+        stopWatchingWhenDue()
+    }
+
+    fileprivate func stopWatchingWhenDue() {
+        if Operation.now() > watchesUntil.load(ordering: .relaxed) { watches.store(false, ordering: .relaxed) }
     }
 
     private func tell(_ name: String, _ parts: [Operation.Part], after nanoseconds: UInt64) {
@@ -145,7 +146,7 @@ public final class Operation: Span {
     }
 
     /// Ends a whole of which nothing is told, however long it took.
-    public func discard() { tracer.ended(self, after: 0) }
+    public func discard() { tracer.stopWatchingWhenDue() }
 
     fileprivate var parts: [Part] { state.withLock { $0.parts } }
 
