@@ -1,7 +1,8 @@
 """What a neighbour notices while one address, or three thousand, does the worst that it may, and how long a turn of a loop becomes.
 
-The server has a core, and the neighbour and the attacker share the other one: the neighbour goes first there. It asks for its position
-two hundred times a second, and somebody joins ten times a second; the calm before each attack is its measure.
+The server's loop has a core, so that a turn is as long as its work and not as long as its wait for a processor. All else shares the
+other one: the rest of the server, the neighbour, which goes first there, and the attacker, which goes last. The neighbour asks for its
+position two hundred times a second, and somebody joins ten times a second; the calm before each attack is its measure.
 """
 
 import http.client
@@ -244,6 +245,15 @@ def attack(server, queue, name):
     return bench.start(bench.pinned(1, [sys.executable, __file__, port, queue, name]), preexec_fn=lambda: os.nice(10))
 
 
+def give_loop_a_core(process):
+    """The threads that those of the server start later stay where these are."""
+    if os.cpu_count() < 2:
+        return
+    for thread in os.listdir(f"/proc/{process.pid}/task"):
+        with open(f"/proc/{process.pid}/task/{thread}/comm") as name:
+            os.sched_setaffinity(int(thread), {0 if name.read().startswith("loop-") else 1})
+
+
 def certificate(folder):
     path = f"{folder}/own"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
@@ -262,6 +272,7 @@ def under(name, tls):
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         server = bench.Server("--limit-loopback", "true", *(certificate(folder) if tls else ()))
+        give_loop_a_core(server.process)
         neighbour = Neighbour(server, None, context if tls else None)
         asking = neighbour.connection("127.0.0.1")
         asking.request("POST", "/v1/queues", json.dumps({"name": "bench", "releaseRatePerMinute": 0}),
