@@ -100,6 +100,41 @@ import TestSupport
         }
     }
 
+    /// hiredis takes elements as they come: what is limited is the reply, and not what of it is yet to be read.
+    @Test func aReplyOfManyElementsIsRefused() {
+        let reader = RedisReader()
+        let block = Array("*1024\r\n\(String(repeating: ":1\r\n", count: 1_024))".utf8)
+        var fed = 0
+        #expect(throws: RedisReader.Broken.self) {
+            try Array("*1024\r\n".utf8).withUnsafeBytes { try reader.receive($0) }
+            for _ in 0..<1_000 {
+                try block.withUnsafeBytes { try reader.receive($0) }
+                _ = try reader.next()
+                fed += block.count
+            }
+        }
+        #expect(fed <= RedisReader.limit)
+        // Many replies are not one.
+        let another = RedisReader()
+        #expect(throws: Never.self) {
+            for _ in 0..<1_000 {
+                try block.withUnsafeBytes { try another.receive($0) }
+                while try another.next() != nil {}
+            }
+        }
+    }
+
+    @Test func wordsAreShortAndASCII() throws {
+        let reader = RedisReader()
+        try Array("-ERR \(String(repeating: "\u{301}", count: 5_000))\r\n".utf8).withUnsafeBytes { try reader.receive($0) }
+        guard case .error(let words) = try reader.next() else {
+            Issue.record("no error")
+            return
+        }
+        #expect(words.hasPrefix("ERR ??") && words.utf8.count == 500)
+        #expect(RedisReply.bytes(Array("é".utf8)).text == "??")
+    }
+
     @Test func anErrorSaysWhatItMeans() {
         #expect(RedisFailure(answer: "WRONGPASS invalid username-password pair").isRefusal)
         let (there, here) = (RedisFailure(answer: "MOVED 3999 127.0.0.1:6381").movedTo, RedisFailure(answer: "MOVED 3999 :6381").movedTo)

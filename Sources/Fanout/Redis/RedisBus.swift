@@ -105,8 +105,14 @@ private final class RedisLink {
     private var failures = 0
     private var isLive = false
     private var heartbeats: UInt64 = 0
+    private var lastHeartbeat: UInt64 = 0
     private var lastHeard: UInt64 = 0
 
+    /// Nothing more is logged of the link until then.
+    private var quietUntil: UInt64 = 0
+    /// Its loss was logged, or nothing yet.
+    private var tellsWhenLive = true
+    private static let quietNanoseconds: UInt64 = 5_000_000_000
     private static let heartbeatNanoseconds: UInt64 = 500_000_000
     private static let patienceNanoseconds: UInt64 = 2_000_000_000
 
@@ -166,8 +172,11 @@ private final class RedisLink {
         close()
         let wasLive = isLive
         isLive = false
-        // Who is not let in at a start is told so by the program's end.
-        if wasLive || failures == 0 && !(first != nil && failure.isRefusal) {
+        // Who is not let in at a start is told so by the program's end, and a link that comes and goes is told of now and then.
+        let isNews = wasLive || failures == 0 && !(first != nil && failure.isRefusal)
+        if isNews, loop.now >= quietUntil {
+            quietUntil = loop.now + RedisLink.quietNanoseconds
+            tellsWhenLive = true
             log.warning(
                 "Redis carries nothing; what others do is read from the store every second",
                 metadata: ["redis": "\(address)", "reason": "\(failure.reason)"])
@@ -209,7 +218,8 @@ private final class RedisLink {
         isLive = true
         failures = 0
         measurements.isLive.set(1)
-        log.notice("Redis carries what instances tell each other", metadata: ["redis": "\(address)"])
+        if tellsWhenLive { log.notice("Redis carries what instances tell each other", metadata: ["redis": "\(address)"]) }
+        tellsWhenLive = false
         healthChanged(.live)
         tellFirst(nil)
     }
@@ -286,7 +296,11 @@ private final class RedisLink {
         do throws(BusRefusal) {
             let (sender, content) = try codec.decode(payload)
             switch content {
-            case .heartbeat: if sender == instance { heard() }
+            // One that was heard before is an echo, whoever made it.
+            case .heartbeat(let number):
+                guard sender == instance, number > lastHeartbeat, number <= heartbeats else { return }
+                lastHeartbeat = number
+                heard()
             case .messages(let messages):
                 guard sender != instance else { return }
                 measurements.received.increment(by: messages.count)

@@ -44,6 +44,8 @@ final class RedisConnection: ConnectionHandler {
 
     /// Bytes that may wait because the server does not read.
     private static let outboxLimit: Int32 = 1 << 20
+    /// Commands that may wait for their answers, and seconds in which the next of these must come.
+    private static let (mostPending, answerSeconds): (Int, UInt32) = (10_000, 5)
 
     init(loop: EventLoop) { self.loop = loop }
 
@@ -103,6 +105,8 @@ final class RedisConnection: ConnectionHandler {
 
     func command(_ parts: [[UInt8]], _ answered: @escaping (RedisReply) -> Void) {
         guard !isOver, let connection else { return }
+        guard pending.count < RedisConnection.mostPending else { return fail(RedisFailure("it does not answer what it is asked")) }
+        if pending.isEmpty { connection.deadline = loop.second + RedisConnection.answerSeconds }
         pending.append(answered)
         if !connection.send(RedisCommand.encode(parts)) { fail(RedisFailure("it does not read what it is sent")) }
     }
@@ -145,10 +149,11 @@ final class RedisConnection: ConnectionHandler {
             if kind == "sunsubscribe" || kind == "unsubscribe" { return fail(RedisFailure("the subscription was ended")) }
         }
         guard let answered = pending.popFirst() else { return fail(RedisFailure("it answers what it was not asked")) }
+        connection?.deadline = pending.isEmpty ? 0 : loop.second + RedisConnection.answerSeconds
         answered(reply)
     }
 
     func connectionPeerClosed(_ connection: Connection) { fail(RedisFailure("it has closed the connection")) }
-    func connectionTimedOut(_ connection: Connection) {}
+    func connectionTimedOut(_ connection: Connection) { fail(RedisFailure("it does not answer what it is asked")) }
     func connectionClosed(_ connection: Connection) { fail(RedisFailure("the connection has ended")) }
 }

@@ -118,7 +118,10 @@ final class RedisEndpoint {
                 return succeed(Link(speaking: speaking, listening: listening, isSharded: isSharded))
             }
             let failure = RedisFailure(answer: answer)
-            if let target = failure.movedTo { return follow(to: RedisAddress.Host(name: target.name ?? host.name, port: target.port)) }
+            // Who is no cluster's node has nobody to send us to, with the password.
+            if address.kind == .cluster, let target = failure.movedTo {
+                return follow(to: RedisAddress.Host(name: target.name ?? host.name, port: target.port))
+            }
             // A server before 7 has no sharded channels, and tells all its nodes.
             if isSharded, answer.hasPrefix("ERR unknown command") { return subscribe(speaking, listening, at: host, isSharded: false) }
             fail(failure)

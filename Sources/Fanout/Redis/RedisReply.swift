@@ -9,23 +9,30 @@ enum RedisReply: Equatable {
     case error(String)
     case null
 
-    /// A string, in whichever of its two forms.
+    /// A string, in whichever of its two forms. What is no ASCII becomes `?`: texts with marks upon marks take long to compare.
     var text: String? {
         switch self {
-        case .bytes(let bytes): String(decoding: bytes, as: UTF8.self)
+        case .bytes(let bytes): RedisReply.ascii(bytes)
         case .status(let text): text
         default: nil
         }
     }
+
+    private static func ascii(_ bytes: some Sequence<UInt8>) -> String {
+        String(decoding: bytes.map { $0 < 0x80 ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
+    }
+
+    /// Bytes of a status or an error that are kept: they are words for people.
+    private static let mostWords = 500
 
     fileprivate init(_ reply: UnsafePointer<redisReply>) {
         let raw = reply.pointee
         let bytes = UnsafeRawBufferPointer(start: raw.str, count: raw.str == nil ? 0 : Int(raw.len))
         switch raw.type {
         case REDIS_REPLY_STRING: self = .bytes(Array(bytes))
-        case REDIS_REPLY_STATUS: self = .status(String(decoding: bytes, as: UTF8.self))
+        case REDIS_REPLY_STATUS: self = .status(RedisReply.ascii(bytes.prefix(RedisReply.mostWords)))
         case REDIS_REPLY_INTEGER: self = .number(raw.integer)
-        case REDIS_REPLY_ERROR: self = .error(String(decoding: bytes, as: UTF8.self))
+        case REDIS_REPLY_ERROR: self = .error(RedisReply.ascii(bytes.prefix(RedisReply.mostWords)))
         case REDIS_REPLY_ARRAY: self = .array((0..<Int(raw.elements)).map { RedisReply(raw.element[$0]!) })
         default: self = .null
         }
@@ -42,6 +49,8 @@ final class RedisReader {
     /// Elements of one array. hiredis makes room for as many as are announced, before one of them has come.
     static let elements = 1_024
     private let reader = redisReaderCreateWithFunctions(RedisReader.functions)!
+    /// Bytes since the last whole reply. hiredis forgets those of elements that are whole, and keeps what they made.
+    private var bytesOfReply = 0
 
     private static let defaults = {
         let reader = redisReaderCreate()!
@@ -62,6 +71,7 @@ final class RedisReader {
     deinit { redisReaderFree(reader) }
 
     func receive(_ bytes: UnsafeRawBufferPointer) throws(Broken) {
+        bytesOfReply += bytes.count
         guard redisReaderFeed(reader, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count) == REDIS_OK else { throw broken }
     }
 
@@ -70,10 +80,11 @@ final class RedisReader {
         var raw: UnsafeMutableRawPointer?
         guard redisReaderGetReply(reader, &raw) == REDIS_OK else { throw broken }
         guard let raw else {
-            guard reader.pointee.len - reader.pointee.pos <= RedisReader.limit else { throw Broken(reason: "a reply is too long") }
+            guard bytesOfReply <= RedisReader.limit else { throw Broken(reason: "a reply is too long") }
             return nil
         }
         defer { freeReplyObject(raw) }
+        bytesOfReply = reader.pointee.len - reader.pointee.pos
         return RedisReply(raw.assumingMemoryBound(to: redisReply.self))
     }
 
