@@ -32,17 +32,6 @@ public struct QueueImage: Sendable {
     }
 }
 
-extension QueueImage {
-    /// Whether a line can be made of it: rows that were edited by hand may say anything.
-    public var isConsistent: Bool {
-        let moments = [[lastEventAt], admissions, departures, turnovers].joined()
-        guard moments.allSatisfy({ $0 <= .latestEvent }) else { return false }
-        let next = counters.next
-        guard next.count <= configuration.priorityLanes.count + 1, counters.pass.count == next.count else { return false }
-        return [waiting.map(\.ticket), admitted.map(\.ticket)].joined().allSatisfy { $0.lane < next.count && $0.number < next[$0.lane] }
-    }
-}
-
 /// The numbers of a line that no row tells: written with every commit that changes the queue.
 public struct QueueCounters: Sendable, Hashable, Codable {
     /// The next ticket number of each lane.

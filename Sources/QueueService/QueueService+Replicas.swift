@@ -18,7 +18,8 @@ extension QueueService {
         guard message.head > queue.state.head else { return }
         guard !queue.isCommitting else { return hosted[message.queue]!.deferUntilCommitted(message) }
         if message.isDeletion { return await unhostIfDeleted(message.queue) }
-        if let new = message.events(after: queue.state.position) { apply(new, to: message.queue) } else { await catchUp(message.queue) }
+        if let new = message.events(after: queue.state.position), apply(new, to: message.queue) { return }
+        await catchUp(message.queue)
     }
 
     /// The queue may have been deleted: the store knows.
@@ -127,21 +128,29 @@ extension QueueService {
 
     // MARK: Events of others
 
-    private func apply(_ events: ArraySlice<QueueEvent>, to id: QueueID) { apply(events.map { LogEntry(event: $0) }, to: id) }
+    private func apply(_ events: ArraySlice<QueueEvent>, to id: QueueID) -> Bool { apply(events.map { LogEntry(event: $0) }, to: id) }
 
-    private func apply(_ entries: some Collection<LogEntry>, to id: QueueID) {
-        guard var queue = hosted[id] else { return }
+    /// - Returns: false where one of the entries cannot follow those before it. Then neither it nor what comes after it is applied.
+    private func apply(_ entries: some Collection<LogEntry>, to id: QueueID) -> Bool {
+        guard var queue = hosted[id] else { return true }
         // Not more than one owner while it changes, or all of it would be copied.
         hosted[id] = nil
         var moves = HostedQueue.Moves()
-        for entry in entries where entry.event.seq == queue.state.head + 1 { queue.apply(entry.event, &moves) }
-        let announcements = entries.compactMap(\.announcement)
+        var count = 0
+        for entry in entries {
+            guard queue.state.accepts(entry.event) else { break }
+            queue.apply(entry.event, &moves)
+            count += 1
+        }
+        let applied = entries.prefix(count)
+        let announcements = applied.compactMap(\.announcement)
         queue.announcements.prepend(announcements)
         hosted[id] = queue
         if !moves.away.isEmpty { backlog.forgetHolders(of: moves.away.map(\.ticket), in: id) }
-        notify(id, events: entries.map(\.event), announcements: announcements, movedAway: moves.away)
+        notify(id, events: applied.map(\.event), announcements: announcements, movedAway: moves.away)
         endStaleness(of: id, seeing: queue.state.lastEventAt)
         if !moves.contradicted.isEmpty { stillHere(id, moves.contradicted) }
+        return count == entries.count
     }
 
     /// Somebody was marked absent who is connected here.
@@ -215,14 +224,13 @@ extension QueueService {
             return try await skipPruned(id, behind: known, epoch: epoch)
         }
         let new = entries.drop { $0.event.seq <= known.seq }
-        guard new.allSatisfy({ $0.event.at <= .latestEvent }) else { throw .corrupt("an event of a time that cannot be") }
         if new.isEmpty { return .reached }
         if new.contains(where: { $0.event.change.isConfigured }), let stored = try await store.loadServedQueue(id) {
             guard hosted[id]?.isCommitting == false, hosted[id]?.state.position == known else { return nil }
             guard stored.record.epoch == queue.record.epoch else { return .otherHistory(epoch: epoch) }
             rename(queue.record, to: stored.record)
         }
-        apply(new, to: id)
+        guard apply(new, to: id) else { throw .corrupt("an event that cannot follow those before it") }
         // A page that is not full ends where the log did, which was after the call.
         return entries.count < QueueService.missedAtOnce ? .reached : nil
     }

@@ -41,7 +41,8 @@ import TestSupport
 /// Those that wait more than they work.
 @Suite(.serialized) struct PatientAcceptanceTests {
     static let scripts =
-        ["postgres", "bus", "bad_input", "restart_order", "instances", "system", "capacity", "lives"] + (isPlain ? ["line", "pages"] : [])
+        ["postgres", "bus", "bad_input", "rows", "hostile_redis", "restart_order", "instances", "system", "capacity", "lives"]
+        + (isPlain ? ["line", "pages"] : [])
 
     @Test(arguments: scripts)
     func script(_ name: String) async throws { try await check(name) }

@@ -40,6 +40,14 @@ extension PostgresStore {
     public func loadServedQueue(_ queue: QueueID) async throws(StoreError) -> StoredQueue? { try await loadQueue(queue, lane: .commits) }
 
     private func loadQueue(_ queue: QueueID, lane: PostgresLane) async throws(StoreError) -> StoredQueue? {
+        do throws(StoreError) { return try await loadRows(of: queue, lane) } catch {
+            // Nothing but the rows can be what does not fit into a statement that only reads.
+            if case .rejected(let reason) = error { throw .corrupt(reason) }
+            throw error
+        }
+    }
+
+    private func loadRows(of queue: QueueID, _ lane: PostgresLane) async throws(StoreError) -> StoredQueue? {
         let results = try await reading(
             [
                 PostgresCall("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
