@@ -8,6 +8,7 @@ struct MessageHead {
     /// Reads a header section that `HeadScanner` has found the end of: lines that end in CRLF, the last one empty, without
     /// the control characters that HTTPField would turn into spaces.
     init(_ bytes: borrowing Span<UInt8>, limits: HTTPLimits) throws(HTTPRefusal) {
+        guard bytes.withUnsafeBytes({ StreamSafeText.isSafe($0) }) else { throw .malformed("a field of marks upon marks") }
         let end = bytes.firstIndex(of: 0x0D)!
         guard end > 0 else { throw .malformed("an empty start line") }
         startLine = bytes.extracting(..<end).withUnsafeBufferPointer { Array($0) }

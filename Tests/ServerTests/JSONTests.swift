@@ -74,18 +74,61 @@ import TestSupport
 
     static func read(_ text: String) -> JSONValue? { Array(text.utf8).withUnsafeBytes { JSONValue($0) } }
 
-    /// What is written is read again as what it was.
-    @Test func readsWhatIsWritten() throws {
+    @Test func readsEveryKindOfValue() throws {
         let tree = JSONValue.object([
             "a": .array([.null, .bool(true), .bool(false), .number(-1.5), .number(9_007_199_254_740_992)]), "": .string("é\n\"\\🎟\u{1}"),
             "o": .object([:]), "l": .array([]),
         ])
-        var bytes: [UInt8] = []
-        tree.write(to: &bytes)
-        #expect(bytes.withUnsafeBytes { JSONValue($0) } == tree)
+        let text = #"{"a":[null,true, false,-1.5,9007199254740992],"":"é\n\"\\🎟\u0001","o":{ },"l":[]}"#
+        #expect(JSONTests.read(text) == tree)
         #expect(JSONTests.read(#"{"a":1,"a":2}"#) == .object(["a": .number(2)]))
         #expect(JSONTests.read(#"" \u0000\ud83c\udf9f""#) == .string(" \u{0}🎟"))
         #expect(JSONTests.read("-0e0") == .number(0))
+    }
+
+    /// What passes through is what came: a double holds no number of nineteen digits.
+    @Test(arguments: [
+        (
+            #"{"m":{"id":1546130668394913822,"n":1234567890123456,"z":1.10,"e":1E5}}"#,
+            #"{"id":1546130668394913822,"n":1234567890123456,"z":1.10,"e":1E5}"#
+        ),
+        (" {\n\t\"m\" : { \"a b\" : [ 1 , \"x : , } \\\" y\" , { } ] }\r\n}", #"{"a b":[1,"x : , } \" y",{}]}"#),
+        (#"{"a":{"m":{"inner":1}},"\u006d":{"\\":"\\"},"b":[{}]}"#, #"{"\\":"\\"}"#),
+        (#"{"m":{"first":1},"m":{"last":2}}"#, #"{"last":2}"#),
+    ]) func objectPassesThroughAsItWasWritten(body: String, text: String) throws {
+        var fields = try Fields(Array(body.utf8))
+        let passed = try fields.objectText("m", max: 100)
+        #expect(passed == text)
+    }
+
+    /// Of any object: each text is read as the member that it is of.
+    @Test(arguments: 0..<50) func textsAreThoseOfTheMembers(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        func string() -> String { ["\"a\"", #""\"""#, #""\\""#, #""{[,:]}""#, #""\u0062""#, "\"🎟\""].randomElement(using: &random)! }
+        func space() -> String { ["", "", " ", "\n\t"].randomElement(using: &random)! }
+        func object(_ depth: Int) -> String {
+            let members = (0..<Int.random(in: 0...4, using: &random)).map { _ in
+                space() + string() + space() + ":" + space() + value(depth - 1) + space()
+            }
+            return "{" + (members.isEmpty ? space() : members.joined(separator: ",")) + "}"
+        }
+        func value(_ depth: Int) -> String {
+            switch Int.random(in: 0..<(depth > 0 ? 6 : 3), using: &random) {
+            case 0: string()
+            case 1: "-12.50e3"
+            case 2: "null"
+            case 3: "[" + value(depth - 1) + space() + "," + value(depth - 1) + "]"
+            default: object(depth)
+            }
+        }
+        let bytes = Array(object(4).utf8)
+        guard case .object(let members) = bytes.withUnsafeBytes({ JSONValue($0) }) else {
+            Issue.record("no object: \(String(decoding: bytes, as: UTF8.self))")
+            return
+        }
+        let texts = bytes.withUnsafeBytes { JSONValue.objectTexts($0) }
+        #expect(Set(texts.keys) == Set(members.filter { $0.value.isObject }.keys))
+        for (name, text) in texts { #expect(JSONTests.read(text) == members[name] && !text.contains("\n")) }
     }
 
     /// RFC 8259 and nothing beside it; no depth ends the process.
@@ -97,6 +140,16 @@ import TestSupport
     ])
     func refusesWhatIsNoJSON(_ text: String) { #expect(JSONTests.read(text) == nil) }
 
+    /// What would take the square of its length to compare.
+    @Test(arguments: [#"{"M":1}"#, #"{"a":"M"}"#, #"[["M"]]"#, #"{"a":{"b":[{"M":0}]}}"#, #"{"E":1}"#, #""E""#]) func refusesMarksUponMarks(
+        text: String
+    ) {
+        let marks = String(repeating: "\u{301}", count: 40)
+        let escaped = String(repeating: "\\u0301", count: 40)
+        #expect(JSONTests.read(text.replacing("M", with: marks).replacing("E", with: escaped)) == nil)
+        #expect(JSONTests.read(text.replacing("M", with: "e\u{301}").replacing("E", with: "e\\u0301")) != nil)
+    }
+
     @Test func refusesWhatIsNoText() {
         for bytes: [UInt8] in [
             [0x22, 0xFF, 0x22], [0x22, 0xC0, 0x80, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22], Array("{}".utf16.flatMap { [UInt8($0), 0] }),
@@ -105,6 +158,34 @@ import TestSupport
         }
         let deep = String(repeating: "[", count: 2_000) + String(repeating: "]", count: 2_000)
         #expect(JSONTests.read(deep) != nil)
+    }
+
+    /// Where a field may be missing, `null` says that it is; where it must be there, it is missing.
+    @Test func nullIsAbsent() throws {
+        var fields = try Fields(Array(#"{"a":null,"b":null,"c":null,"d":null,"e":null,"f":null,"g":null}"#.utf8))
+        #expect(!fields.contains("a"))
+        let nothing: [Any?] = [
+            try fields.string("a"), try fields.integer("b", in: 0...1), try fields.boolean("c"), try fields.time("d"),
+            try fields.objectText("e", max: 9), try fields.objects("f", max: 1),
+        ]
+        #expect(nothing.allSatisfy { $0 == nil })
+        #expect(throws: fields.missing("g")) { try fields.requiredString("g") }
+        try fields.finish(known: "")
+        let unknown = try Fields(Array(#"{"z":null}"#.utf8))
+        #expect(throws: Problem.self) { try unknown.finish(known: "a") }
+    }
+
+    @Test(arguments: [("a\r\nb", "a\nb"), ("a\rb\r\r\nc", "a\nb\n\nc"), ("a\n\tb", "a\n\tb")]) func linesEndAlike(
+        text: String, read: String
+    ) throws {
+        var fields = try Fields(try JSONEncoder().encode(["t": text]).map { $0 })
+        let taken = try fields.string("t")
+        #expect(taken == read)
+    }
+
+    @Test(arguments: ["a\u{0}", "\u{1B}[2J", "\u{7F}"]) func controlCharactersAreRefusedAsThat(text: String) throws {
+        var fields = try Fields(try JSONEncoder().encode(["t": text]).map { $0 })
+        #expect(throws: fields.wrong("t", "must have no control characters but tabs and line ends")) { try fields.string("t") }
     }
 
     @Test func fieldsNameWhatIsWrong() throws {

@@ -52,8 +52,8 @@ struct QueueSettings: Sendable {
         set(slug, \.slug)
         let isNull = fields.takeNull("redirectURL")
         let address = try fields.string("redirectURL", max: 1_000)
-        if let address, address.wholeMatch(of: /https?:\/\/[A-Za-z0-9.\[\]:-]+(\/[!-~]*)?/) == nil || address.contains("#") {
-            throw fields.wrong("redirectURL", "must be an http or https address without a fragment")
+        if let address, !RedirectURL.isUsable(address) {
+            throw fields.wrong("redirectURL", "must be an http or https address of printable ASCII")
         }
         set(isNull, address, \.redirectURL)
     }

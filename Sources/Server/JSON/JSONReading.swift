@@ -1,4 +1,5 @@
 import CJansson
+import HTTPProtocol
 
 /// Reading is jansson's: Foundation's decoder takes five times as long, and every message of a visitor is read.
 extension JSONValue {
@@ -29,29 +30,44 @@ extension JSONValue {
         let flags = JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL
         guard let root = json_loadb(bytes.baseAddress, bytes.count, Int(flags), nil) else { return nil }
         defer { json_decref(root) }
-        self.init(root)
+        guard let value = JSONValue(root) else { return nil }
+        self = value
     }
 
-    /// As deep as jansson goes (2,048), so that what it gives is never too deep for this.
-    private init(_ value: UnsafeMutablePointer<json_t>) {
+    /// nil where a text cannot be compared (`StreamSafeText`). As deep as jansson goes (2,048), so that what it gives is never too deep
+    /// for this.
+    private init?(_ value: UnsafeMutablePointer<json_t>) {
         switch value.pointee.type {
         case JSON_OBJECT:
             var members: [String: JSONValue] = [:]
             var next = json_object_iter(value)
             while let member = next {
-                let name = UnsafeRawBufferPointer(start: json_object_iter_key(member), count: json_object_iter_key_len(member))
-                members[String(decoding: name, as: UTF8.self)] = JSONValue(json_object_iter_value(member))
+                let bytes = UnsafeRawBufferPointer(start: json_object_iter_key(member), count: json_object_iter_key_len(member))
+                guard let name = JSONValue.text(bytes), let content = JSONValue(json_object_iter_value(member)) else { return nil }
+                members[name] = content
                 next = json_object_iter_next(value, member)
             }
             self = .object(members)
-        case JSON_ARRAY: self = .array((0..<json_array_size(value)).map { JSONValue(json_array_get(value, $0)) })
+        case JSON_ARRAY:
+            var elements: [JSONValue] = []
+            elements.reserveCapacity(json_array_size(value))
+            for index in 0..<json_array_size(value) {
+                guard let element = JSONValue(json_array_get(value, index)) else { return nil }
+                elements.append(element)
+            }
+            self = .array(elements)
         case JSON_STRING:
-            let text = UnsafeRawBufferPointer(start: json_string_value(value), count: json_string_length(value))
-            self = .string(String(decoding: text, as: UTF8.self))
+            let bytes = UnsafeRawBufferPointer(start: json_string_value(value), count: json_string_length(value))
+            guard let text = JSONValue.text(bytes) else { return nil }
+            self = .string(text)
         case JSON_REAL: self = .number(json_real_value(value))
         case JSON_TRUE: self = .bool(true)
         case JSON_FALSE: self = .bool(false)
         default: self = .null
         }
+    }
+
+    private static func text(_ bytes: UnsafeRawBufferPointer) -> String? {
+        StreamSafeText.isSafe(bytes) ? String(decoding: bytes, as: UTF8.self) : nil
     }
 }

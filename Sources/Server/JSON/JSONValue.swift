@@ -7,6 +7,11 @@ enum JSONValue: Hashable {
     case array([JSONValue])
     case object([String: JSONValue])
 
+    var isObject: Bool {
+        if case .object = self { return true }
+        return false
+    }
+
     /// What it is, for a sentence.
     var kind: String {
         switch self {
@@ -16,32 +21,6 @@ enum JSONValue: Hashable {
         case .string: "a string"
         case .array: "an array"
         case .object: "an object"
-        }
-    }
-}
-
-extension JSONValue: JSONWritable {
-    func write(to bytes: inout [UInt8]) {
-        switch self {
-        case .null: JSONNull().write(to: &bytes)
-        case .bool(let value): value.write(to: &bytes)
-        case .number(let value):
-            if value == value.rounded(), value.magnitude < 1e15 {
-                Int(value).write(to: &bytes)
-            } else {
-                bytes.append(contentsOf: "\(value)".utf8)
-            }
-        case .string(let value): value.write(to: &bytes)
-        case .array(let values): bytes.array(values) { $1.write(to: &$0) }
-        case .object(let members):
-            bytes.append(0x7B)
-            for (index, member) in members.sorted(by: { $0.key < $1.key }).enumerated() {
-                if index > 0 { bytes.append(0x2C) }
-                member.key.write(to: &bytes)
-                bytes.append(0x3A)
-                member.value.write(to: &bytes)
-            }
-            bytes.append(0x7D)
         }
     }
 }

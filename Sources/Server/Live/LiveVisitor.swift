@@ -275,7 +275,7 @@ final class LiveVisitor: ConnectionHandler {
 extension QueueRecord {
     /// Where an admitted browser is sent, with its admission.
     func redirect(with admission: String) -> String? {
-        redirectURL.map { $0 + ($0.contains("?") ? "&" : "?") + "admission=" + admission }
+        redirectURL.map { RedirectURL.adding(admission, to: $0) }
     }
 }
 

@@ -5,6 +5,7 @@ The measure is the processor time of the whole server, in units of a plain reque
 nor a build without optimization changes the verdict. Held connections cost nothing, and no more memory than they may.
 """
 
+import json
 import os
 import random
 import resource
@@ -37,8 +38,20 @@ def deflated(payload, strategy=zlib.Z_DEFAULT_STRATEGY):
     return (packer.compress(payload) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
+def marks(rng, most=9_000):
+    """Text of so many bytes at most that takes long to compare: marks upon marks in the worst order, and what becomes longer or other text before it is compared."""
+    count = rng.choice([1, 29, 100, 1_000, 2_300])
+    text = rng.choice(["\u0301" * count + "\u0316" * count, "e\u0316\u0301" * count, "\ufdfa" * count, "\u1100\u1161\u11a8" * count,
+                       "\U0001d15e" * count, "\u0344" * count])
+    half = most // 2 // 4
+    return (text if len(text.encode()) <= most else text[:half] + text[-half:]).encode()
+
+
 def json_texts(rng):
+    text = marks(rng, 3_960)
     return rng.choice([
+        b'{"%s":1}' % text, b'{"type":"%s"}' % text, b'{%s:1}' % json.dumps(marks(rng, 1_000).decode()).encode(),
+        b'{"type":"join","queue":"%s"}' % text, b'{"a":{"%s":1,"%s":2}}' % (marks(rng, 1_900), marks(rng, 1_900)),
         b'{"type":"ping"}', b'{"type":"nonsense"}', b'{"type":"leave"}', b'{"type":"visibility","hidden":true}',
         b"[" * rng.randint(1, 2_000), b'{"type":"ping",' + b",".join(b'"%d":0' % n for n in range(rng.randint(1, 400))) + b"}",
         b'"' + b"\\u0041" * rng.randint(1, 600) + b'"', b"1" * rng.randint(1, 4_000), b"1e" + b"9" * rng.randint(1, 300),
@@ -79,13 +92,16 @@ def fields(rng):
                        b"Host", b"Idempotency-Key", b"If-Match", b"If-None-Match", b"Forwarded", b"Content-Type", b"Last-Event-ID", b"Connection",
                        b"TE", b"Traceparent"])
     value = rng.choice([b"a" * rng.randint(0, 300), b"Bearer " + b"k" * rng.randint(0, 200), b"a," * rng.randint(0, 900),
-                        b"a," * 4_800, b'"a",' * 2_400, b"127.0.0.1, " * 90, b"\xc3\xa4" * 20, b"https://" + b"a." * 100 + b"example"])
+                        b"a," * 4_800, b'"a",' * 2_400, b"127.0.0.1, " * 90, b"\xc3\xa4" * 20, b"https://" + b"a." * 100 + b"example",
+                        marks(rng), b"https://" + marks(rng), b'"' + marks(rng) + b'"'])
     return name + b": " + value + b"\r\n"
 
 
 PATHS = ["/", "/health", "/ready", "/nowhere", "/%zz", "/" + "a/" * 300, "/%61" * 200, "/v1/queues", "/v1/queues/%s",
          "/v1/queues/%s/position", "/v1/queues/%s/join", "/v1/queues/%s?slug=" + "%c3%a4" * 150, "/v1/queues?" + "a=b&" * 500,
-         "/v1/sessions", "/v1/live", "/v1/events", "/v1/keys", "/%41" * 2_600, "/health?" + "&".join(f"{n:x}" for n in range(2_400))]
+         "/v1/sessions", "/v1/live", "/v1/events", "/v1/keys", "/%41" * 2_600, "/health?" + "&".join(f"{n:x}" for n in range(2_400)),
+         "/v1/queues/" + "%cc%81" * 600 + "%cc%96" * 600 + "/position", "/v1/sessions?" + "%cc%81" * 600 + "%cc%96" * 600 + "=1",
+         "/q/" + "%e1%84%80%e1%85%a1" * 300]
 
 
 def requests(rng, queue):
