@@ -105,7 +105,7 @@ let package = Package(
             name: "Server",
             dependencies: [
                 "WebSocketProtocol", "HTTPProtocol", "QueueEngine", "Telemetry", "QueueService", "EventLoop",
-                "Storage", "Fanout", "WebClient", "Locks", "CJansson", "CLinux", httpTypes, logging,
+                "Storage", "Fanout", "WebClient", "Locks", "CJansson", "CLinux", "CZlib", httpTypes, logging,
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "Crypto", package: "swift-crypto"),

@@ -6,8 +6,8 @@ public struct ParsedRequest: Sendable, Equatable {
     public let body: [UInt8]
     /// Whether the connection may carry another request after this one (RFC 9112 §9.3).
     public let keepsAlive: Bool
-    /// Whether it may ask for another protocol: in HTTP/1.0 `Upgrade` says nothing (RFC 9110 §7.8).
-    public let mayUpgrade: Bool
+    /// HTTP/1.0 knows no chunks (RFC 9112 §6.1), and `Upgrade` says nothing in it (RFC 9110 §7.8).
+    public let isHTTP11: Bool
 
     public var fields: HTTPFields { request.headerFields }
 }
@@ -33,10 +33,10 @@ public struct RequestParser: Sendable {
         case refused(HTTPRefusal)
     }
 
-    /// What the connection may be used for after the request.
+    /// What may follow the request.
     private struct Persistence {
         let keepsAlive: Bool
-        let mayUpgrade: Bool
+        let isHTTP11: Bool
     }
 
     private let limits: HTTPLimits
@@ -104,7 +104,7 @@ public struct RequestParser: Sendable {
             return .request(
                 ParsedRequest(
                     request: complete, body: buffer.finishMessage(), keepsAlive: persistence.keepsAlive,
-                    mayUpgrade: persistence.mayUpgrade))
+                    isHTTP11: persistence.isHTTP11))
         }
     }
 
@@ -122,12 +122,12 @@ public struct RequestParser: Sendable {
         let request = HTTPRequest(
             method: line.method, scheme: nil, authority: authority, path: line.path, headerFields: head.fields)
         return (
-            request, framing, Persistence(keepsAlive: keepsAlive, mayUpgrade: line.minorVersion == 1),
+            request, framing, Persistence(keepsAlive: keepsAlive, isHTTP11: line.minorVersion == 1),
             owesContinue: framing.hasContent && !expectations.isEmpty && line.minorVersion == 1
         )
     }
 
-    /// RFC 9112 §3.2: exactly one Host in HTTP/1.1, and the same as the target's where that names one.
+    /// RFC 9112 §3.2: exactly one Host in HTTP/1.1; the target's own, where it names one, takes its place (§3.2.2).
     private static func authority(_ line: RequestLine, _ fields: HTTPFields) throws(HTTPRefusal) -> String? {
         let hosts = fields[values: hostName]
         guard hosts.count <= 1 else { throw .malformed("more than one Host") }
@@ -135,12 +135,13 @@ public struct RequestParser: Sendable {
             guard line.minorVersion == 0 else { throw .malformed("no Host") }
             return line.authority
         }
-        let isHost = host.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x2F && $0 != 0x3F && $0 != 0x23 && $0 != 0x40 && $0 != 0x2C }
-        guard isHost else { throw .malformed("a Host that is not one host") }
-        if let target = line.authority, target.lowercased() != host.lowercased() {
-            throw .malformed("a Host that is not the target's")
-        }
-        return host
+        guard isHost(host), line.authority.map(isHost) ?? true else { throw .malformed("a Host that is not one host") }
+        return line.authority ?? host
+    }
+
+    /// Without user information, which may not be there (RFC 9110 §4.2.4).
+    private static func isHost(_ text: String) -> Bool {
+        text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x2F && $0 != 0x3F && $0 != 0x23 && $0 != 0x40 && $0 != 0x2C }
     }
 
     private static let hostName = HTTPField.Name("Host")!

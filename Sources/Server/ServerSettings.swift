@@ -13,9 +13,13 @@ public struct ServerSettings: Sendable {
     /// A key that is an admin's from the start, beside those in the store.
     public var adminKey: String?
     /// Origins, beside the server's own, whose pages may use the API and connect.
-    public var allowedOrigins: Set<String> = []
+    public var allowedOrigins = AllowedOrigins()
     /// Names, without ports, by which browsers may know this server; empty: any.
     public var hosts: Set<String> = []
+    /// The path below which a proxy shows this server, without the `/` that would end it; empty: the root.
+    public var basePath = ""
+    /// Who may show a visitor's page in a frame, as Content-Security-Policy's frame-ancestors has it.
+    public var frameAncestors = "'none'"
     /// `iss` of admissions.
     public var issuer = "stanchion"
     /// Where several instances can serve a store, the others take one for dead that has said nothing for this long, in

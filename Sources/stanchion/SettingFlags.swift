@@ -42,6 +42,20 @@ struct SettingFlags: ParsableArguments {
 
     @Option(
         help: """
+            The path below which a proxy shows this server: /queue. Requests come with it or without. Default the root. \
+            [STANCHION_BASE_PATH]
+            """)
+    var basePath: String?
+
+    @Option(
+        help: """
+            Who may show a visitor's page in a frame, with commas between them: none, self, https://shop.example or \
+            https://*.shop.example. Default none. [STANCHION_FRAME_ANCESTORS]
+            """)
+    var frameAncestors: String?
+
+    @Option(
+        help: """
             The names by which browsers know this server, with commas between them: queue.example. Pages that reach it by another name may \
             neither connect nor join. Set it where the server has a private address. Default any. [STANCHION_HOSTS]
             """)
@@ -110,13 +124,19 @@ struct SettingFlags: ParsableArguments {
         }
         settings.server.loops = try sources.integer("loops", flag: loops, in: 1...256)
         if let text = sources.text("allow-origin", flag: allowOrigin) {
-            let origins = text.split(separator: ",").map(String.init)
-            if let wrong = origins.first(where: { $0.wholeMatch(of: /https?:\/\/[A-Za-z0-9.\[\]:-]+|null/) == nil }) {
-                throw Failure.setting("allow-origin names \(wrong), and must name origins like https://shop.example, without a path")
+            do throws(Origin.Unusable) { settings.server.allowedOrigins = try AllowedOrigins(listed: text) } catch {
+                throw Failure.setting("allow-origin names \(error.entry), which \(error.reason)")
             }
-            // As browsers write them (RFC 6454 §6.1).
-            settings.server.allowedOrigins = Set(
-                origins.map { $0.lowercased().replacing(/^(https:.*):443$|^(http:.*):80$/) { $0.1 ?? $0.2 ?? "" } })
+        }
+        if let text = sources.text("base-path", flag: basePath) {
+            let path = text.hasSuffix("/") ? String(text.dropLast()) : text
+            guard path.isEmpty || path.wholeMatch(of: /(\/[A-Za-z0-9._~-]+)+/) != nil else {
+                throw Failure.setting("base-path is \(text), and must be a path like /queue, of letters, digits, dots and dashes")
+            }
+            settings.server.basePath = path
+        }
+        if let text = sources.text("frame-ancestors", flag: frameAncestors) {
+            settings.server.frameAncestors = try SettingFlags.frameAncestors(text)
         }
         if let text = sources.text("hosts", flag: hosts) {
             let names = text.split(separator: ",").map(String.init)
@@ -152,6 +172,20 @@ struct SettingFlags: ParsableArguments {
         }
         settings.logLevel = known
         return settings
+    }
+
+    /// As Content-Security-Policy has it (CSP level 3, §6.4.2).
+    private static func frameAncestors(_ text: String) throws -> String {
+        let names = text.split(separator: ",").map { $0.filter { $0 != " " } }
+        if names == ["none"] { return "'none'" }
+        return try names.map { name in
+            if name == "self" { return "'self'" }
+            guard name.wholeMatch(of: /https?:\/\/(\*\.)?[A-Za-z0-9.\[\]-]+(:[0-9]+)?/) != nil else {
+                throw Failure.setting(
+                    "frame-ancestors names \(name), and must name none, self, or pages' origins like https://shop.example")
+            }
+            return name.lowercased()
+        }.joined(separator: " ")
     }
 
     static func address(_ text: String) throws -> DatabaseAddress {

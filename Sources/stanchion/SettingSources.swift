@@ -10,7 +10,8 @@ struct SettingSources {
     /// Every setting that a variable or a line can give, by the name of its flag, and its variable without `STANCHION_`.
     private static let known: [(flag: String, variable: String)] = [
         ("listen", "LISTEN"), ("database", "DATABASE_URL"), ("admin-key", "ADMIN_KEY"), ("loops", "LOOPS"),
-        ("allow-origin", "ALLOW_ORIGIN"), ("issuer", "ISSUER"), ("drain-seconds", "DRAIN_SECONDS"), ("log-format", "LOG_FORMAT"),
+        ("allow-origin", "ALLOW_ORIGIN"), ("base-path", "BASE_PATH"), ("frame-ancestors", "FRAME_ANCESTORS"), ("issuer", "ISSUER"),
+        ("drain-seconds", "DRAIN_SECONDS"), ("log-format", "LOG_FORMAT"),
         ("hosts", "HOSTS"), ("log-level", "LOG_LEVEL"), ("tls-cert", "TLS_CERT"), ("tls-key", "TLS_KEY"), ("compression", "COMPRESSION"),
         ("max-connections", "MAX_CONNECTIONS"), ("connections-per-address", "CONNECTIONS_PER_ADDRESS"), ("handshakes", "HANDSHAKES"),
         ("handshakes-per-address", "HANDSHAKES_PER_ADDRESS"), ("joins-per-address", "JOINS_PER_ADDRESS"),
@@ -48,7 +49,8 @@ struct SettingSources {
     init(config path: String?) async throws {
         let variables = ProcessInfo.processInfo.environment
         let names = Set(SettingSources.known.map { "STANCHION_" + $0.variable } + ["STANCHION_CONFIG"])
-        if let unknown = variables.keys.filter({ $0.hasPrefix("STANCHION_") && !names.contains($0) }).sorted().first {
+        let others = variables.filter { $0.key.hasPrefix("STANCHION_") && !names.contains($0.key) }
+        if let unknown = others.filter({ !SettingSources.isOrchestrators($0.key, $0.value) }).keys.sorted().first {
             throw Failure.setting("the variable \(unknown) is no setting: `stanchion serve --help` lists them")
         }
         environment = ConfigReader(provider: EnvironmentVariablesProvider())
@@ -65,6 +67,15 @@ struct SettingSources {
         } catch {
             throw Failure.setting("the settings file \(path) is no YAML: one `name: value` a line")
         }
+    }
+
+    /// Whether Kubernetes, or a linked container, has set the variable for a service that is called `stanchion` or `stanchion-…`
+    /// (Kubernetes, "Accessing the Service").
+    private static func isOrchestrators(_ name: String, _ value: String) -> Bool {
+        if name.wholeMatch(of: /STANCHION_(\w+_)?SERVICE_(HOST|PORT(_\w+)?)/) != nil { return true }
+        if name.wholeMatch(of: /STANCHION_(\w+_)?PORT_[0-9]+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?/) != nil { return true }
+        // A number would be somebody's who takes this for a setting.
+        return name.wholeMatch(of: /STANCHION_(\w+_)?PORT/) != nil && value.contains("://")
     }
 
     /// A name that is none would be passed over in silence.

@@ -102,7 +102,8 @@ import TestSupport
         ("two Hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
         ("a Host that is a list", "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400),
         ("a Host with a user", "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400),
-        ("a target of another host", "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("a target with a user", "GET http://u@b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("a target of two hosts", "GET http://b,c/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("a line without a colon", "GET / HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n", 400),
         ("an empty name", "GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", 400),
         ("a name with a space", "GET / HTTP/1.1\r\nHost: a\r\nX Y: b\r\n\r\n", 400),
@@ -236,10 +237,37 @@ import TestSupport
     }
 }
 
+@Suite struct AbsoluteFormTests {
+    /// RFC 9112 §3.2.2.
+    @Test(arguments: [("/x", "a"), ("http://b:81/x", "b:81"), ("HTTPS://B", "B"), ("http://a/x", "a")])
+    func authorityOfTheTargetTakesThePlaceOfHost(target: String, authority: String) throws {
+        var parser = RequestParser(limits: HTTPLimits())
+        parser.receive(Array("GET \(target) HTTP/1.1\r\nHost: a\r\n\r\n".utf8).span.bytes)
+        guard case .request(let parsed) = try parser.next() else {
+            Issue.record("no request")
+            return
+        }
+        #expect(parsed.request.authority == authority)
+    }
+}
+
 @Suite struct ServerSentEventTests {
-    @Test func linesOfDataAreFramedOneByOne() {
+    @Test func eventHasIdTypeAndData() {
         var bytes: [UInt8] = []
-        ServerSentEvent(id: "7", event: "x", data: "a\nb").encode(into: &bytes)
-        #expect(String(decoding: bytes, as: UTF8.self) == "id: 7\nevent: x\ndata: a\ndata: b\n\n")
+        ServerSentEvent.encode(id: 7, event: "x", into: &bytes) { $0.append(contentsOf: "a".utf8) }
+        ServerSentEvent.encode(into: &bytes) { $0.append(contentsOf: "b".utf8) }
+        #expect(String(decoding: bytes, as: UTF8.self) == "id: 7\nevent: x\ndata: a\n\ndata: b\n\n")
+    }
+}
+
+@Suite struct ChunkTests {
+    @Test(arguments: [1, 15, 16, 4_095, 4_096, 100_000]) func chunkIsReadByTheParserOfAnswers(length: Int) throws {
+        let content = (0..<length).map { UInt8(truncatingIfNeeded: $0) }
+        var bytes = Array("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".utf8)
+        for _ in 0..<2 { Chunk.encode(into: &bytes) { $0.append(contentsOf: content) } }
+        bytes += Chunk.last
+        var parser = ResponseParser(answering: .get)
+        parser.receive(bytes.span.bytes)
+        #expect(try parser.next()?.body == content + content)
     }
 }

@@ -1,6 +1,6 @@
 // The operator's page. The key stays in this tab's storage and goes nowhere but into the Authorization header.
 
-import { $, ask, askWhole, problem } from "./operator.js";
+import { $, BASE, ask, askWhole, problem } from "./operator.js";
 
 const call = (method, path, body) => ask(key, method, path, body);
 let key = sessionStorage.getItem("stanchion:key");
@@ -52,7 +52,7 @@ async function choose() {
   // Another queue has been chosen while this one was on its way.
   if (signal.aborted) return;
   const link = document.createElement("a");
-  link.href = `/q/${queue.slug}`;
+  link.href = `${BASE}/q/${queue.slug}`;
   link.textContent = "visitors' page";
   $("link").replaceChildren(link);
   await refresh();
@@ -134,7 +134,7 @@ async function refresh() {
 async function follow(id, after, epoch, signal) {
   while (!signal.aborted) {
     try {
-      const answer = await fetch(`/v1/events?queue=${id}&after=${after}&epoch=${epoch}`, { headers: { Authorization: `Bearer ${key}` }, signal });
+      const answer = await fetch(`${BASE}/v1/events?queue=${id}&after=${after}&epoch=${epoch}`, { headers: { Authorization: `Bearer ${key}` }, signal });
       if (answer.status === 409) ({ after, epoch } = await answer.json());
       if (answer.ok) {
         const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();

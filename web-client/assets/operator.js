@@ -2,11 +2,14 @@
 
 export const $ = (id) => document.getElementById(id);
 
+/** Where the server is, below whatever path a proxy shows it. */
+export const BASE = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
+
 export const ask = async (key, method, path, body) => (await askWhole(key, method, path, body)).result;
 
 /** The same with the version (`ETag`) of what was asked for; `version` says which one a change is meant for. */
 export async function askWhole(key, method, path, body, version) {
-  const answer = await fetch(path, {
+  const answer = await fetch(BASE + path, {
     method,
     headers: {
       Authorization: `Bearer ${key}`,

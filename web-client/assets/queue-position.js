@@ -3,13 +3,21 @@
 
 import { Display, remaining, waitInWords } from "./display.js";
 
-const style = new CSSStyleSheet();
-style.replaceSync(`
+const STYLE = `
   :host { display: block; text-align: center; font-variant-numeric: tabular-nums; }
   [part=position] { font-size: clamp(4rem, 24vw, 9rem); font-weight: 700; line-height: 1.1; }
   [part=label], [part=waiting], [part=wait] { margin: 0.25rem 0; }
   .quiet { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-`);
+`;
+/** Made with the first element: where there is no document, importing this does nothing. */
+let sheet = null;
+function style() {
+  if (!sheet) {
+    sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+  }
+  return sheet;
+}
 
 /** One timer for all elements: a page with ten of them wakes as often as a page with one. */
 const elements = new Set();
@@ -21,19 +29,21 @@ function tick() {
 /** The spoken text changes at most this often: a number that falls every second is noise to who listens. */
 const SPOKEN_MILLISECONDS = 30_000;
 
-export class QueuePosition extends HTMLElement {
+export class QueuePosition extends (globalThis.HTMLElement ?? Object) {
   #client = null;
   #display = new Display();
   #frame = null;
   #frameAt = 0;
   #spokenAt = -Infinity;
+  /** When there was word last, where there is none now. */
+  #asOf = null;
   #nodes = {};
   #abort = null;
 
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open" });
-    root.adoptedStyleSheets = [style];
+    root.adoptedStyleSheets = [style()];
     const add = (name, tag = "p") => {
       const node = document.createElement(tag);
       node.setAttribute("part", name);
@@ -64,8 +74,29 @@ export class QueuePosition extends HTMLElement {
       client?.addEventListener(type, (event) => this.#receive(event.detail), { signal: this.#abort.signal });
     }
     client?.addEventListener("connection", (event) => {
-      if (event.detail === "waiting" || event.detail === "offline") this.#display.hold(performance.now());
+      if (event.detail === "waiting" || event.detail === "offline") this.#freeze();
     }, { signal: this.#abort.signal });
+    client?.addEventListener("state", (event) => {
+      if (event.detail.state === "stale") return this.#freeze();
+      [this.#asOf, this.#frameAt] = [null, performance.now()];
+      this.update();
+    }, { signal: this.#abort.signal });
+  }
+
+  /** Nothing is known of what happens now: what is shown stands, and says as of when. */
+  #freeze() {
+    if (!this.#frame || this.#asOf) return;
+    const now = performance.now();
+    this.#display.hold(now);
+    this.#frame = { ...this.#frame, wait: this.#wait(now) };
+    this.#asOf = new Date();
+    this.update();
+  }
+
+  /** What is left of the wait that was told, in the frame's own form. */
+  #wait(now) {
+    const left = remaining(this.#frame.wait, this.#asOf ? 0 : (now - this.#frameAt) / 1000);
+    return left && { p50Seconds: left.p50, p90Seconds: left.p90 };
   }
 
   /** The number that is shown now; null before the first frame. */
@@ -90,6 +121,7 @@ export class QueuePosition extends HTMLElement {
     this.#display.receive(frame.position, frame.rate, now, frame.reason);
     this.#frame = frame;
     this.#frameAt = now;
+    this.#asOf = null;
     this.update();
   }
 
@@ -98,11 +130,12 @@ export class QueuePosition extends HTMLElement {
     const position = this.#display.value(now);
     const frame = this.#frame;
     if (position === null) return;
-    const wait = waitInWords(remaining(frame.wait, (now - this.#frameAt) / 1000));
+    const wait = waitInWords(remaining(this.#wait(now), 0));
+    const asOf = this.#asOf ? ` (as of ${this.#asOf.toLocaleTimeString([], { hour: "numeric", minute: "2-digit" })})` : "";
     this.#write("label", "Your position");
     this.#write("position", String(position));
     this.#write("waiting", `${Math.max(frame.waiting, position)} in line`);
-    this.#write("wait", wait ? `Wait: ${wait}` : "No estimate while the line stands still");
+    this.#write("wait", wait ? `Wait: ${wait}${asOf}` : "No estimate while the line stands still");
     if (now - this.#spokenAt < SPOKEN_MILLISECONDS && position > 3) return;
     this.#spokenAt = now;
     this.#write("spoken", `You are number ${position} in line.${wait ? ` The wait is ${wait}.` : ""}`);
@@ -114,4 +147,4 @@ export class QueuePosition extends HTMLElement {
   }
 }
 
-customElements.define("queue-position", QueuePosition);
+globalThis.customElements?.define("queue-position", QueuePosition);

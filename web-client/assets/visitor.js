@@ -4,12 +4,12 @@ import { QueueClient } from "./queue-client.js";
 import "./queue-position.js";
 
 const $ = (id) => document.getElementById(id);
-const queue = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+const queue = decodeURIComponent(location.pathname.match(/\/q\/([^/]*)\/?$/)?.[1] ?? "");
 const title = document.title;
 let client;
 let context = null;
-/** Why nothing moves, by what told so: the queue's status, and a server that cannot write. */
-let still = { queue: "", state: "", error: "" };
+/** What the person should know, by what told so: the queue's status, a server that cannot write, a refusal, a browser that forgets. */
+let still = { queue: "", state: "", error: "", kept: "" };
 
 const endings = {
   left: "You have left the line.",
@@ -24,13 +24,27 @@ const endings = {
 /** After a restart the line waits so many seconds for those who were in it; 0 or unknown: nothing is said of it. */
 let settleSeconds = 0;
 
-const connections = {
-  connecting: "Connecting…",
-  open: "",
-  waiting: "The connection was lost. Your place is safe; coming back…",
-  offline: "You are offline. Your place is safe for a while.",
-  closed: "",
-};
+/** What is said of the connection. That a place is safe is said where it is. */
+function connectionWords(state) {
+  if (state === "connecting") return "Connecting…";
+  if (state === "polling") return "Live updates do not get through here: your place is looked up every few seconds.";
+  if (state === "refused") return "This site may not use the queue's server. Whoever runs it has to allow this address.";
+  if (state !== "waiting" && state !== "offline") return "";
+  const lost = state === "offline" ? "You are offline." : "The connection was lost.";
+  const until = client.safeUntil;
+  if (until === null) return `${lost} Trying again…`;
+  if (until < Date.now()) return `${lost} Your place may have expired meanwhile; trying to come back…`;
+  const restart = state === "waiting" && settleSeconds
+    ? ` If the server has restarted, the line waits up to ${settleSeconds} seconds for everyone who was in it.` : "";
+  return `${lost} Your place is safe until ${when(until)}; coming back…${restart}`;
+}
+
+/** A time of today, or of another day with its date. */
+function when(moment) {
+  const date = new Date(moment);
+  const isToday = date.toDateString() === new Date().toDateString();
+  return date.toLocaleString([], { hour: "numeric", minute: "2-digit", ...(isToday ? {} : { weekday: "short", day: "numeric", month: "short" }) });
+}
 
 function show(id, visible = true) { $(id).hidden = !visible; }
 function text(id, words) { if ($(id).textContent !== words) $(id).textContent = words; }
@@ -42,18 +56,23 @@ function notice(words) {
   show("notice", all !== "");
 }
 
+/** What is shown of the connection is looked at anew as time passes. */
+let shown = "connecting";
+/** The admission, where it is the person's turn. */
+let turn = null;
+
 function start() {
   for (const id of ["turn", "over"]) show(id, false);
-  notice({ queue: "", state: "", error: "" });
+  notice({ queue: "", state: "", error: "", kept: "" });
   document.title = title;
+  turn = null;
   client = new QueueClient({ queue });
   $("position").client = client;
   const on = (type, handler) => client.addEventListener(type, (event) => handler(event.detail));
-  let isLost = false;
   on("connection", (state) => {
-    if (state !== "connecting") isLost = state === "waiting" || state === "offline";
-    const shown = state === "connecting" && isLost ? "waiting" : state;
-    text("connection", connections[shown] + (shown === "waiting" ? restartCost() : ""));
+    // A try of many is no news.
+    if (state !== "connecting" || shown === "open") shown = state;
+    text("connection", connectionWords(shown));
   });
   on("joined", (frame) => {
     text("name", frame.queue.name);
@@ -61,19 +80,17 @@ function start() {
     notice({ queue: statusWords[frame.queue.status] ?? "", state: "", error: "" });
     show("position");
     show("leave");
+    document.title = title;
   });
   on("leaving", () => notice({ error: "You leave the line as soon as you are online again." }));
-  on("queue", (frame) => notice({ queue: frame.status === "open" ? "" : frame.message }));
-  on("state", (frame) => notice({ state: frame.state === "stale" ? frame.message : "" }));
+  on("forgetful", () => notice({ kept: "This browser lets the page keep nothing: your place lasts as long as this page is open." }));
+  on("queue", (frame) => notice({ queue: frame.status === "open" ? "" : frame.message || (statusWords[frame.status] ?? "") }));
+  on("state", (frame) => notice({ state: frame.state === "stale" ? frame.message ?? "Updates are delayed." : "" }));
   on("announcement", announce);
   on("admitted", admitted);
   on("ended", (frame) => over(endings[frame.reason] ?? "Your place has ended."));
   on("error", (frame) => notice({ error: frame.message + (frame.retryAfterSeconds ? ": trying again soon." : ".") }));
   client.start();
-}
-
-function restartCost() {
-  return settleSeconds ? ` If the server has restarted, the line waits up to ${settleSeconds} seconds for everyone who was in it.` : "";
 }
 
 const statusWords = {
@@ -83,26 +100,43 @@ const statusWords = {
 
 const announced = new Set();
 function announce(frame) {
-  if (announced.has(frame.id)) return;
+  const left = frame.expiresAt ? Date.parse(frame.expiresAt) - Date.now() : Infinity;
+  if (announced.has(frame.id) || left <= 0) return;
   announced.add(frame.id);
   const words = document.createElement("p");
   words.className = `notice ${frame.severity}`;
   words.textContent = frame.text;
+  words.title = when(Date.parse(frame.publishedAt));
   $("words").prepend(words);
+  // Timers have room for 24 days.
+  if (left < 2 ** 31) setTimeout(() => words.remove(), left);
 }
 
 function admitted(frame) {
+  const isNews = turn === null;
+  turn = frame;
   show("position", false);
   show("turn");
-  text("until", `Your admission is good until ${new Date(frame.expiresAt).toLocaleTimeString()}.`);
-  if ($("bell").checked) {
-    document.title = "It is your turn!";
-    ring();
+  document.title = "It is your turn!";
+  if (isNews && $("bell").checked) ring();
+  if (frame.redirect) {
+    $("go").href = frame.redirect;
+    show("go");
   }
-  if (!frame.redirect) return;
-  $("go").href = frame.redirect;
-  show("go");
-  if (!document.hidden) location.assign(frame.redirect);
+  countDown();
+  goIn();
+}
+
+/** Into the shop, in place of this page: whoever comes back from there must not be sent there again. */
+function goIn() {
+  if (turn?.redirect && !document.hidden && Date.parse(turn.expiresAt) > Date.now()) location.replace(turn.redirect);
+}
+
+function countDown() {
+  if (!turn) return;
+  const seconds = Math.max(0, Math.ceil((Date.parse(turn.expiresAt) - Date.now()) / 1000));
+  const left = seconds < 3600 ? ` (${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")} left)` : "";
+  text("until", seconds ? `Your admission is good until ${when(turn.expiresAt)}${left}.` : "Your admission has expired.");
 }
 
 function ring() {
@@ -118,11 +152,18 @@ function ring() {
 }
 
 function over(words) {
+  turn = null;
+  document.title = title;
   for (const id of ["position", "turn", "leave", "notice"]) show(id, false);
   text("why", words);
   show("over");
 }
 
+setInterval(() => {
+  countDown();
+  text("connection", connectionWords(shown));
+}, 1000);
+document.addEventListener("visibilitychange", goIn);
 // A browser lets a page sound only after the person has touched it: the box is that touch.
 $("bell").addEventListener("change", () => { if ($("bell").checked) context ??= new AudioContext(); });
 $("leave").addEventListener("click", () => client.leave());

@@ -3,7 +3,7 @@ import type { Wait } from "./display";
 export interface Place { position: number; waiting: number; rate: number; wait: Wait | null; at: string }
 export interface Joined extends Place {
   type: "joined"; session: string; token: string;
-  queue: { id: string; name: string; status: Status; settleSeconds: number };
+  queue: { id: string; name: string; status: Status; settleSeconds: number; graceSeconds: number };
 }
 export interface Position extends Place { type: "position"; reason?: string }
 export interface Admitted { type: "admitted"; admission: string; redirect: string | null; expiresAt: string }
@@ -16,7 +16,9 @@ export interface Queue { type: "queue"; status: Status; message: string }
 export interface State { type: "state"; state: "live" | "stale"; since?: string; message?: string }
 export interface Ended { reason: "left" | "expired" | "completed" | "closed" | "unauthorized" | "no_such_queue" | "replaced" }
 export interface Problem { type: "error"; code: string; message: string; retryAfterSeconds?: number; field?: string }
-export type Connection = "connecting" | "open" | "waiting" | "offline" | "closed";
+export interface Reconnect { type: "reconnect"; afterSeconds: number }
+/** "polling": by REST, where no WebSocket gets through; "refused": the page's origin is not allowed. */
+export type Connection = "connecting" | "open" | "polling" | "waiting" | "offline" | "refused" | "closed";
 
 export interface QueueClientOptions {
   queue: string;
@@ -31,12 +33,16 @@ export interface QueueClientOptions {
 
 export interface QueueClientEvents {
   joined: Joined; position: Position; admitted: Admitted; announcement: Announcement; queue: Queue; state: State;
-  ended: Ended; error: Problem; connection: Connection;
+  reconnect: Reconnect; ended: Ended; error: Problem; connection: Connection; leaving: undefined; forgetful: undefined;
 }
 
 export declare class QueueClient extends EventTarget {
   constructor(options: QueueClientOptions);
   readonly token: string | null;
+  /** Why the connection is in the state that was told last. */
+  readonly reason: string | null;
+  /** Until when the place is safe without a connection, in milliseconds since 1970; Infinity with one; null where no place is known of. */
+  readonly safeUntil: number | null;
   start(): void;
   leave(): void;
   stop(): void;

@@ -35,7 +35,8 @@ final class Follower: ConnectionHandler {
     /// - Parameter ended: told when the stream has ended, or never began.
     init(loop: EventLoop, to address: SocketAddress, queue: String, key: String, ended: @escaping () -> Void) {
         self.ended = ended
-        let request = "GET /v1/events?queue=\(queue) HTTP/1.1\r\nHost: \(address)\r\nAuthorization: Bearer \(key)\r\n\r\n"
+        // In HTTP/1.0 there are no chunks to take apart.
+        let request = "GET /v1/events?queue=\(queue) HTTP/1.0\r\nHost: \(address)\r\nAuthorization: Bearer \(key)\r\n\r\n"
         do throws(SystemError) {
             connector = try Connector(loop: loop, to: address) { [self] result in
                 connector = nil

@@ -19,7 +19,7 @@ extension ServerCore {
         }
         router.on(.get, "v1/keys") { [self] request, _ in
             let admin = try await keys.authenticate(request, atLeast: .admin)
-            try request.takesNoCursor()
+            try request.query.takes(only: [])
             let all = try await asking { () throws(StoreError) in try await store.keys() }
             return .json { bytes in
                 bytes.key("items")

@@ -42,7 +42,7 @@ extension ServerCore {
         router.on(.post, "v1/queues/{id}/announcements") { [self] request, path in try await announce(request, path) }
         router.on(.get, "v1/queues/{id}/announcements") { [self] request, path in
             let key = try await keys.authenticate(request, atLeast: .integrator)
-            try request.takesNoCursor()
+            try request.query.takes(only: [])
             let id = try await path.queue(of: key, in: self)
             let announcements = try await service.announcements(of: id)
             return .json { bytes in
@@ -61,7 +61,7 @@ extension ServerCore {
     private func answer(_ snapshot: QueueSnapshot, _ average: Double?, _ status: HTTPResponse.Status = .ok) -> Response {
         var response = Response.json(status) { snapshot.writeMembers(averageWait: average, to: &$0) }
         response.fields[.eTag] = "\"\(snapshot.version)\""
-        if status == .created { response.fields[.location] = "/v1/queues/\(snapshot.record.id)" }
+        if status == .created { response.fields[.location] = "\(settings.basePath)/v1/queues/\(snapshot.record.id)" }
         return response
     }
 
@@ -76,6 +76,7 @@ extension ServerCore {
 
     private func listQueues(_ request: Request) async throws -> Response {
         let key = try await keys.authenticate(request, atLeast: .integrator)
+        try request.query.takes(only: ["limit", "cursor"])
         let limit = try request.integer("limit", in: 1...200, default: 50)
         let cursor = try request.cursor { QueueID($0) }
         let queues = try await service.queues(of: key.tenant, after: cursor, limit: limit + 1)

@@ -25,9 +25,10 @@ extension ServerCore {
 
     private func listSessions(_ request: Request) async throws -> Response {
         let key = try await keys.authenticate(request, atLeast: .integrator)
+        try request.query.takes(only: ["queue", "status", "limit", "cursor"])
         let limit = try request.integer("limit", in: 1...200, default: 50)
         var status: SessionStatus?
-        if let text = request.query["status"] {
+        if let text = try request.query.value("status") {
             guard let known = SessionStatus(rawValue: text) else {
                 throw Problem(
                     .badRequest, "invalid_parameter",
@@ -36,7 +37,7 @@ extension ServerCore {
             status = known
         }
         var queue: QueueID?
-        if let text = request.query["queue"] {
+        if let text = try request.query.value("queue") {
             queue = try await resolve(text, tenant: key.tenant)
         }
         let cursor = try request.cursor { SessionID($0) }
@@ -53,13 +54,13 @@ extension ServerCore {
     /// there is what the reader does not have yet.
     private func events(_ request: Request) async throws -> Response {
         let key = try await keys.authenticate(request, atLeast: .integrator)
-        guard let name = request.query["queue"] else {
+        guard let name = try request.query.value("queue") else {
             throw Problem(.badRequest, "missing_parameter", "queue says whose events", field: "queue")
         }
         let log = try await service.log(of: name, tenant: key.tenant)
         let id = log.queue
         var seq = log.seq
-        let said = request.fields[.lastEventID] ?? request.query["after"]
+        let said = try request.fields[.lastEventID] ?? request.query.value("after")
         if let text = said {
             guard let after = UInt64(text), after < UInt64(Int64.max) else {
                 throw Problem(.badRequest, "invalid_parameter", "after must be a whole number", field: "after")
@@ -67,7 +68,7 @@ extension ServerCore {
             seq = after
         }
         var epoch: UInt64?
-        if let text = request.query["epoch"] {
+        if let text = try request.query.value("epoch") {
             guard let known = UInt64(text, radix: 16) else {
                 throw Problem(.badRequest, "invalid_parameter", "epoch must be as an event told it", field: "epoch")
             }
@@ -80,7 +81,7 @@ extension ServerCore {
             guard request.wantsUpgrade, case .logRestarted = error else { throw error }
             isPosition = false
         }
-        if let consumer = request.query["consumer"], isPosition {
+        if let consumer = try request.query.value("consumer"), isPosition {
             guard (1...64).contains(consumer.utf8.count) else {
                 throw Problem(.badRequest, "invalid_parameter", "consumer must have 1 to 64 bytes", field: "consumer")
             }
@@ -92,6 +93,8 @@ extension ServerCore {
         }
         var response = Response(.ok, type: "text/event-stream")
         response.fields[.cacheControl] = "no-store"
+        // nginx passes on at once what says so.
+        response.fields[HTTPField.Name("X-Accel-Buffering")!] = "no"
         response.follower = EventReader(
             service: service, pin: await service.follow(id), queue: id, tenant: key.tenant, key: key.id,
             epoch: epoch ?? log.epoch, seq: seq)

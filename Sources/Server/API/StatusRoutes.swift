@@ -1,7 +1,6 @@
 import HTTPTypes
 import QueueService
 import Telemetry
-import WebClient
 
 /// Health, measurements, published keys, and the pages.
 extension ServerCore {
@@ -24,12 +23,11 @@ extension ServerCore {
         router.on(.get, ".well-known/jwks.json") { [self] _, _ in
             var response = Response(.ok, body: await secrets.keySet(), type: "application/json")
             response.fields[.cacheControl] = "public, max-age=\(AdmissionSigner.keySetSeconds)"
+            // Public keys, which any page may verify an admission with.
+            response.fields[.accessControlAllowOrigin] = "*"
             return response
         }
-        for file in WebClient.files {
-            let page = StaticPage(file)
-            for path in file.paths { router.on(.get, path, as: "page") { request, _ in page.answer(request) } }
-        }
+        WebPages(settings).add(to: &router)
     }
 
     /// 200 while visitors can be served: those who are here are, even while the store is away.

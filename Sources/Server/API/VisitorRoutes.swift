@@ -9,7 +9,7 @@ extension ServerCore {
     func addVisitorRoutes(_ router: inout Router) {
         router.on(.post, "v1/queues/{id}/join") { [self] request, path in try await join(request, path.text("id")) }
         router.on(.get, "v1/queues/{id}/position") { [self] request, path in
-            let who = try await whose(request, path.text("id"), in: request.query)
+            let who = try await whose(request, path.text("id"), in: request.query.value)
             let (snapshot, staleSince) = try await service.together { service throws(ServiceError) in
                 let snapshot = try await service.poll(who.queue, who.ticket, of: who.session)
                 return (snapshot, snapshot.staleSince(outage: service.outage?.since))
@@ -22,7 +22,7 @@ extension ServerCore {
             names["session"] = try body.string("session")
             names["user"] = try body.string("user", max: 128)
             try body.finish(known: "session, user")
-            let who = try await whose(request, path.text("id"), in: names)
+            let who = try await whose(request, path.text("id")) { names[$0] }
             try await service.together { service throws(ServiceError) in
                 let epoch = try await service.queue(who.queue, knowing: who.ticket, of: who.session).record.epoch
                 try await service.leave(who.queue, who.ticket, of: who.session, in: epoch)
@@ -55,7 +55,7 @@ extension ServerCore {
     }
 
     /// Whom a request is about: the bearer of a session's token, or with a key whoever it names.
-    private func whose(_ request: Request, _ name: String, in names: [String: String]) async throws -> Who {
+    private func whose(_ request: Request, _ name: String, in names: (String) throws(Problem) -> String?) async throws -> Who {
         if let token = request.bearer, token.hasPrefix(SessionTokens.prefix) {
             let claims = try await secrets.claims(token, at: clock.now())
             let id = if let id = QueueID(name) { id } else { try await resolve(name, from: limits.group(request.peer)) }
@@ -65,10 +65,10 @@ extension ServerCore {
         let key = try await keys.authenticate(request, atLeast: .integrator)
         let id = try await resolve(name, tenant: key.tenant)
         let record: SessionRecord
-        if let text = names["session"] {
+        if let text = try names("session") {
             guard let session = SessionID(text) else { throw ServiceError.noSuchSession }
             record = try await service.session(session, tenant: key.tenant)
-        } else if let user = names["user"] {
+        } else if let user = try names("user") {
             record = try await service.session(user: user, queue: id)
         } else {
             throw Problem(.badRequest, "missing_parameter", "session or user says whose place is meant", field: "session")
@@ -121,6 +121,8 @@ extension ServerCore {
             bytes.member("id", snapshot.record.id)
             bytes.member("name", snapshot.record.name)
             bytes.member("status", snapshot.state.status.rawValue)
+            bytes.member("settleSeconds", snapshot.state.configuration.settleSeconds)
+            bytes.member("graceSeconds", snapshot.state.configuration.graceSeconds)
         }
     }
 }

@@ -9,10 +9,13 @@ final class EventStream: ConnectionHandler, EventSink {
     private let live: LiveLoop
     private let connection: Connection
     private let reader: EventReader
+    /// Whether the client knows chunks (RFC 9112 §7.1): only then do some of them see each event at once.
+    private let isChunked: Bool
     private var feed: EventFeed?
     private var bytes = TokenBucket()
 
-    init(live: LiveLoop, connection: Connection, reader: EventReader) {
+    init(live: LiveLoop, connection: Connection, reader: EventReader, isChunked: Bool) {
+        self.isChunked = isChunked
         self.live = live
         self.connection = connection
         self.reader = reader
@@ -31,21 +34,27 @@ final class EventStream: ConnectionHandler, EventSink {
     }
 
     func deliver(_ entry: LogEntry, epoch: UInt64) {
-        send(id: String(entry.event.seq)) { entry.write(queue: reader.queue, epoch: epoch, into: &$0) }
+        send { ServerSentEvent.encode(id: entry.event.seq, into: &$0) { entry.write(queue: reader.queue, epoch: epoch, into: &$0) } }
     }
 
     func end(_ problem: Problem) {
+        send { ServerSentEvent.encode(event: "error", into: &$0) { LiveFrames.error(problem, into: &$0) } }
+        finish()
+    }
+
+    /// The reader comes back to where it was.
+    func drain() { finish() }
+
+    private func finish() {
         feed?.stop()
         feed = nil
-        send(event: "error") { LiveFrames.error(problem, into: &$0) }
+        if isChunked { connection.send(Chunk.last) }
         connection.closeWhenSent()
     }
 
-    private func send(id: String? = nil, event: String? = nil, _ write: (inout [UInt8]) -> Void) {
-        var json: [UInt8] = []
-        write(&json)
+    private func send(_ write: (inout [UInt8]) -> Void) {
         var bytes: [UInt8] = []
-        ServerSentEvent(id: id, event: event, data: String(decoding: json, as: UTF8.self)).encode(into: &bytes)
+        if isChunked { Chunk.encode(into: &bytes, content: write) } else { write(&bytes) }
         connection.send(bytes)
     }
 
@@ -66,7 +75,7 @@ final class EventStream: ConnectionHandler, EventSink {
             return end(.readsTooSlowly)
         }
         // Whoever has something to read yet needs no comment.
-        if connection.unsentBytes == 0 { connection.send(ServerSentEvent.keepAlive) }
+        if connection.unsentBytes == 0 { send { $0 += ServerSentEvent.keepAlive } }
     }
 
     func connectionGivenUp(_ connection: Connection) { if feed != nil { live.noteSlowReader() } }

@@ -10,6 +10,8 @@ final class HTTPConnection: ConnectionHandler {
         var hasKey = false
         /// It has been charged to its address already.
         var isCharged = false
+        /// The page's origin, for an answer before all of it has come.
+        var origin: String?
     }
 
     private let live: LiveLoop
@@ -112,6 +114,7 @@ final class HTTPConnection: ConnectionHandler {
     /// Without a key the content may be as long as a visitor's message. False: whether a key is known is being found out.
     private func judge(_ request: HTTPRequest, _ connection: Connection) -> Bool {
         judgement.hasKey = showsKey(request.headerFields)
+        judgement.origin = request.headerFields[.origin]
         let most = live.server.settings.messageBytes
         guard !judgement.hasKey else { return true }
         guard let key = request.headerFields.apiKey, request.mayHaveContent(over: most) else {
@@ -167,7 +170,7 @@ final class HTTPConnection: ConnectionHandler {
             let client = addressOfClient(parsed.fields)
             // A malformed request is charged, too.
             if !judgement.isCharged { try charge(parsed.fields, of: client, isPaid: isPaid) }
-            let request = try Request(parsed, peer: client)
+            let request = try Request(parsed, peer: client, below: live.server.settings.basePath)
             if request.isFor("v1", "live") { return try upgrade(request, connection) }
             // Events need a look at the keys first; whether this can become a WebSocket at all is known now.
             let isReader = request.wantsUpgrade && request.isFor("v1", "events")
@@ -177,8 +180,8 @@ final class HTTPConnection: ConnectionHandler {
             connection.deadline = 0
             answer(request, LoopBound((self, connection), to: live.loop))
         } catch {
-            live.router.note(error)
-            send(error.response, to: connection, head: parsed.request.method == .head)
+            let refusal = live.router.refusal(error, origin: parsed.fields[.origin], host: parsed.request.authority)
+            send(refusal, to: connection, head: parsed.request.method == .head)
         }
     }
 
@@ -212,20 +215,20 @@ final class HTTPConnection: ConnectionHandler {
             Task(executorPreference: live.loop) {
                 let response = await router.respond(to: request, since: began, as: operation)
                 let (http, connection) = bound.onLoop
-                http.send(response, to: connection, head: request.method == .head)
+                http.send(response, to: connection, head: request.method == .head, isHTTP11: request.isHTTP11)
             }
         }
         guard let operation = live.server.slow?.begin("request") else { return start(nil) }
         operation.within { start(operation) }
     }
 
-    private func send(_ response: Response, to connection: Connection, head: Bool) {
+    private func send(_ response: Response, to connection: Connection, head: Bool, isHTTP11: Bool = true) {
         isAnswering = false
         hasAnswered = true
         // Gone while the answer was made: a handler set now would never be let go of.
         guard connection.isOpen else { return }
         if let follower = response.follower {
-            return stream(follower, response.sentFields(closes: true), to: connection, head: head)
+            return stream(follower, response.sentFields(closes: true), to: connection, head: head, isChunked: isHTTP11)
         }
         live.uncount(connection, to: group)
         write(response, to: connection, head: head)
@@ -259,7 +262,7 @@ final class HTTPConnection: ConnectionHandler {
 
     /// Hands the connection over to a reader of events: a WebSocket where one was asked for, otherwise a stream, which
     /// has no length and ends when the connection does (RFC 9112 §6.3).
-    private func stream(_ reader: EventReader, _ fields: HTTPFields, to connection: Connection, head: Bool) {
+    private func stream(_ reader: EventReader, _ fields: HTTPFields, to connection: Connection, head: Bool, isChunked: Bool) {
         if let handshake {
             connection.send(handshake.response)
             EventSocket(live: live, connection: connection, reader: reader, deflate: handshake.deflate).start()
@@ -267,16 +270,16 @@ final class HTTPConnection: ConnectionHandler {
         }
         var text = "HTTP/1.1 200 OK\r\n"
         for field in fields { text += "\(field.name): \(field.value)\r\n" }
+        if isChunked { text += "Transfer-Encoding: chunked\r\n" }
         connection.send(Array((text + "\r\n").utf8))
         if head { return connection.closeWhenSent() }
-        EventStream(live: live, connection: connection, reader: reader).start()
+        EventStream(live: live, connection: connection, reader: reader, isChunked: isChunked).start()
     }
 
     /// Answers what cannot be gone on with.
     private func refuse(_ problem: Problem, _ connection: Connection) {
         closesAfterAnswer = true
-        live.router.note(problem)
-        send(problem.response, to: connection, head: false)
+        send(live.router.refusal(problem, origin: judgement.origin), to: connection, head: false)
     }
 
     func connectionDrained(_ connection: Connection) { advance(connection) }

@@ -11,18 +11,19 @@ struct Request: Sendable {
     let segments: [String]
     /// Of the segments those that were written with percent-encoding.
     private(set) var encoded: [Int] = []
-    let query: [String: String]
+    let query: Query
     let fields: HTTPFields
     let body: [UInt8]
     let host: String?
     let peer: SocketAddress
-    private let mayUpgrade: Bool
+    let isHTTP11: Bool
 
     /// No route has so many.
-    private static let (mostSegments, mostParameters) = (16, 32)
+    private static let mostSegments = 16
 
-    init(_ parsed: ParsedRequest, peer: SocketAddress) throws(Problem) {
-        let target = parsed.request.path ?? "/"
+    /// - Parameter basePath: a path below which a proxy shows this server, and which it may or may not take away.
+    init(_ parsed: ParsedRequest, peer: SocketAddress, below basePath: String = "") throws(Problem) {
+        let target = Request.target(parsed.request.path ?? "/", below: basePath)
         // By bytes: looking for a whole character is slow, and what is looked for is ASCII.
         let cut = target.utf8.firstIndex(of: UInt8(ascii: "?")) ?? target.endIndex
         method = parsed.request.method
@@ -30,7 +31,7 @@ struct Request: Sendable {
         body = parsed.body
         host = parsed.request.authority
         self.peer = peer
-        mayUpgrade = parsed.mayUpgrade
+        isHTTP11 = parsed.isHTTP11
         var segments: [String] = []
         segments.reserveCapacity(6)  // As many as a route has.
         var rest = target[..<cut]
@@ -47,25 +48,15 @@ struct Request: Sendable {
             rest = rest[rest.utf8.index(after: end)...]
         }
         self.segments = segments
-        query = try Request.query(target[cut...].dropFirst())
+        query = Query(target[cut...].dropFirst())
     }
 
-    private static func query(_ text: Substring) throws(Problem) -> [String: String] {
-        var query: [String: String] = [:]
-        guard text.utf8.count(where: { $0 == UInt8(ascii: "&") }) < mostParameters else {
-            throw Problem(.badRequest, "bad_query", "the query has more than \(mostParameters) parameters")
-        }
-        for pair in text.utf8.split(separator: UInt8(ascii: "&")).map(Substring.init) {
-            let cut = pair.utf8.firstIndex(of: UInt8(ascii: "=")) ?? pair.endIndex
-            let value = pair[cut...].dropFirst().replacing("+", with: " ")
-            guard let name = pair[..<cut].percentDecoded, let decoded = value[...].percentDecoded, !decoded.utf8.has(0) else {
-                throw Problem(.badRequest, "bad_query", "the query is not percent-encoded UTF-8 text")
-            }
-            guard query.updateValue(decoded, forKey: name) == nil else {
-                throw Problem(.badRequest, "bad_query", "\(name) stands twice in the query", field: name)
-            }
-        }
-        return query
+    private static func target(_ path: String, below basePath: String) -> Substring {
+        guard !basePath.isEmpty, path.utf8.starts(with: basePath.utf8) else { return path[...] }
+        let rest = path.dropFirst(basePath.count)
+        // Not `/waiting` for `/wait`.
+        guard let next = rest.utf8.first else { return "/" }
+        return next == UInt8(ascii: "/") ? rest : next == UInt8(ascii: "?") ? "/" + rest : path[...]
     }
 
     func field(_ name: HTTPField.Name) -> String? { fields.joined(name) }
@@ -88,7 +79,7 @@ struct Request: Sendable {
     }
 
     func integer(_ name: String, in range: ClosedRange<Int>, default value: Int) throws(Problem) -> Int {
-        guard let text = query[name] else { return value }
+        guard let text = try query.value(name) else { return value }
         guard let number = Int(text), range.contains(number) else {
             throw Problem(
                 .badRequest, "invalid_parameter", "\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)",
@@ -99,20 +90,17 @@ struct Request: Sendable {
 
     /// Where a list goes on: the `cursor` that its last page gave; nil: at its beginning.
     func cursor<Cursor>(_ parse: (String) -> Cursor?) throws(Problem) -> Cursor? {
-        guard let text = query["cursor"] else { return nil }
+        guard let text = try query.value("cursor") else { return nil }
         guard let cursor = parse(text) else {
             throw Problem(.badRequest, "invalid_parameter", "cursor must be one that a page of this list gave", field: "cursor")
         }
         return cursor
     }
 
-    /// A list that is given whole has no cursors.
-    func takesNoCursor() throws(Problem) { _ = try cursor { _ in nil as Never? } }
-
     /// Whether this is the path, as it is written in the routes.
     func isFor(_ path: String...) -> Bool { encoded.isEmpty && segments == path }
 
-    var wantsUpgrade: Bool { mayUpgrade && fields.tokens(.upgrade).contains("websocket") }
+    var wantsUpgrade: Bool { isHTTP11 && fields.tokens(.upgrade).contains("websocket") }
 }
 
 extension HTTPFields {
@@ -141,12 +129,7 @@ extension HTTPRequest {
     func mayHaveContent(over bytes: Int) -> Bool { headerFields[.contentLength].flatMap { Int($0) }.map { $0 > bytes } ?? true }
 }
 
-extension Substring {
-    /// nil where it is no percent-encoded UTF-8. Most of what comes is not encoded, and Foundation goes through UTF-16.
-    fileprivate var percentDecoded: String? { utf8.has(UInt8(ascii: "%")) ? removingPercentEncoding : String(self) }
-}
-
 extension Collection<UInt8> {
     /// As `contains`, but at once over bytes that lie together: a text's own way is a step for each.
-    fileprivate func has(_ byte: UInt8) -> Bool { withContiguousStorageIfAvailable { $0.contains(byte) } ?? contains(byte) }
+    func has(_ byte: UInt8) -> Bool { withContiguousStorageIfAvailable { $0.contains(byte) } ?? contains(byte) }
 }

@@ -68,6 +68,7 @@ struct Router: Sendable {
     private let unmatched: HTTPMeasurements.Route
     private let slow: SlowOperations?
     private let log: Logger
+    private let originWarning = Occasionally(everySeconds: 60)
 
     init(browsers: BrowserPolicy, measurements: HTTPMeasurements, slow: SlowOperations?, log: Logger) {
         self.browsers = browsers
@@ -95,9 +96,10 @@ struct Router: Sendable {
         } catch {
             let problem = self.problem(error, with: request)
             measurements.problem(problem.code)
+            warn(of: problem, origin: request.fields[.origin], host: request.host)
             response = problem.response
         }
-        addCrossOrigin(request, &response)
+        browsers.addCrossOrigin(request.fields[.origin], request.method, to: &response)
         let nanoseconds = EventLoop.monotonicNow() - began
         measured.record(nanoseconds, status: response.status.code)
         // A key that is not known waits until all keys are read again: strangers must not fill the log with that.
@@ -112,10 +114,26 @@ struct Router: Sendable {
         return response
     }
 
-    /// Somebody was refused before there was anything to route.
-    func note(_ problem: Problem) {
+    /// The answer to somebody who was refused before there was anything to route.
+    ///
+    /// - Parameters:
+    ///   - origin: the page's, as far as that is known.
+    ///   - host: what the browser, or a proxy, calls this server.
+    func refusal(_ problem: Problem, origin: String?, host: String? = nil) -> Response {
         measurements.problem(problem.code)
+        warn(of: problem, origin: origin, host: host)
         unmatched.record(0, status: problem.status.code)
+        var response = problem.response
+        browsers.addCrossOrigin(origin, .get, to: &response)
+        return response
+    }
+
+    /// A browser tells its page nothing of a handshake that was refused: who runs the server learns it here, with both names.
+    private func warn(of problem: Problem, origin: String?, host: String?) {
+        guard problem.code == "origin_not_allowed", originWarning.isDue() else { return }
+        log.warning(
+            "a page was refused whose origin is neither the server's nor listed",
+            metadata: ["code": "\(problem.code)", "origin": "\((origin ?? "").prefix(200))", "host": "\((host ?? "").prefix(200))"])
     }
 
     private func problem(_ error: any Error, with request: Request) -> Problem {
@@ -144,18 +162,5 @@ struct Router: Sendable {
         var problem = Problem(.methodNotAllowed, "method_not_allowed", "allowed here are \(allow)")
         problem.fields[.allow] = allow
         throw problem
-    }
-
-    /// CORS (Fetch standard §3.2) for listed origins; for all others nothing is said, and browsers refuse.
-    private func addCrossOrigin(_ request: Request, _ response: inout Response) {
-        guard request.segments.first == "v1", !browsers.allowedOrigins.isEmpty else { return }
-        response.fields[.vary] = "Origin"
-        guard let origin = request.fields[.origin], browsers.allowedOrigins.contains(origin) else { return }
-        response.fields[.accessControlAllowOrigin] = origin
-        response.fields[.accessControlExposeHeaders] = "ETag, Location, Retry-After"
-        guard request.method == .options else { return }
-        response.fields[.accessControlAllowMethods] = response.fields[.allow]
-        response.fields[.accessControlAllowHeaders] = "Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID"
-        response.fields[.accessControlMaxAge] = "600"
     }
 }

@@ -78,6 +78,7 @@ enum LiveFrames {
                 bytes.member("name", queue.name)
                 bytes.member("status", status.rawValue)
                 bytes.member("settleSeconds", queue.configuration.settleSeconds)
+                bytes.member("graceSeconds", queue.configuration.graceSeconds)
             }
             line.write(position: position, to: &bytes)
             bytes.member("reason", ifPresent: reason)

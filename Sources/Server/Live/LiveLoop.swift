@@ -184,6 +184,7 @@ final class LiveLoop {
             case let visitor as LiveVisitor: visitor.drain(afterSeconds: plan.moment(of: 0, among: 1, random: .random(in: 0...1)))
             case let http as HTTPConnection: http.drain(connection)
             case let socket as EventSocket: socket.drain()
+            case let stream as EventStream: stream.drain()
             default: connection.closeWhenSent()
             }
         }

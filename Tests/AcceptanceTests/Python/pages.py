@@ -1,9 +1,14 @@
 """The pages in a real browser."""
 
+import datetime
+import gzip
 import json
 import re
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
@@ -148,6 +153,7 @@ def without_storage(server, browser):
     made.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('forbidden', 'SecurityError'); } })")
     page = open_page(made, f"{server.url}/q/forgets")
     wait_for(lambda: number(page) == 1, what="a place")
+    expect(page.locator("#notice")).to_contain_text("your place lasts as long as this page is open")
     made.set_offline(True)
     expect(page.locator("#connection")).to_contain_text("offline")
     made.set_offline(False)
@@ -309,7 +315,7 @@ def load(server, browser):
     page.locator("#mark button").click()
     expect(page.locator("#done")).to_have_text("Set.")
     expect(page.locator("#effects td", has_text="twice the pace")).to_be_visible()
-    expect(page.locator("#live figure svg").first).to_have_attribute("aria-label", re.compile("Response time: 95 % [0-9.]+ ms"))
+    expect(page.locator("#live figure svg").first).to_have_attribute("aria-label", re.compile("Response time: 95 % [0-9.]+ ms"), timeout=30_000)
     axe(page, "load")
     if PICTURES:
         page.set_viewport_size({"width": 1280, "height": 900})
@@ -387,24 +393,263 @@ def sleeps(server, browser):
     page.context.close()
 
 
-def weight(server):
-    files = ["q/demo"] + [f"assets/{name}" for name in ("style.css", "visitor.js", "queue-client.js", "queue-position.js", "display.js")]
-    total = 0
-    for path in files:
-        status, headers, body = server.call("GET", "/" + path, key=None)
-        assert status == 200 and "script-src 'self'" in headers["Content-Security-Policy"] and headers["X-Content-Type-Options"] == "nosniff"
-        assert server.call("GET", "/" + path, key=None, headers={"If-None-Match": headers["ETag"]})[0] == 304
-        total += len(body)
-    assert total < 40_000, total
-    charts = [server.call("GET", "/" + path, key=None) for path in ("console/load", "assets/charts.js", "assets/operator.js", "assets/charts.css", "assets/style.css")]
-    assert all(status == 200 for status, _, _ in charts) and sum(len(body) for _, _, body in charts) < 60_000
+def no_sockets(server, browser):
+    """Where something on the way lets no WebSocket through, the place is taken and looked up by REST, and nothing else is different."""
+    queue = server.queue(slug="walled", name="Walled", graceSeconds=600)["id"]
+    first = server.good("POST", f"/v1/queues/{queue}/join", {"user": "first"})
+    made = context(browser)
+    made.add_init_script("""
+        window.tries = [];
+        window.WebSocket = class {
+            constructor() { tries.push(performance.now()); this.readyState = 0; setTimeout(() => { this.readyState = 3; this.onclose({ code: 1006 }); }, 50); }
+            close() {}
+        };""")
+    page = open_page(made, f"{server.url}/q/walled")
+    wait_for(lambda: number(page) == 2, what="a place by REST")
+    expect(page.locator("#connection")).to_contain_text("every few seconds")
+    assert page.evaluate("tries.length") == 2
+    server.good("POST", f"/v1/queues/{queue}/leave", {"session": first["session"]})
+    wait_for(lambda: number(page) == 1, what="that it falls")
+    server.good("POST", f"/v1/queues/{queue}/pause")
+    expect(page.locator("#notice")).to_contain_text("paused", timeout=20_000)
+    server.good("POST", f"/v1/queues/{queue}/resume")
+    page.reload()
+    wait_for(lambda: number(page) == 1, what="the same place after a reload")
+    assert server.good("GET", f"/v1/queues/{queue}")["waiting"] == 1
+    page.locator("#leave").click()
+    expect(page.locator("#why")).to_contain_text("left")
+    wait_for(lambda: server.good("GET", f"/v1/queues/{queue}")["waiting"] == 0, what="that the place is free")
+    page.locator("#again").click()
+    wait_for(lambda: number(page) == 1, what="a new place")
+    server.good("PATCH", f"/v1/queues/{queue}", {"releaseRatePerMinute": 6000})
+    expect(page.locator("#turn")).to_be_visible(timeout=20_000)
+    assert not page.errors, page.errors
+    made.close()
+
+
+def not_allowed(server, browser):
+    """A proxy that hides the name by which browsers know the server: the page says what is wrong, and the log does."""
+    server.queue(slug="hidden", name="Hidden", graceSeconds=600)
+    made = context(browser)
+    page = made.new_page()
+    # As a proxy would that says another Host.
+    page.route("**/v1/**", lambda route: route.fulfill(status=403, content_type="application/problem+json", body=json.dumps(
+        {"code": "origin_not_allowed", "detail": "the page's origin is not allowed", "status": 403})))
+    page.add_init_script("window.WebSocket = class { readyState = 0; constructor() { setTimeout(() => this.onclose({ code: 1006 })); } close() {} };")
+    page.goto(f"{server.url}/q/hidden")
+    expect(page.locator("#connection")).to_contain_text("This site may not use the queue's server")
+    assert "safe" not in page.locator("main").inner_text()
+    made.close()
+    for _ in range(3):
+        assert server.call("POST", "/v1/queues/hidden/join", {}, key=None, headers={"Origin": "https://evil.example"})[0] == 403
+    lines = [line for line in server.output if "origin_not_allowed" in line]
+    assert len(lines) == 1 and "https://evil.example" in lines[0] and f"127.0.0.1:{server.port}" in lines[0], lines
+
+
+def comes_back_to_nothing(server, browser):
+    """A place that ended while no page was open is replaced by a new one; one that ends under the person's eyes is not."""
+    queue = server.queue(slug="again", name="Again", graceSeconds=600)["id"]
+    for end in ("removed", "forged"):
+        made = context(browser)
+        page = open_page(made, f"{server.url}/q/again")
+        wait_for(lambda: number(page) == 1, what="a place")
+        page.goto("about:blank")
+        session = next(item for item in server.good("GET", f"/v1/sessions?queue={queue}&status=waiting")["items"])
+        if end == "forged":
+            page.goto(f"{server.url}/ready")
+            page.evaluate("for (const key of Object.keys(localStorage)) localStorage.setItem(key, 'st1.nonsense')")
+        server.good("DELETE", f"/v1/sessions/{session['id']}")
+        page.goto(f"{server.url}/q/again")
+        wait_for(lambda: number(page) == 1, what="a new place")
+        page.locator("#leave").click()
+        expect(page.locator("#why")).to_contain_text("left")
+        made.close()
+
+
+def says_safe_while_it_is(server, browser):
+    """That a place is safe is said of a place that is held, and for no longer than it is kept."""
+    server.queue(slug="brief", name="Brief", graceSeconds=5)
+    made = context(browser)
+    page = made.new_page()
+    page.add_init_script("window.WebSocket = class { readyState = 0; constructor() { setTimeout(() => this.onclose({ code: 1006 })); } close() {} };")
+    page.route("**/v1/**", lambda route: route.abort())
+    page.goto(f"{server.url}/q/brief")
+    expect(page.locator("#connection")).to_contain_text("Trying again")
+    assert "safe" not in page.locator("main").inner_text()
+    page.close()
+    page = open_page(made, f"{server.url}/q/brief")
+    wait_for(lambda: number(page) == 1, what="a place")
+    made.set_offline(True)
+    expect(page.locator("#connection")).to_contain_text("Your place is safe until")
+    expect(page.locator("queue-position [part=wait]")).to_be_visible()
+    expect(page.locator("#connection")).to_contain_text("may have expired", timeout=15_000)
+    made.set_offline(False)
+    made.close()
+
+
+def the_turn(server, browser):
+    """A turn that comes while the page is hidden is in its title, and leads in when the person looks; from there nobody is led back."""
+    queue = server.queue(slug="turns", name="Turns", redirectURL=f"{server.url}/health", graceSeconds=600, admissionTTLSeconds=259_200)["id"]
+    made = context(browser)
+    made.add_init_script("window.isHidden = true; Object.defineProperty(document, 'hidden', { get: () => window.isHidden });")
+    page = made.new_page()
+    page.goto(f"{server.url}/console")
+    page.goto(f"{server.url}/q/turns")
+    wait_for(lambda: number(page) == 1, what="a place")
+    server.good("POST", f"/v1/queues/{queue}/announcements", {"text": "soon over", "expiresAt": in_seconds(3)})
+    expect(page.locator("#words")).to_contain_text("soon over")
+    expect(page.locator("#words")).not_to_contain_text("soon over", timeout=10_000)
+    server.good("PATCH", f"/v1/queues/{queue}", {"releaseRatePerMinute": 6000})
+    expect(page).to_have_title("It is your turn!", timeout=20_000)
+    expect(page.locator("#until")).to_have_text(re.compile(r"good until \w+.* \w+.*\d+:\d\d"))
+    page.evaluate("window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_url("**/health?admission=ey*")
+    page.go_back()
+    page.wait_for_url("**/console")
+    made.close()
+
+
+def in_seconds(seconds):
+    return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)).isoformat()
+
+
+def full(server, browser):
+    """Whoever finds the queue full stays, and has a place within the time that was told, over the same connection."""
+    queue = server.queue(slug="full", name="Full", maxWaiting=1, graceSeconds=600)["id"]
+    one = server.good("POST", f"/v1/queues/{queue}/join", {"user": "one"})
+    made = context(browser)
+    page = made.new_page()
+    sockets = []
+    page.on("websocket", lambda socket: sockets.append(socket))
+    page.goto(f"{server.url}/q/full")
+    expect(page.locator("#notice")).to_contain_text("full")
+    assert "safe" not in page.locator("main").inner_text()
+    server.good("DELETE", f"/v1/sessions/{one['session']}")
+    wait_for(lambda: page.evaluate("1") and number(page) == 1, what="a place", seconds=60)
+    assert len(sockets) == 1
+    made.close()
+
+
+def as_a_library(server, browser):
+    """What stops can be started again; an offline browser that is not is found out; each type is one that there is."""
+    page = open_page(context(browser), server.url)
+    told = page.evaluate("""async () => {
+        const { QueueClient } = await import("/assets/queue-client.js");
+        Object.defineProperty(navigator, "onLine", { get: () => false });
+        const client = new QueueClient({ queue: "demo" });
+        const joined = () => new Promise((done) => client.addEventListener("joined", ({ detail }) => done(detail.session), { once: true }));
+        const told = [];
+        for (let round = 0; round < 2; round++) {
+            const session = joined();
+            client.start();
+            told.push(await session);
+            client.stop();
+        }
+        return told;
+    }""")
+    assert told[0] == told[1], told
+    page.context.close()
+    types = open(f"{PROJECT}/web-client/types/queue-client.d.ts").read()
+    source = open(f"{PROJECT}/web-client/assets/queue-client.js").read()
+    public = set(re.findall(r"^  (?:get )?([a-z]\w+)\(", source, re.M)) - {"constructor", "if", "for"}
+    assert all(re.search(rf"\b{name}\b", types) for name in public), public
+    states = set(re.findall(r'#connection\((?:isOffline \? )?"(\w+)"', source)) | {"waiting", "closed"}
+    assert all(f'"{state}"' in types for state in states), states
+    assert all(f"{frame}:" in types for frame in ("joined", "position", "admitted", "announcement", "queue", "state", "reconnect", "ended", "error", "leaving", "forgetful"))
+    # Where there is no page, importing does nothing.
+    subprocess.run(["node", "--input-type=module", "-e", "import('./queue-client.mjs').then(() => import('./queue-position.mjs'))"], check=True,
+                   cwd=as_modules(f"{PROJECT}/web-client/assets")) if shutil.which("node") else None
+
+
+def as_modules(folder):
+    """Copies that Node takes for modules by their names."""
+    made = tempfile.mkdtemp(prefix="stanchion-")
+    for name in ("queue-client", "queue-position", "polling", "display"):
+        with open(f"{folder}/{name}.js") as source, open(f"{made}/{name}.mjs", "w") as target:
+            target.write(re.sub(r'from "\./(\w[\w-]*)\.js"', r'from "./\1.mjs"', source.read()))
+    return made
+
+
+def weight(server, browser):
+    """A first visit is four requests and 12 kB, head and all; a second one is one. What is in an asset is in its name."""
+    made = context(browser)
+    seen = []
+    made.on("response", lambda response: seen.append((response.url, response.request.sizes(), response.headers, response.status)))
+    page = open_page(made, f"{server.url}/q/demo")
+    wait_for(lambda: number(page), what="a position")
+    wire = sum(sizes["responseHeadersSize"] + sizes["responseBodySize"] for _, sizes, _, _ in seen)
+    assert len(seen) <= 3 and wire <= 12_000, (wire, [url for url, *_ in seen])
+    for url, _, headers, _ in seen:
+        is_page = url.endswith("/demo")
+        assert headers["content-encoding"] == "gzip" and headers["vary"] == "Accept-Encoding", (url, headers)
+        assert headers["cache-control"] == ("no-cache" if is_page else "public, max-age=31536000, immutable"), (url, headers)
+        if is_page:
+            host = server.url.split("//")[1]
+            assert f"connect-src 'self' ws://{host} wss://{host};" in headers["content-security-policy"], headers
+            assert "script-src 'self'" in headers["content-security-policy"] and "frame-ancestors 'none'" in headers["content-security-policy"]
+    page.close()
+    assets = [url.rsplit("/", 1)[1] for url, *_ in seen if "/assets/" in url]
+    seen.clear()
+    page = made.new_page()
+    page.goto(f"{server.url}/q/demo")
+    wait_for(lambda: number(page), what="a position")
+    asked = [url for url, sizes, _, status in seen if sizes["responseHeadersSize"] and "/assets/" in url]
+    assert len(seen) - len(asked) == 1 and all(made_from_cache(page, url) for url in asked), seen
+    made.close()
+    for name in assets:
+        stem, version, kind = name.split(".")
+        # By another version's name, while a new one is rolled out: what is here, and nobody keeps it.
+        for path, caching in ((name, "immutable"), (f"{stem}.{kind}", "no-cache"), (f"{stem}.0123456789abcdef.{kind}", "no-store")):
+            status, headers, body = server.call("GET", f"/assets/{path}", key=None)
+            assert status == 200 and caching in headers["Cache-Control"] and "Content-Encoding" not in headers, (path, headers)
+            assert server.call("GET", f"/assets/{path}", key=None, headers={"If-None-Match": headers["ETag"]})[0] == 304
+        status, headers, body = server.call("GET", f"/assets/{name}", key=None, headers={"Accept-Encoding": "br, gzip;q=0.5"})
+        assert headers["Content-Encoding"] == "gzip" and gzip.decompress(body) == server.call("GET", f"/assets/{name}", key=None)[2]
+        assert "Content-Encoding" not in server.call("GET", f"/assets/{name}", key=None, headers={"Accept-Encoding": "gzip;q=0, br"})[1]
+    for name in ("none.js", "a.b.c.js", "visitor.0123456789abcdef.css", "visitor..js"):
+        assert server.call("GET", f"/assets/{name}", key=None)[0] == 404, name
+
+
+def made_from_cache(page, url):
+    return page.evaluate("(url) => performance.getEntriesByName(url).some((entry) => entry.transferSize === 0)", url)
+
+
+def below_a_path(browser):
+    """A proxy shows the server below a path, which it may take away or not."""
+    with Server("--base-path", "/wait/here/", "--frame-ancestors", "self, https://*.shop.example") as server:
+        server.queue(slug="t", name="Below", graceSeconds=600)
+        page = open_page(context(browser), f"{server.url}/wait/here/q/t?utm_campaign=50%off")
+        wait_for(lambda: number(page) == 1, what="a place below the path")
+        assert all(url.startswith(f"{server.url}/wait/here/") for url in page.evaluate("performance.getEntriesByType('resource').map((one) => one.name)"))
+        page.locator("#leave").click()
+        expect(page.locator("#why")).to_contain_text("left")
+        assert not page.errors, page.errors
+        page.goto(f"{server.url}/wait/here/")
+        page.locator("a", has_text="Run queues").click()
+        page.wait_for_url("**/wait/here/console")
+        page.locator("#key").fill(KEY)
+        page.locator("#sign-in button").click()
+        expect(page.locator("#status")).to_have_text("open")
+        page.locator("#queue").select_option(label="Below (t)")
+        expect(page.locator("#link a")).to_have_attribute("href", "/wait/here/q/t")
+        expect(page.locator("#events")).to_contain_text("left")
+        assert not page.errors, page.errors
+        page.context.close()
+        for path, status in (("/q/t", 200), ("/wait/here/health", 200), ("/wait/hereabouts", 404), ("/wait/health", 404), ("/wait/here", 200),
+                             ("/wait/here?x", 200), ("/wait/here/v1/live", 426), ("/wait/here/wait/here/health", 404)):
+            assert server.call("GET", path, key=None)[0] == status, path
+        ancestors = [server.call("GET", path, key=None)[1]["Content-Security-Policy"].split("frame-ancestors ")[1] for path in ("/q/t", "/console")]
+        assert ancestors == ["'self' https://*.shop.example", "'none'"], ancestors
+        made = server.call("POST", "/v1/queues", {"name": "new"})[1]
+        assert made["Location"].startswith("/wait/here/v1/queues/") and server.call("GET", made["Location"])[0] == 200
 
 
 with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+    below_a_path(browser)
     with Server("--loops", "2") as server:
-        weight(server)
-        for story in (vectors, sleeps, visitor, two_pages, without_storage, redirects, looks, console, load):
+        for story in (weight, vectors, sleeps, visitor, two_pages, without_storage, no_sockets, not_allowed, comes_back_to_nothing,
+                      says_safe_while_it_is, the_turn, full, as_a_library, redirects, looks, console, load):
             print(story.__name__, flush=True)
             story(server, browser)
     browser.close()

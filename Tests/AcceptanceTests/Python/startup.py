@@ -30,8 +30,20 @@ run("serve", "--loops", "many", status=78, says="loops is many")
 run("serve", "--database", "mysql://x", status=78, says="database must be sqlite:PATH")
 run("serve", "--admin-key", "short", status=78, says="32 to 128")
 run("serve", "--log-level", "loud", status=78, says="log-level is loud")
-run("serve", "--allow-origin", "shop.example", status=78, says="https://shop.example")
+for origin in ("shop.example", "https://shop.example/", "https://*.shop.example", "file://", "https://a.example,https://shop.example/x"):
+    run("serve", "--allow-origin", origin, status=78, says=f"allow-origin names {origin.split(',')[-1]}, which ")
 run("serve", status=78, says="STANCHION_LISTNE", env={"STANCHION_LISTNE": "x"})
+# What Kubernetes sets for Services that are called stanchion and stanchion-redis is none of an operator's mistakes.
+orchestrators = {
+    "STANCHION_SERVICE_HOST": "10.0.0.11", "STANCHION_SERVICE_PORT": "8080", "STANCHION_SERVICE_PORT_HTTP": "8080",
+    "STANCHION_PORT": "tcp://10.0.0.11:8080", "STANCHION_PORT_8080_TCP": "tcp://10.0.0.11:8080", "STANCHION_PORT_8080_TCP_PROTO": "tcp",
+    "STANCHION_PORT_8080_TCP_PORT": "8080", "STANCHION_PORT_8080_TCP_ADDR": "10.0.0.11", "STANCHION_REDIS_SERVICE_HOST": "10.0.0.12",
+    "STANCHION_REDIS_PORT": "tcp://10.0.0.12:6379", "STANCHION_REDIS_PORT_6379_TCP_ADDR": "10.0.0.12", "STANCHION_PORT_53_UDP": "udp://10.0.0.1:53",
+}
+with Server(prefix=["env", *(f"{name}={value}" for name, value in orchestrators.items())]) as server:
+    server.good("GET", "/ready")
+for name, value in (("STANCHION_PORT", "8080"), ("STANCHION_HOST", "0.0.0.0"), ("STANCHION_PORT_NUMBER", "1"), ("STANCHION_LISTEN_PORT", "80")):
+    run("serve", status=78, says=name, env={**orchestrators, name: value})
 run("serve", status=78, says="drain-seconds is 0", env={"STANCHION_DRAIN_SECONDS": "0"})
 with open(f"{folder}/wrong.yaml", "w") as file:
     file.write("listen: 127.0.0.1:0\nlisten-on: 5\n")
