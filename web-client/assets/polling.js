@@ -1,8 +1,12 @@
-// A place in line by REST, where no WebSocket gets through: the same frames, asked for again and again.
+// A place in line by REST, where no WebSocket gets through: the frames of a place, asked for again and again. Announcements do not come.
 
 /** Between two questions, in milliseconds; a hidden page has more patience. */
 const PAUSE = 5_000;
 const PAUSE_HIDDEN = 15_000;
+/** For an answer, in milliseconds. */
+const PATIENCE = 10_000;
+/** What a session can be; an answer that says anything else is not the server's. */
+const STATES = ["waiting", "admitted", "completed", "left", "expired"];
 
 /** What the server refused, by its problem details (RFC 9457). */
 export class Refusal extends Error {
@@ -23,6 +27,8 @@ export class Poller {
   #status = null;
   #isStale = false;
   #isIn = false;
+  #position = 0;
+  #isAsking = false;
 
   /**
    * @param {object} options as QueueClient's: url, queue, displayName, user, metadata.
@@ -35,9 +41,18 @@ export class Poller {
     this.#token = token;
     this.#told = told;
     this.#queue = options.queue;
+    // What it is told first may be worse than what was shown.
+    if (token) this.#position = -1;
   }
 
   start() { this.#step(); }
+
+  /** Does not wait for the next time. */
+  now() {
+    if (!this.#isIn || this.#isAsking) return;
+    clearTimeout(this.#timer);
+    this.#step();
+  }
 
   stop() {
     clearTimeout(this.#timer);
@@ -56,11 +71,14 @@ export class Poller {
   }
 
   async #step() {
+    this.#isAsking = true;
     try {
       this.#take(this.#token ? await this.#ask("GET", "position") : await this.#ask("POST", "join", this.#visitor));
       this.#timer = setTimeout(() => this.#step(), globalThis.document?.hidden ? PAUSE_HIDDEN : PAUSE);
     } catch (error) {
       this.#fail(error);
+    } finally {
+      this.#isAsking = false;
     }
   }
 
@@ -74,10 +92,17 @@ export class Poller {
 
   #take(answer) {
     this.#token = answer.token ?? this.#token;
-    if (answer.status === "admitted") return this.#tell({ ...answer, type: "admitted" });
-    if (answer.status !== "waiting") return this.#tell({ type: "ended", reason: answer.reason ?? answer.status });
+    if (!answer.queue) return this.#tell({ type: "ended", reason: answer.reason ?? answer.status });
     this.#queue = answer.queue.id;
-    this.#tell({ ...answer, type: this.#isIn ? "position" : "joined" });
+    if (answer.status === "admitted") {
+      if (!this.#isIn) this.#tell({ ...answer, type: "joined", position: 1, waiting: 1, rate: 0, wait: null });
+      this.#isIn = true;
+      return this.#tell({ ...answer, type: "admitted" });
+    }
+    // Only a frame with a reason may raise what is shown.
+    const reason = this.#position !== 0 && answer.position > this.#position ? "priority_lane" : undefined;
+    this.#position = answer.position;
+    this.#tell({ ...answer, type: this.#isIn ? "position" : "joined", ...(reason ? { reason } : {}) });
     if (this.#isIn && this.#status !== answer.queue.status) this.#tell({ type: "queue", status: answer.queue.status, message: "" });
     [this.#isIn, this.#status] = [true, answer.queue.status];
     const isStale = Boolean(answer.staleSince);
@@ -89,13 +114,24 @@ export class Poller {
     const headers = {};
     if (body) headers["Content-Type"] = "application/json";
     if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
-    const answer = await fetch(`${this.#options.url}/v1/queues/${encodeURIComponent(this.#queue)}/${what}`, {
-      method, headers, body: body && JSON.stringify(body), credentials: "omit", cache: "no-store", signal: this.#abort.signal,
-    });
-    const text = await answer.text();
-    let said = {};
-    try { said = text ? JSON.parse(text) : {}; } catch { /* Somebody between answers for the server. */ }
-    if (answer.ok) return said;
-    throw new Refusal(answer.status, said, Number(answer.headers.get("Retry-After")) || undefined);
+    const request = new AbortController();
+    const end = () => request.abort();
+    const timer = setTimeout(end, PATIENCE);
+    this.#abort.signal.addEventListener("abort", end);
+    try {
+      const answer = await fetch(`${this.#options.url}/v1/queues/${encodeURIComponent(this.#queue)}/${what}`, {
+        method, headers, body: body && JSON.stringify(body), credentials: "omit", cache: "no-store", signal: request.signal,
+      });
+      const text = await answer.text();
+      let said = {};
+      try { said = JSON.parse(text); } catch { /* Nothing, or what somebody between says. */ }
+      if (answer.status === 204 || (answer.ok && STATES.includes(said.status))) return said;
+      // A page that asks for a login, say: it answers everything.
+      if (answer.ok) throw new Error("the answer is not the server's");
+      throw new Refusal(answer.status, said, Number(answer.headers.get("Retry-After")) || undefined);
+    } finally {
+      clearTimeout(timer);
+      this.#abort.signal.removeEventListener("abort", end);
+    }
   }
 }

@@ -9,8 +9,8 @@ const SILENT_SOCKETS = 2;
 const SOCKET_AGAIN = 60_000;
 /** A browser that says that it is offline may be wrong. */
 const OFFLINE_TRY = 15_000;
-/** Refusals after which coming back is of no use. */
-const ENDS = ["no_such_queue", "unauthorized"];
+/** Refusals that say that the place is no more, by the reason that is told for it. */
+const ENDS = { no_such_queue: "no_such_queue", unauthorized: "unauthorized", no_such_session: "expired", session_ended: "expired" };
 /** Refusals that say that this page may not speak to the server. */
 const STRANGERS = ["origin_not_allowed", "unknown_host"];
 
@@ -21,8 +21,11 @@ function pageStorage() {
 
 /** Of the server that this module comes from, whatever path a proxy shows it under. */
 function ownServer() {
-  const here = new URL("..", import.meta.url);
-  return here.protocol.startsWith("http") ? here.href.replace(/\/$/, "") : globalThis.location?.origin;
+  try {
+    const here = new URL("..", import.meta.url);
+    if (here.protocol.startsWith("http")) return here.href.replace(/\/$/, "");
+  } catch { /* A module without an address. */ }
+  return globalThis.location?.origin;
 }
 
 /**
@@ -54,11 +57,16 @@ export class QueueClient extends EventTarget {
   /** Whether this page has had the place confirmed: otherwise it may have ended while no page was open. */
   #isConfirmed = false;
   #graceSeconds = 0;
-  #lostAt = 0;
+  /** When there was word last. */
+  #heardAt = 0;
+  /** What the server has refused, where the browser does not let go of it. */
+  #deadToken = null;
   #reason = null;
   #isForgetful = false;
   /** The socket's end is that of a place that nobody has any more. */
   #wantsNew = false;
+  /** A socket is tried as soon as the server answers by REST, and then now and then. */
+  #mayTrySocket = false;
 
   /**
    * @param {object} options queue (id or slug); url (of the server, by default the one that this module comes from); displayName, user,
@@ -66,7 +74,7 @@ export class QueueClient extends EventTarget {
    */
   constructor(options) {
     super();
-    this.#options = { url: ownServer(), storage: pageStorage(), socket: globalThis.WebSocket, ...options };
+    this.#options = { url: options.url ?? ownServer(), storage: pageStorage(), socket: globalThis.WebSocket, ...options };
   }
 
   /** Takes or finds the place, and keeps it until `leave` or the end. */
@@ -74,6 +82,7 @@ export class QueueClient extends EventTarget {
     if (!this.#isOver) return;
     this.#isOver = false;
     [this.#attempt, this.#silent, this.#comeBackAt, this.#reason] = [0, 0, 0, null];
+    [this.#isLeaving, this.#wantsNew] = [false, false];
     globalThis.document?.addEventListener("visibilitychange", this.#visibility);
     globalThis.addEventListener?.("online", this.#online);
     globalThis.addEventListener?.("offline", this.#offline);
@@ -107,7 +116,10 @@ export class QueueClient extends EventTarget {
   get #key() { return `stanchion:${this.#options.url}:${this.#options.queue}`; }
   get token() {
     if (this.#token) return this.#token;
-    try { return this.#options.storage?.getItem(this.#key) ?? null; } catch { return null; }
+    try {
+      const kept = this.#options.storage?.getItem(this.#key) ?? null;
+      return kept === this.#deadToken ? null : kept;
+    } catch { return null; }
   }
 
   /** Why the connection is in the state that was told last: a code, or null. */
@@ -116,7 +128,7 @@ export class QueueClient extends EventTarget {
   /** Until when the place is safe without a connection, in milliseconds since 1970; null where no place is known of. */
   get safeUntil() {
     if (!this.token || !this.#isConfirmed) return null;
-    return this.#isIn ? Infinity : this.#lostAt + this.#graceSeconds * 1000;
+    return this.#isIn ? Infinity : this.#heardAt + this.#graceSeconds * 1000;
   }
 
   #keep(token) {
@@ -134,6 +146,7 @@ export class QueueClient extends EventTarget {
   /** Forgets the place; that of another page stays. */
   #forget() {
     const { storage } = this.#options;
+    this.#deadToken = this.#token;
     try {
       if (this.#token && storage?.getItem(this.#key) === this.#token) storage.removeItem(this.#key);
     } catch { /* Nothing was kept. */ }
@@ -188,6 +201,7 @@ export class QueueClient extends EventTarget {
   }
 
   #receive(frame) {
+    this.#heardAt = Date.now();
     // What came while the phone slept says nothing of now: a probe ends with its own answer alone.
     if (!this.#isProbing || frame.type === "state") this.#stopExpecting();
     if (frame.type === "joined") {
@@ -216,7 +230,7 @@ export class QueueClient extends EventTarget {
 
   /** A place that ended while no page was open is nobody's news: whoever opens the page now wants a new one. */
   #isReplacedByNew(reason) {
-    if (this.#isConfirmed || !this.#token || reason === "closed" || reason === "no_such_queue") return false;
+    if (this.#isConfirmed || this.#isLeaving || !this.#token || reason === "closed" || reason === "no_such_queue") return false;
     this.#forget();
     return true;
   }
@@ -228,7 +242,13 @@ export class QueueClient extends EventTarget {
     this.#comeBackAt = Date.now() + delay;
     const socket = this.#socket;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => { if (socket && socket === this.#socket && !this.#isIn) this.#enter(); }, delay);
+    this.#timer = setTimeout(() => {
+      if (!socket || socket !== this.#socket) return;
+      if (this.#isIn && this.#isLeaving) this.#send({ type: "leave" });
+      if (this.#isIn) return;
+      this.#enter();
+      this.#expectWord(10_000);
+    }, delay);
   }
 
   #closed(code) {
@@ -264,6 +284,7 @@ export class QueueClient extends EventTarget {
 
   /** Full jitter (Brooker, "Exponential Backoff And Jitter"): all phones that lost one server do not come at once. */
   #comeBack(limit, reason) {
+    if (this.#poller) return this.#trySocketLater();
     const isOffline = globalThis.navigator?.onLine === false;
     this.#connection(isOffline ? "offline" : "waiting", isOffline ? "offline" : reason);
     const backoff = Math.random() * Math.min(limit, 500 * 2 ** Math.min(this.#attempt++, 10));
@@ -276,7 +297,7 @@ export class QueueClient extends EventTarget {
   #drop() {
     const socket = this.#socket;
     this.#socket = null;
-    if (this.#isIn && !this.#poller) [this.#isIn, this.#lostAt] = [false, Date.now()];
+    if (!this.#poller) this.#isIn = false;
     if (socket && socket.readyState < 2) socket.close();
   }
 
@@ -290,8 +311,8 @@ export class QueueClient extends EventTarget {
       if (error) this.#refused(error); else this.#polled(frame);
     });
     this.#poller = poller;
+    this.#mayTrySocket = true;
     poller.start();
-    this.#trySocketLater();
   }
 
   #trySocketLater() {
@@ -301,13 +322,17 @@ export class QueueClient extends EventTarget {
 
   #stopPolling() {
     clearTimeout(this.#again);
-    if (this.#poller && this.#isIn) [this.#isIn, this.#lostAt] = [false, Date.now()];
+    if (this.#poller) this.#isIn = false;
     this.#poller?.stop();
     this.#poller = null;
   }
 
   #polled(frame) {
+    this.#heardAt = Date.now();
     if (this.#reason !== "socket_blocked") this.#connection("polling", "socket_blocked");
+    // The server is there: a restart, and not something between, may be what kept sockets from it.
+    if (this.#mayTrySocket) this.#connect(false);
+    this.#mayTrySocket = false;
     if (frame.type === "joined") {
       this.#joined(frame);
       if (this.#isLeaving) this.#poller.leave();
@@ -318,16 +343,14 @@ export class QueueClient extends EventTarget {
     const isNew = this.#isReplacedByNew(frame.reason);
     this.#stopPolling();
     if (isNew) return this.#poll();
-    this.#tell("ended", frame);
-    this.#end();
+    this.#end(frame.reason);
   }
 
   #refused(error) {
     this.#stopPolling();
     if (!(error instanceof Refusal)) return this.#comeBack(30_000, "network");
     const { code, message, field, retryAfterSeconds } = error;
-    if (code === "unauthorized" && this.#isReplacedByNew(code)) return this.#poll();
-    if (ENDS.includes(code)) return this.#end(code);
+    if (ENDS[code]) return this.#isReplacedByNew(ENDS[code]) ? this.#poll() : this.#end(ENDS[code]);
     if (code) this.#tell("error", { type: "error", code, message, field, retryAfterSeconds });
     // Trying again is of no use before somebody has set something.
     if (STRANGERS.includes(code)) this.#comeBackAt = Date.now() + SOCKET_AGAIN;
@@ -364,7 +387,7 @@ export class QueueClient extends EventTarget {
     clearTimeout(this.#alive);
     this.#alive = setTimeout(() => {
       this.#stopExpecting();
-      if (this.#isIn) {
+      if (this.#isIn && !this.#poller) {
         this.#drop();
         this.#comeBack(5_000, "network");
       } else {
@@ -380,7 +403,7 @@ export class QueueClient extends EventTarget {
 
   /** After a sleep the socket may be dead without knowing it: it is asked. */
   #probe() {
-    if (this.#poller && !this.#socket) return;
+    if (this.#poller) return this.#poller.now();
     if (!this.#socket) return this.#connect();
     if (this.#socket.readyState !== 1) return;
     this.#send({ type: "ping" });

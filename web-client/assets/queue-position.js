@@ -74,20 +74,21 @@ export class QueuePosition extends (globalThis.HTMLElement ?? Object) {
       client?.addEventListener(type, (event) => this.#receive(event.detail), { signal: this.#abort.signal });
     }
     client?.addEventListener("connection", (event) => {
-      if (event.detail === "waiting" || event.detail === "offline") this.#freeze();
+      if (event.detail === "waiting" || event.detail === "offline") this.#freeze(true);
     }, { signal: this.#abort.signal });
     client?.addEventListener("state", (event) => {
-      if (event.detail.state === "stale") return this.#freeze();
+      if (event.detail.state === "stale") return this.#freeze(false);
       [this.#asOf, this.#frameAt] = [null, performance.now()];
       this.update();
     }, { signal: this.#abort.signal });
   }
 
-  /** Nothing is known of what happens now: what is shown stands, and says as of when. */
-  #freeze() {
-    if (!this.#frame || this.#asOf) return;
+  /** Nothing is known of what happens now: the wait stands, and says as of when. The number stands where the connection is lost; otherwise
+   * the server reckons with its falling. */
+  #freeze(isLost) {
     const now = performance.now();
-    this.#display.hold(now);
+    if (isLost) this.#display.hold(now);
+    if (!this.#frame || this.#asOf) return;
     this.#frame = { ...this.#frame, wait: this.#wait(now) };
     this.#asOf = new Date();
     this.update();

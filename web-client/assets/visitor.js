@@ -31,6 +31,9 @@ function connectionWords(state) {
   if (state === "refused") return "This site may not use the queue's server. Whoever runs it has to allow this address.";
   if (state !== "waiting" && state !== "offline") return "";
   const lost = state === "offline" ? "You are offline." : "The connection was lost.";
+  if (turn) return `${lost} It is still your turn; trying again…`;
+  // Refused: what for is said elsewhere.
+  if (!["network", "offline", "restarting"].includes(client.reason)) return "Trying again…";
   const until = client.safeUntil;
   if (until === null) return `${lost} Trying again…`;
   if (until < Date.now()) return `${lost} Your place may have expired meanwhile; trying to come back…`;
@@ -60,12 +63,14 @@ function notice(words) {
 let shown = "connecting";
 /** The admission, where it is the person's turn. */
 let turn = null;
+/** A turn leads in once: a second time would break off what the browser is about to show. */
+let hasGoneIn = false;
 
 function start() {
   for (const id of ["turn", "over"]) show(id, false);
   notice({ queue: "", state: "", error: "", kept: "" });
   document.title = title;
-  turn = null;
+  [turn, shown, hasGoneIn] = [null, "connecting", false];
   client = new QueueClient({ queue });
   $("position").client = client;
   const on = (type, handler) => client.addEventListener(type, (event) => handler(event.detail));
@@ -129,7 +134,9 @@ function admitted(frame) {
 
 /** Into the shop, in place of this page: whoever comes back from there must not be sent there again. */
 function goIn() {
-  if (turn?.redirect && !document.hidden && Date.parse(turn.expiresAt) > Date.now()) location.replace(turn.redirect);
+  if (hasGoneIn || !turn?.redirect || document.hidden || Date.parse(turn.expiresAt) <= Date.now()) return;
+  hasGoneIn = true;
+  location.replace(turn.redirect);
 }
 
 function countDown() {

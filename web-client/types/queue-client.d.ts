@@ -17,7 +17,7 @@ export interface State { type: "state"; state: "live" | "stale"; since?: string;
 export interface Ended { reason: "left" | "expired" | "completed" | "closed" | "unauthorized" | "no_such_queue" | "replaced" }
 export interface Problem { type: "error"; code: string; message: string; retryAfterSeconds?: number; field?: string }
 export interface Reconnect { type: "reconnect"; afterSeconds: number }
-/** "polling": by REST, where no WebSocket gets through; "refused": the page's origin is not allowed. */
+/** "polling": by REST, where no WebSocket gets through, and without announcements; "refused": the page's origin is not allowed. */
 export type Connection = "connecting" | "open" | "polling" | "waiting" | "offline" | "refused" | "closed";
 
 export interface QueueClientOptions {
