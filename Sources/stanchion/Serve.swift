@@ -58,7 +58,11 @@ struct Serve: AsyncParsableCommand {
         } catch let error as SystemError {
             throw Failure.unavailable("\(settings.listen) cannot be listened on (\(error)): choose another --listen, or end who has it")
         } catch let error as BusRefused {
-            throw Failure.unavailable("Redis does not let this instance in (\(error.reason)): the password belongs into --redis")
+            let remedy =
+                error.reason.hasPrefix("NOPERM")
+                ? "allow its user the commands, channels and keys that Config/redis.conf has"
+                : "the user and the password belong into --redis"
+            throw Failure.unavailable("Redis does not let this instance in (\(error.reason)): \(remedy)")
         } catch let error as TLSError {
             throw Failure.setting("tls-cert cannot be used: \(error)")
         } catch let error as StoreError {

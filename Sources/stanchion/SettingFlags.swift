@@ -130,8 +130,14 @@ struct SettingFlags: ParsableArguments {
         }
         if let text = sources.text("base-path", flag: basePath) {
             let path = text.hasSuffix("/") ? String(text.dropLast()) : text
-            guard path.isEmpty || path.wholeMatch(of: /(\/[A-Za-z0-9._~-]+)+/) != nil else {
+            guard path.isEmpty || path.wholeMatch(of: /(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/) != nil else {
                 throw Failure.setting("base-path is \(text), and must be a path like /queue, of letters, digits, dots and dashes")
+            }
+            // A proxy that takes the path away would have the rest taken for it.
+            if let first = path.split(separator: "/").first, SettingFlags.ownPaths.contains(String(first)) {
+                throw Failure.setting(
+                    "base-path is \(text), and must not begin like one of the server's own paths: \(SettingFlags.ownPaths.joined(separator: ", "))"
+                )
             }
             settings.server.basePath = path
         }
@@ -140,7 +146,7 @@ struct SettingFlags: ParsableArguments {
         }
         if let text = sources.text("hosts", flag: hosts) {
             let names = text.split(separator: ",").map(String.init)
-            if let wrong = names.first(where: { $0.wholeMatch(of: /[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]/) == nil }) {
+            if let wrong = names.first(where: { !SettingFlags.isHost($0) }) {
                 throw Failure.setting("hosts names \(wrong), and must have names or addresses without ports, like queue.example")
             }
             settings.server.hosts = Set(names)
@@ -172,6 +178,14 @@ struct SettingFlags: ParsableArguments {
         }
         settings.logLevel = known
         return settings
+    }
+
+    private static let ownPaths = ["assets", "console", "health", "metrics", "q", "ready", "v1"]
+
+    /// A name, or an address of IPv6 in brackets.
+    private static func isHost(_ text: String) -> Bool {
+        if text.hasPrefix("[") { return SocketAddress(text + ":0") != nil }
+        return text.wholeMatch(of: /[A-Za-z0-9_-][A-Za-z0-9._-]*/) != nil
     }
 
     /// As Content-Security-Policy has it (CSP level 3, §6.4.2).

@@ -54,6 +54,11 @@ public final class TLSContext: @unchecked Sendable {
     deinit { contexts.forEach(SSL_CTX_free) }
 
     private static func read(_ files: Files) throws(TLSError) -> OpaquePointer {
+        for file in [files.chain, files.key] {
+            guard access(file, R_OK) == 0 else {
+                throw TLSError(description: "\(file) cannot be read: \(String(cString: strerror(errno)))")
+            }
+        }
         ERR_clear_error()
         let context = SSL_CTX_new(TLS_server_method())!
         func fail(_ what: String) -> TLSError {
@@ -64,10 +69,14 @@ public final class TLSContext: @unchecked Sendable {
             return TLSError(description: what + reason)
         }
         guard SSL_CTX_use_certificate_chain_file(context, files.chain) == 1 else {
-            throw fail("\(files.chain) is not a certificate in PEM that can be read")
+            throw fail("\(files.chain) is no certificate in PEM")
         }
         guard SSL_CTX_use_PrivateKey_file(context, files.key, SSL_FILETYPE_PEM) == 1 else {
-            throw fail("\(files.key) is not the private key of \(files.chain)")
+            let isAnothers = ERR_reason_error_string(ERR_peek_last_error()).map { String(cString: $0).contains("mismatch") } ?? false
+            throw fail(
+                isAnothers
+                    ? "\(files.key) is not the private key of \(files.chain)" : "\(files.key) is no private key in PEM without a passphrase"
+            )
         }
         guard SSL_CTX_check_private_key(context) == 1 else { throw fail("\(files.key) is not the private key of \(files.chain)") }
         guard X509_cmp_current_time(X509_get0_notAfter(SSL_CTX_get0_certificate(context))) > 0 else {

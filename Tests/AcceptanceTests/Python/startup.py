@@ -32,6 +32,10 @@ run("serve", "--admin-key", "short", status=78, says="32 to 128")
 run("serve", "--log-level", "loud", status=78, says="log-level is loud")
 for origin in ("shop.example", "https://shop.example/", "https://*.shop.example", "file://", "https://a.example,https://shop.example/x"):
     run("serve", "--allow-origin", origin, status=78, says=f"allow-origin names {origin.split(',')[-1]}, which ")
+for path in ("/v1", "/q/x", "/..", "/a/./b", "queue", "/a b"):
+    run("serve", "--base-path", path, status=78, says=f"base-path is {path}")
+for hosts in (".", "[:::]", "a,..", "[::1"):
+    run("serve", "--hosts", hosts, status=78, says="hosts names")
 run("serve", status=78, says="STANCHION_LISTNE", env={"STANCHION_LISTNE": "x"})
 # What Kubernetes sets for Services that are called stanchion and stanchion-redis is none of an operator's mistakes.
 orchestrators = {

@@ -270,11 +270,15 @@ with Server(*flags, "--loops", "1", "--tls-handshakes", "3") as server:
 
 # What cannot be served with is said at the start.
 open(f"{folder}/no.pem", "w").write("no certificate")
-for flags in (["--tls-cert", f"{folder}/no.pem", "--tls-key", one[1]], ["--tls-cert", one[0], "--tls-key", two[1]], ["--tls-cert", one[0]]):
+for flags, words in (
+    ([f"{folder}/no.pem", one[1]], "no.pem is no certificate in PEM"), ([f"{folder}/none.pem", one[1]], "none.pem cannot be read: No such file"),
+    ([one[0], f"{folder}/none.key"], "none.key cannot be read: No such file"), ([one[0], f"{folder}/no.pem"], "no.pem is no private key in PEM"),
+    ([one[0], two[1]], f"{two[1]} is not the private key of {one[0]}"), ([one[0]], "tls-cert"),
+):
     try:
-        Server(*flags)
+        Server(*(part for pair in zip(("--tls-cert", "--tls-key"), flags) for part in pair))
     except AssertionError as problem:
-        assert "tls-cert" in str(problem), problem
+        assert words in str(problem), problem
     else:
         raise AssertionError(flags)
 subprocess.run(["rm", "-r", folder], check=True)
