@@ -131,11 +131,12 @@ public struct RequestParser: Sendable {
     private static func authority(_ line: RequestLine, _ fields: HTTPFields) throws(HTTPRefusal) -> String? {
         let hosts = fields[values: hostName]
         guard hosts.count <= 1 else { throw .malformed("more than one Host") }
+        guard line.authority.map(isHost) ?? true else { throw .malformed("a target's host that is not one host") }
         guard let host = hosts.first else {
             guard line.minorVersion == 0 else { throw .malformed("no Host") }
             return line.authority
         }
-        guard isHost(host), line.authority.map(isHost) ?? true else { throw .malformed("a Host that is not one host") }
+        guard isHost(host) else { throw .malformed("a Host that is not one host") }
         return line.authority ?? host
     }
 

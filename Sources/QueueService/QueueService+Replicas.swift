@@ -167,6 +167,8 @@ extension QueueService {
         guard let demand = hosted[id].map(CatchUpDemand.init) else { return true }
         // Not asked again by each caller: the heartbeat finds out when the store is back.
         if let outage, !outage.allowsReading { return false }
+        // A log of which no line can be made is read again after a pause, whoever asks.
+        if unreadable.isPaused(id, at: clock.now()) { return false }
         while let queue = hosted[id], !demand.isMet(by: queue) {
             // Checked anew after each wait: before this call goes on another one may have begun to read, or a commit.
             if queue.isCatchingUp || queue.isCommitting {
@@ -184,7 +186,10 @@ extension QueueService {
 
     private func readForAll(_ id: QueueID) async -> Bool {
         let end = await catchUpGate.pass { await readOn(id) }
-        if end == .reached, let reading = hosted[id]?.catchUps { hosted[id]?.caughtUp = reading }
+        if end == .reached, let reading = hosted[id]?.catchUps {
+            hosted[id]?.caughtUp = reading
+            unreadable.remove(id)
+        }
         hosted[id]?.isCatchingUp = false
         tellChange(of: id)
         if case .otherHistory(let epoch) = end { return await rebuild(id, insteadOf: epoch) }
@@ -205,7 +210,7 @@ extension QueueService {
                 if let end = try await readPage(id, demand, epoch: queue.record.epoch) { return end }
             }
         } catch {
-            log.warning("the log could not be read", metadata: ["queue": "\(id)", "error": "\(error)"])
+            noteUnreadable(id, error)
             return .failed
         }
     }

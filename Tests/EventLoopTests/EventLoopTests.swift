@@ -67,7 +67,7 @@ import Testing
     }
 
     /// Loops wake each other at the end of what they are doing: a wake-up that is owed must be paid before they wait.
-    @Test(.timeLimit(.minutes(1))) func workThatLoopsBringEachOtherIsDone() async throws {
+    @Test(.timeLimit(.minutes(5))) func workThatLoopsBringEachOtherIsDone() async throws {
         let group = try EventLoopGroup(count: 3)
         @Sendable func pass(_ left: Int, _ done: CheckedContinuation<Void, Never>) {
             guard left > 0 else { return done.resume() }
@@ -84,7 +84,7 @@ import Testing
     }
 
     /// A job that brings the next one for ever keeps no socket and no timer waiting.
-    @Test(.timeLimit(.minutes(1))) func anEndlessChainOfJobsLeavesTurnsToOthers() async throws {
+    @Test(.timeLimit(.minutes(5))) func anEndlessChainOfJobsLeavesTurnsToOthers() async throws {
         let (group, address) = try EventLoopTests.serve { _ in Greeting() }
         let loop = group.loops[0]
         let isOver = Atomic(false)
@@ -103,7 +103,7 @@ import Testing
 
     /// A hundred connections of one account have something to say, and each of them keeps the loop for long: other accounts' are not
     /// behind all of them. There are two others, should one have the loud one's row.
-    @Test(.timeLimit(.minutes(1))) func aLoudAccountWaitsForItself() async throws {
+    @Test(.timeLimit(.minutes(5))) func aLoudAccountWaitsForItself() async throws {
         let accepted = Atomic(0)
         let isReleased = Atomic(false)
         let (order, told) = AsyncStream.makeStream(of: UInt64.self)
@@ -131,7 +131,7 @@ import Testing
 
     /// What a connection brings the loop to do, by way of another loop, is charged to its account: a connection of another account is
     /// not behind a hundred of the loud one each time. There are two others, should one have the loud one's row.
-    @Test(.timeLimit(.minutes(1))) func aLoudAccountPaysForTheJobsThatItBrings() async throws {
+    @Test(.timeLimit(.minutes(5))) func aLoudAccountPaysForTheJobsThatItBrings() async throws {
         let accepted = Atomic(0)
         let (order, told) = AsyncStream.makeStream(of: (account: UInt64, behind: Int).self)
         let (other, jobs) = (try EventLoopGroup(count: 1), Counter())
@@ -154,7 +154,7 @@ import Testing
     }
 
     /// However fast connections come, the loop accepts few of them before it serves others.
-    @Test(.timeLimit(.minutes(1))) func aFloodOfConnectionsLeavesTurnsToOthers() async throws {
+    @Test(.timeLimit(.minutes(5))) func aFloodOfConnectionsLeavesTurnsToOthers() async throws {
         let count = Atomic(0)
         let turns = Mutex<[UInt64: Int]>([:])
         let (group, address) = try EventLoopTests.serve { connection in
@@ -300,7 +300,7 @@ import Testing
     }
 
     /// The loop gives a connection up whose peer takes nothing of what the kernel has for it, though the peer goes on talking.
-    @Test(.timeLimit(.minutes(1))) func aPeerThatTalksAndTakesNothingIsGivenUp() async throws {
+    @Test(.timeLimit(.minutes(5))) func aPeerThatTalksAndTakesNothingIsGivenUp() async throws {
         let ends = Mutex<[String]>([])
         let (group, address) = try EventLoopTests.serve { connection in
             connection.loop.stallSeconds = 1

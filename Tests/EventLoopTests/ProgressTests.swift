@@ -44,7 +44,7 @@ import Testing
     }
 
     /// A peer that has paused and reads again is kept; one that has taken nothing since the check before is given up.
-    @Test(.timeLimit(.minutes(1))) func aPeerThatTakesNothingIsGivenUp() async throws {
+    @Test(.timeLimit(.minutes(5))) func aPeerThatTakesNothingIsGivenUp() async throws {
         let (ends, accepted) = (Ends(), Accepted())
         let (group, address) = try EventLoopTests.serve { connection in
             accepted.connection.withLock { $0 = LoopBound(connection, to: connection.loop) }
@@ -60,12 +60,18 @@ import Testing
         #expect(
             await eventually {
                 client.send("x")
-                return await onLoop { Socket.unacknowledged($0.number) } ?? 0 > 20_000
+                return await onLoop { Socket.unacknowledged($0.number) } ?? 0 > 8_000
             })
         let finding = try #require(await onLoop { $0.checkProgress(since: nil, at: 100) } ?? nil)
-        #expect(finding.second == 100 && finding.waiting > 20_000)
+        #expect(finding.second == 100 && finding.waiting > 8_000)
         let before = finding.acknowledged
-        #expect(client.read(4_096) > 0)
+        // One read may take too little for the kernel to open its window.
+        var taken = 0
+        while taken < 8_192 {
+            let count = client.read(4_096)
+            try #require(count > 0)
+            taken += count
+        }
         #expect(
             await eventually {
                 await onLoop {

@@ -108,6 +108,8 @@ private final class RedisLink {
     private var lastHeartbeat: UInt64 = 0
     private var lastHeard: UInt64 = 0
 
+    /// The loss of the link is still to be logged.
+    private var owesWord = false
     /// Nothing more is logged of the link until then.
     private var quietUntil: UInt64 = 0
     /// Its loss was logged, or nothing yet.
@@ -173,8 +175,9 @@ private final class RedisLink {
         let wasLive = isLive
         isLive = false
         // Who is not let in at a start is told so by the program's end, and a link that comes and goes is told of now and then.
-        let isNews = wasLive || failures == 0 && !(first != nil && failure.isRefusal)
-        if isNews, loop.now >= quietUntil {
+        owesWord = owesWord || wasLive || failures == 0 && !(first != nil && failure.isRefusal)
+        if owesWord, loop.now >= quietUntil {
+            owesWord = false
             quietUntil = loop.now + RedisLink.quietNanoseconds
             tellsWhenLive = true
             log.warning(
@@ -219,7 +222,7 @@ private final class RedisLink {
         failures = 0
         measurements.isLive.set(1)
         if tellsWhenLive { log.notice("Redis carries what instances tell each other", metadata: ["redis": "\(address)"]) }
-        tellsWhenLive = false
+        (tellsWhenLive, owesWord) = (false, false)
         healthChanged(.live)
         tellFirst(nil)
     }

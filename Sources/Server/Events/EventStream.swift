@@ -43,7 +43,7 @@ final class EventStream: ConnectionHandler, EventSink {
     }
 
     /// The reader comes back to where it was.
-    func drain() { finish() }
+    func drain() { if feed != nil { finish() } }
 
     private func finish() {
         feed?.stop()

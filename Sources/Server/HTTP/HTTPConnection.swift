@@ -260,8 +260,8 @@ final class HTTPConnection: ConnectionHandler {
         connection.deadline = live.loop.second + live.server.settings.stallSeconds + 1
     }
 
-    /// Hands the connection over to a reader of events: a WebSocket where one was asked for, otherwise a stream, which
-    /// has no length and ends when the connection does (RFC 9112 §6.3).
+    /// Hands the connection over to a reader of events: a WebSocket where one was asked for, otherwise a stream,
+    /// which has no length: it comes in chunks, and in HTTP/1.0 it ends when the connection does (RFC 9112 §6.3).
     private func stream(_ reader: EventReader, _ fields: HTTPFields, to connection: Connection, head: Bool, isChunked: Bool) {
         if let handshake {
             connection.send(handshake.response)

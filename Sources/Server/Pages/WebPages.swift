@@ -93,10 +93,9 @@ private struct ServedFile: Sendable {
 extension Request {
     /// Whether the answer may be compressed (RFC 9110 §12.5.3).
     fileprivate var takesGzip: Bool {
-        fields.tokens(.acceptEncoding).contains { token in
-            let parts = token.split(separator: ";").map { $0.filter { $0 != " " } }
-            guard parts.first == "gzip" || parts.first == "*" else { return false }
-            return !parts.dropFirst().contains { $0.wholeMatch(of: /q=0(\.0*)?/) != nil }
-        }
+        let codings = fields.tokens(.acceptEncoding).map { $0.split(separator: ";").map { $0.filter { $0 != " " } } }
+        // `*` stands for those that are not named.
+        guard let coding = codings.first(where: { $0.first == "gzip" }) ?? codings.first(where: { $0.first == "*" }) else { return false }
+        return !coding.dropFirst().contains { $0.wholeMatch(of: /q=0(\.0*)?/) != nil }
     }
 }

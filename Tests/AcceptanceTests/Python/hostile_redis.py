@@ -19,6 +19,8 @@ class Redis:
         self.subscribers, self.speakers, self.heard = [], [], []
         self.is_mute = self.swallows = False
         self.refusal = None
+        # One thing after the other to each connection.
+        self.saying = threading.Lock()
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -39,7 +41,10 @@ class Redis:
 
     def take(self, connection, parts):
         self.heard.append(parts)
-        verb = parts[0].upper()
+        with self.saying:
+            self.answer(connection, parts, parts[0].upper())
+
+    def answer(self, connection, parts, verb):
         if verb == b"SUBSCRIBE":
             if self.refusal:
                 return connection.sendall(self.refusal)
@@ -57,6 +62,14 @@ class Redis:
         # A subscription's third element is its number.
         count = 3
         return b"*%d\r\n" % count + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+
+    def say(self, connection, data):
+        with self.saying:
+            connection.sendall(data)
+
+    def replay(self, channel, payload):
+        with self.saying:
+            self.push(channel, payload)
 
     def push(self, channel, payload):
         for subscriber in list(self.subscribers):
@@ -88,8 +101,7 @@ def says_marks():
         queue = server.queue()["id"]
         word = ("\u0301" * 25_000 + "\u0316" * 25_000).encode()
         before = processor(server)
-        redis.subscribers[-1].sendall(redis.array(word, b"a", b"b"))
-        redis.subscribers[-1].sendall(b"-" + word[:60_000] + b"\r\n")
+        redis.say(redis.subscribers[-1], redis.array(word, b"a", b"b") + b"-" + word[:60_000] + b"\r\n")
         assert server.call("POST", f"/v1/queues/{queue}/join", {})[0] == 201
         wait_for(lambda: any("carries nothing" in line for line in server.output), what="that the link was given up")
         wait_for(lambda: bus(server) == "ok", what="a new link")
@@ -103,13 +115,15 @@ def makes_much_of_little():
     with begin(redis) as server:
         wait_for(lambda: bus(server) == "ok", what="the bus")
         connection, sent = redis.speakers[-1], 0
-        try:
-            connection.sendall(b"*1024\r\n")
-            while sent < 20_000_000:
-                sent += connection.send(b"*1024\r\n" + b":1\r\n" * 1_024)
-        except OSError:
-            pass
+        with redis.saying:
+            try:
+                connection.sendall(b"*1024\r\n")
+                while sent < 20_000_000:
+                    sent += connection.send(b"*1024\r\n" + b":1\r\n" * 1_024)
+            except OSError:
+                pass
         assert sent < 20_000_000, "twenty megabytes of one reply were taken"
+        wait_for(lambda: any("a reply is too long" in line for line in server.output), what="the reason")
         wait_for(lambda: bus(server) == "ok", what="a new link")
         assert server.stop() == 0
 
@@ -134,7 +148,7 @@ def says_the_same_again():
         deadline = time.monotonic() + 20
         while bus(server) == "ok":
             assert time.monotonic() < deadline, "a bus that carries nothing is taken for one that does"
-            redis.push(channel, payload)
+            redis.replay(channel, payload)
             time.sleep(0.3)
         redis.swallows = False
         wait_for(lambda: bus(server) == "ok", what="the bus again")

@@ -80,7 +80,7 @@ def at_rest():
             is_served(server, right)
         assert server.call("GET", "/v1/queues?limit=200")[0] == 200
         assert any("could not be read" in line for line in server.output)
-        return server.stop()
+        assert server.stop() == 0
 
 
 def while_it_is_followed():
