@@ -146,7 +146,7 @@ export class QueueClient extends EventTarget {
   /** Forgets the place; that of another page stays. */
   #forget() {
     const { storage } = this.#options;
-    this.#deadToken = this.#token;
+    this.#deadToken = this.#token ?? this.#deadToken;
     try {
       if (this.#token && storage?.getItem(this.#key) === this.#token) storage.removeItem(this.#key);
     } catch { /* Nothing was kept. */ }

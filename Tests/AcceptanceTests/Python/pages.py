@@ -511,7 +511,7 @@ def not_allowed(server, browser):
     made.close()
     for _ in range(3):
         assert server.call("POST", "/v1/queues/hidden/join", {}, key=None, headers={"Origin": "https://evil.example"})[0] == 403
-    lines = [line for line in server.output if "origin_not_allowed" in line]
+    lines = wait_for(lambda: [line for line in server.output if "origin_not_allowed" in line], what="a line in the log")
     assert len(lines) == 1 and "https://evil.example" in lines[0] and f"127.0.0.1:{server.port}" in lines[0], lines
 
 
