@@ -108,12 +108,12 @@ private final class RedisLink {
     private var lastHeartbeat: UInt64 = 0
     private var lastHeard: UInt64 = 0
 
-    /// The loss of the link is still to be logged.
-    private var owesWord = false
-    /// Nothing more is logged of the link until then.
+    /// The link was lost, and nothing has been logged of it.
+    private var hasUnloggedLoss = false
+    /// Until then no further loss is logged: a link that comes and goes would fill the log.
     private var quietUntil: UInt64 = 0
-    /// Its loss was logged, or nothing yet.
-    private var tellsWhenLive = true
+    /// The link's next success is logged, because its loss was, or because it is the first.
+    private var logsWhenLive = true
     private static let quietNanoseconds: UInt64 = 5_000_000_000
     private static let heartbeatNanoseconds: UInt64 = 500_000_000
     private static let patienceNanoseconds: UInt64 = 2_000_000_000
@@ -174,12 +174,12 @@ private final class RedisLink {
         close()
         let wasLive = isLive
         isLive = false
-        // Who is not let in at a start is told so by the program's end, and a link that comes and goes is told of now and then.
-        owesWord = owesWord || wasLive || failures == 0 && !(first != nil && failure.isRefusal)
-        if owesWord, loop.now >= quietUntil {
-            owesWord = false
+        // At the start a refusal ends the program, which says why.
+        hasUnloggedLoss = hasUnloggedLoss || wasLive || failures == 0 && !(first != nil && failure.isRefusal)
+        if hasUnloggedLoss, loop.now >= quietUntil {
+            hasUnloggedLoss = false
             quietUntil = loop.now + RedisLink.quietNanoseconds
-            tellsWhenLive = true
+            logsWhenLive = true
             log.warning(
                 "Redis carries nothing; what others do is read from the store every second",
                 metadata: ["redis": "\(address)", "reason": "\(failure.reason)"])
@@ -221,8 +221,8 @@ private final class RedisLink {
         isLive = true
         failures = 0
         measurements.isLive.set(1)
-        if tellsWhenLive { log.notice("Redis carries what instances tell each other", metadata: ["redis": "\(address)"]) }
-        (tellsWhenLive, owesWord) = (false, false)
+        if logsWhenLive { log.notice("Redis carries what instances tell each other", metadata: ["redis": "\(address)"]) }
+        (logsWhenLive, hasUnloggedLoss) = (false, false)
         healthChanged(.live)
         tellFirst(nil)
     }

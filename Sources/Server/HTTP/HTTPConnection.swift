@@ -114,7 +114,7 @@ final class HTTPConnection: ConnectionHandler {
     /// Without a key the content may be as long as a visitor's message. False: whether a key is known is being found out.
     private func judge(_ request: HTTPRequest, _ connection: Connection) -> Bool {
         judgement.hasKey = showsKey(request.headerFields)
-        judgement.origin = request.headerFields[.origin]
+        if live.server.browsers.allowsOthers { judgement.origin = request.headerFields[.origin] }
         let most = live.server.settings.messageBytes
         guard !judgement.hasKey else { return true }
         guard let key = request.headerFields.apiKey, request.mayHaveContent(over: most) else {

@@ -32,13 +32,16 @@ struct BrowserPolicy: Sendable {
 }
 
 extension BrowserPolicy {
+    /// Whether an answer depends on its page's origin. Mostly no origin is listed, and the field need not be looked for.
+    var allowsOthers: Bool { !allowed.isEmpty }
+
     /// CORS (Fetch standard §3.2) for listed origins; for all others nothing is said, and browsers refuse.
     ///
     /// - Parameter origin: the page's; nil: the request is of no page, or its head could not be read.
-    func addCrossOrigin(_ origin: String?, _ method: HTTPRequest.Method, to response: inout Response) {
-        guard !allowed.isEmpty, !response.fields.contains(.accessControlAllowOrigin) else { return }
+    func addCrossOrigin(_ origin: @autoclosure () -> String?, _ method: HTTPRequest.Method, to response: inout Response) {
+        guard allowsOthers, !response.fields.contains(.accessControlAllowOrigin) else { return }
         response.fields.append(HTTPField(name: .vary, value: "Origin"))
-        guard let origin, allowed.contains(origin) else { return }
+        guard let origin = origin(), allowed.contains(origin) else { return }
         response.fields[.accessControlAllowOrigin] = origin
         response.fields[.accessControlExposeHeaders] = "ETag, Location, Retry-After"
         guard method == .options else { return }
